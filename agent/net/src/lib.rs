@@ -1,0 +1,1 @@
+//! Links, addresses, routes, nftables, DHCP; knows no Kubernetes.

@@ -1,0 +1,148 @@
+//! What the sandbox is asked to run, in plain Linux words. The agent decides; nothing here has a default with a meaning.
+//!
+//! Both plans travel to pod-init as JSON over its socket, so they are data and nothing else.
+
+use serde::{Deserialize, Serialize};
+use std::path::PathBuf;
+
+/// One pod: the namespaces that its containers share.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct PodPlan {
+    /// Unique on this node for ever; names the state folder, the cgroup and the socket.
+    pub id: String,
+    /// Host name inside the pod's UTS namespace.
+    pub hostname: String,
+    /// Whether the pod has a network of its own or the machine's.
+    pub network: Network,
+    /// The pod's cgroup below the cgroup root, e.g. `kubepods/burstable/pod<uid>`.
+    pub cgroup: PathBuf,
+    /// Limits on the pod as a whole.
+    pub limits: Limits,
+    /// Set in the pod's own namespaces before the first container, name with dots.
+    pub sysctls: Vec<(String, String)>,
+    /// Opaque to the sandbox: kept with the pod so that a restarted agent learns what it once decided.
+    pub labels: std::collections::BTreeMap<String, String>,
+}
+
+/// Whose network the pod uses.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Network {
+    /// A network namespace of its own; `net` fills it through `/proc/<pid of pod-init>/ns/net`.
+    Own,
+    /// The machine's.
+    Host,
+}
+
+/// One container of a running pod.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ContainerPlan {
+    /// Name, unique in its pod.
+    pub name: String,
+    /// 0 for the first start, then one more each; name and attempt name the container's cgroup, upper layer and log.
+    pub attempt: u32,
+    /// What it sees as `/`.
+    pub root: Root,
+    /// Mounts over the root, in this order, besides the fixed ones (/proc, /dev, /dev/pts, /dev/shm, /dev/mqueue, /sys, /sys/fs/cgroup).
+    pub mounts: Vec<Mount>,
+    /// Program and arguments; the program is looked up in PATH of `env` when it has no slash.
+    pub argv: Vec<String>,
+    /// Environment, complete, in order.
+    pub env: Vec<(String, String)>,
+    /// Working folder inside the root; made if it is missing.
+    pub cwd: PathBuf,
+    /// Who runs it.
+    pub user: User,
+    /// Capabilities of the bounding, permitted, effective and inheritable sets, as `CAP_…`; empty for none.
+    pub capabilities: Vec<String>,
+    /// `no_new_privs`, man 2 prctl.
+    pub no_new_privs: bool,
+    /// System call filter.
+    pub seccomp: Seccomp,
+    /// Hidden by /dev/null or an empty tmpfs.
+    pub masked_paths: Vec<PathBuf>,
+    /// Remounted read-only.
+    pub readonly_paths: Vec<PathBuf>,
+    /// Limits on the container.
+    pub limits: Limits,
+    /// `/proc/PID/oom_score_adj`, -1000 to 1000.
+    pub oom_score_adj: i32,
+    /// Where output goes, in CRI log format: `<RFC 3339 nanoseconds> <stdout|stderr> <P|F> <line>`.
+    pub log: PathBuf,
+    /// Whether it gets a pseudo terminal as standard input and output.
+    pub tty: bool,
+    /// Whether standard input stays open for attach; else it is /dev/null.
+    pub stdin: bool,
+    /// All devices and all of /sys writable, nothing masked.
+    pub privileged: bool,
+}
+
+/// A container's root file system.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Root {
+    /// Unpacked layers, topmost first, as overlayfs counts them.
+    pub lower: Vec<PathBuf>,
+    /// Folder on DATA that the sandbox may fill with the upper layer and overlay's work folder; kept till the container is removed.
+    pub scratch: PathBuf,
+    /// Whether `/` is read-only for the container.
+    pub readonly: bool,
+}
+
+/// One mount over the root.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Mount {
+    /// What.
+    pub source: Source,
+    /// Where, inside the root; resolved without ever leaving it; made if it is missing.
+    pub target: PathBuf,
+    /// Read-only, recursively.
+    pub readonly: bool,
+}
+
+/// What a mount shows.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub enum Source {
+    /// A file or folder of the machine.
+    Bind(PathBuf),
+    /// Memory, at most so many bytes (0: half of RAM).
+    Tmpfs {
+        /// Most bytes that it holds.
+        size: u64,
+        /// Permission bits of its root.
+        mode: u32,
+    },
+}
+
+/// Numeric identity.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct User {
+    /// User id.
+    pub uid: u32,
+    /// Primary group id.
+    pub gid: u32,
+    /// Supplementary groups.
+    pub groups: Vec<u32>,
+}
+
+/// System call filter.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Seccomp {
+    /// The container default that Docker, containerd and CRI-O share: an allow list, everything else EPERM.
+    RuntimeDefault,
+    /// None.
+    Unconfined,
+}
+
+/// cgroup v2 limits; `None` leaves the kernel's default.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Limits {
+    /// `cpu.max` quota in microseconds per 100 ms.
+    pub cpu_quota_us: Option<u64>,
+    /// `cpu.weight`, 1 to 10000.
+    pub cpu_weight: Option<u64>,
+    /// `memory.max`, bytes.
+    pub memory_max: Option<u64>,
+    /// `pids.max`.
+    pub pids_max: Option<u64>,
+    /// `memory.oom.group`.
+    pub oom_group: bool,
+}

@@ -1,0 +1,3 @@
+//! `agent`: the node: the machine API, and the loop that makes pods real.
+
+fn main() {}

@@ -1,0 +1,1 @@
+//! Kubernetes kinds and their rules: names, columns, defaults, validation; no IO, no clock, no randomness.

@@ -1,0 +1,3 @@
+//! `pintlectl`: everything a person does to machines and to throw-away clusters.
+
+fn main() {}

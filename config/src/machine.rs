@@ -1,0 +1,182 @@
+//! What a machine config may say. Every field's comment is its text in the published JSON Schema.
+
+use ipnet::IpNet;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+
+/// A machine config, whole.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct MachineConfig {
+    /// Version of this format; 1.
+    pub version: u32,
+    /// This machine.
+    pub machine: Machine,
+    /// Its network.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub network: Network,
+    /// Its disks.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub storage: Storage,
+    /// The cluster that it belongs to.
+    pub cluster: Cluster,
+    /// How its control plane runs; only with the role `control-plane`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub control_plane: Option<ControlPlane>,
+    /// Where container images come from.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub oci: Oci,
+}
+
+/// This machine.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct Machine {
+    /// Host name and Kubernetes node name, a DNS label.
+    pub name: String,
+    /// What the machine does; at least one.
+    pub roles: Vec<Role>,
+    /// Labels that the node registers with.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub labels: BTreeMap<String, String>,
+}
+
+/// What a machine does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Role {
+    /// Runs the API server, scheduler and controllers.
+    ControlPlane,
+    /// Runs pods.
+    Worker,
+}
+
+/// The machine's network.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
+pub struct Network {
+    /// Interfaces to configure. With none, every Ethernet interface asks DHCP.
+    #[serde(rename = "interface", skip_serializing_if = "Vec::is_empty")]
+    pub interfaces: Vec<Interface>,
+    /// Name servers, before those that DHCP gives.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub nameservers: Vec<IpAddr>,
+    /// Extra lines of /etc/hosts: name = address.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub hosts: BTreeMap<String, IpAddr>,
+}
+
+/// One interface.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct Interface {
+    /// Which: by hardware address `52:54:00:12:34:56`. Kernel names change, this does not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mac: Option<String>,
+    /// Which: by kernel name, for interfaces that have no stable hardware address.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+    /// Ask DHCP for an address, a gateway and name servers.
+    #[serde(default)]
+    pub dhcp: bool,
+    /// Fixed addresses with their prefix length.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(with = "Vec<String>")]
+    pub addresses: Vec<IpNet>,
+    /// Default gateway.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub gateway: Option<IpAddr>,
+}
+
+/// The machine's disks.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
+pub struct Storage {
+    /// Most bytes of container images kept before unused ones go; 0 means 85 % of DATA.
+    pub oci_max_bytes: u64,
+}
+
+/// The cluster that the machine belongs to; the same in every machine config of it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct Cluster {
+    /// Its name, a DNS label.
+    pub name: String,
+    /// Where its API server is reached from machines, e.g. `https://10.77.0.11:6443`.
+    pub endpoint: String,
+    /// The network that nodes speak over; the node's address is the interface address inside it. Default: the first global address.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<String>")]
+    pub node_cidr: Option<IpNet>,
+    /// Pod addresses, one prefix per address family.
+    #[serde(default = "default_pod_cidrs")]
+    #[schemars(with = "Vec<String>")]
+    pub pod_cidrs: Vec<IpNet>,
+    /// Service addresses, one prefix per address family.
+    #[serde(default = "default_service_cidrs")]
+    #[schemars(with = "Vec<String>")]
+    pub service_cidrs: Vec<IpNet>,
+    /// The cluster's DNS domain.
+    #[serde(default = "default_dns_domain")]
+    pub dns_domain: String,
+}
+
+/// How the control plane runs.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
+pub struct ControlPlane {
+    /// What keeps the cluster's state.
+    pub engine: Engine,
+    /// More names and addresses for the API server's certificate.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub cert_sans: Vec<String>,
+    /// Whether pods may run on a machine that is both control plane and worker.
+    pub taint: bool,
+}
+
+/// What keeps the cluster's state.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Engine {
+    /// Pintle's own store, one machine.
+    #[default]
+    Embedded,
+}
+
+/// Where container images come from.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
+pub struct Oci {
+    /// Registries that need more than their name: a mirror, plain HTTP.
+    #[serde(rename = "registry", skip_serializing_if = "Vec::is_empty")]
+    pub registries: Vec<Registry>,
+}
+
+/// One registry.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct Registry {
+    /// Host and port as images name it, e.g. `registry.test:5000` or `docker.io`.
+    pub host: String,
+    /// Where to ask instead, in this order, e.g. `http://10.0.2.2:5000`; the scheme decides about TLS.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub mirrors: Vec<String>,
+}
+
+fn default_pod_cidrs() -> Vec<IpNet> {
+    vec![IpNet::V4(ipnet::Ipv4Net::new_assert([10, 244, 0, 0].into(), 16))]
+}
+
+fn default_service_cidrs() -> Vec<IpNet> {
+    vec![IpNet::V4(ipnet::Ipv4Net::new_assert([10, 96, 0, 0].into(), 12))]
+}
+
+fn default_dns_domain() -> String {
+    "cluster.local".to_owned()
+}
+
+fn is_default<T: Default + PartialEq>(value: &T) -> bool {
+    *value == T::default()
+}

@@ -1,0 +1,63 @@
+//! Secrets, apart from the machine config so that people can commit the latter.
+//!
+//! A [`Bundle`] belongs to the administrator and makes machines; a [`Secrets`] file belongs to one machine and holds
+//! only what that machine needs. None of them has `Debug`.
+
+use serde::{Deserialize, Serialize};
+
+/// A certificate with its private key, both PEM.
+#[derive(Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct KeyPair {
+    /// Certificate, then any intermediate ones.
+    pub certificate: String,
+    /// PKCS #8 private key.
+    pub key: String,
+}
+
+/// What a machine needs to prove who it is.
+#[derive(Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct Secrets {
+    /// Version of this format; 1.
+    pub version: u32,
+    /// CA of the machine API: whoever shows a certificate of it may call, by its role.
+    pub machine_ca: String,
+    /// The machine API's serving certificate.
+    pub machine: KeyPair,
+    /// CA of the Kubernetes API.
+    pub cluster_ca: String,
+    /// The node's identity: `CN=system:node:<name>, O=system:nodes`, for its client and for :10250.
+    pub node: KeyPair,
+    /// Only on machines with the role `control-plane`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub control_plane: Option<ControlPlaneSecrets>,
+}
+
+/// What a control plane needs.
+#[derive(Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct ControlPlaneSecrets {
+    /// The Kubernetes API's serving certificate.
+    pub server: KeyPair,
+    /// Client identity towards :10250 of every node.
+    pub node_client: KeyPair,
+    /// Private key of the cluster CA, PEM.
+    pub cluster_ca_key: String,
+    /// Signs service-account tokens, PEM.
+    pub service_account_key: String,
+}
+
+/// All that makes a cluster: CAs with their keys. Made once, kept by the administrator.
+#[derive(Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct Bundle {
+    /// Version of this format; 1.
+    pub version: u32,
+    /// CA of the machine API.
+    pub machine_ca: KeyPair,
+    /// CA of the Kubernetes API.
+    pub cluster_ca: KeyPair,
+    /// Signs service-account tokens, PEM.
+    pub service_account_key: String,
+}

@@ -1,0 +1,1 @@
+//! The API server: authenticate, authorize, admit, serve; the verbs name no kind.

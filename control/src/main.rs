@@ -1,0 +1,3 @@
+//! `control`: the one program that runs the control-plane roles.
+
+fn main() {}

@@ -1,0 +1,68 @@
+//! The words of the store: what an engine is asked and what it answers.
+
+use bytes::Bytes;
+use std::sync::Arc;
+
+/// One count of all writes, from 1; 0 means "never".
+pub type Revision = u64;
+
+/// A key with its present value. Cheap to clone: watchers, lists and the index share the bytes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Entry {
+    /// Its key.
+    pub key: Arc<str>,
+    /// Its bytes.
+    pub value: Bytes,
+    /// When the key was last created.
+    pub created: Revision,
+    /// When it was last written.
+    pub modified: Revision,
+}
+
+/// What must hold for a write to happen; else the write is refused and the present entry comes back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Expect {
+    /// The key does not exist.
+    Absent,
+    /// The key exists and was last written at this revision.
+    At(Revision),
+    /// Nothing.
+    Anything,
+}
+
+/// One write; `value: None` deletes.
+#[derive(Clone, Debug)]
+pub struct Write {
+    /// Which key.
+    pub key: String,
+    /// Condition.
+    pub expect: Expect,
+    /// New bytes, or none to delete.
+    pub value: Option<Bytes>,
+    /// Whether the acknowledgement waits for the disk. Only what may be lost with the power says no (Leases, Events).
+    pub durable: bool,
+}
+
+/// What a watcher sees, in revision order.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Change {
+    /// The revision of this change.
+    pub revision: Revision,
+    /// The entry as it is now; for a deletion, its last entry.
+    pub entry: Entry,
+    /// The entry before, if there was one. Selectors need it to tell "left" from "changed".
+    pub previous: Option<Entry>,
+    /// Whether the key is gone.
+    pub deleted: bool,
+}
+
+/// A consistent reading of a range.
+#[derive(Clone, Debug)]
+pub struct Snapshot {
+    /// The store's revision at the reading.
+    pub revision: Revision,
+    /// The entries in key order.
+    pub entries: Vec<Entry>,
+    /// How many more there would have been past the limit.
+    pub remaining: u64,
+}

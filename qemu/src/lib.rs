@@ -1,0 +1,1 @@
+//! Boots images into clusters: machines, the switch between them, providers, and what "healthy" means.
