@@ -1,1 +1,3 @@
 //! Links, addresses, routes, nftables, DHCP; knows no Kubernetes.
+
+pub mod host;

@@ -1,0 +1,63 @@
+//! What the node part of the agent is started with.
+
+use config::{MachineConfig, Secrets};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+/// Puts a named point in time into the boot timeline; may be called from any task.
+pub type Marks = Arc<dyn Fn(&str) + Send + Sync>;
+
+/// All that the node part needs to know; decided by whoever found the machine config.
+#[derive(Clone)]
+pub struct NodeContext {
+    /// The machine config, checked.
+    pub config: Arc<MachineConfig>,
+    /// This machine's identities.
+    pub secrets: Arc<Secrets>,
+    /// Where it keeps things.
+    pub paths: Paths,
+    /// The boot timeline.
+    pub marks: Marks,
+}
+
+/// Where the node part keeps things: absolute folders and files.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Paths {
+    /// Container images and their unpacked layers.
+    pub oci: PathBuf,
+    /// Upper layers of containers.
+    pub pods: PathBuf,
+    /// Addresses given to pods.
+    pub net: PathBuf,
+    /// Container logs, `<namespace>_<name>_<uid>/<container>/<attempt>.log`.
+    pub logs: PathBuf,
+    /// Pod folders: volumes, managed files, termination messages (the kubelet's `--root-dir`, plus `pods`).
+    pub kubelet: PathBuf,
+    /// State folders of running pods, the sandbox's.
+    pub run: PathBuf,
+    /// The machine's name servers, given to pods with `dnsPolicy: Default`.
+    pub resolv_conf: PathBuf,
+    /// The program that supervises a pod.
+    pub pod_init: PathBuf,
+}
+
+impl Paths {
+    /// The paths of a Pintle machine.
+    pub fn machine() -> Self {
+        Self::below(Path::new("/"))
+    }
+
+    /// The same tree below another folder: for tests, and for more than one node on one machine.
+    pub fn below(root: &Path) -> Self {
+        Self {
+            oci: root.join("var/lib/pintle/oci"),
+            pods: root.join("var/lib/pintle/pods"),
+            net: root.join("var/lib/pintle/net"),
+            logs: root.join("var/log/pods"),
+            kubelet: root.join("var/lib/kubelet/pods"),
+            run: root.join("run/pintle/pods"),
+            resolv_conf: root.join("run/pintle/resolv.conf"),
+            pod_init: root.join("usr/bin/pod-init"),
+        }
+    }
+}
