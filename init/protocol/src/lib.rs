@@ -148,7 +148,11 @@ fn is_mark_name(name: &str) -> bool {
 impl fmt::Display for ServiceState {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let pid = self.pid.unwrap_or(0);
-        write!(f, "{} {} {pid} {} {} {}", self.service, self.phase, self.restarts, self.since_ms, self.last_end)
+        write!(
+            f,
+            "{} {} {pid} {} {} {}",
+            self.service, self.phase, self.restarts, self.since_ms, self.last_end
+        )
     }
 }
 
@@ -162,7 +166,10 @@ impl std::str::FromStr for ServiceState {
         Ok(ServiceState {
             service: next()?.parse()?,
             phase: next()?.parse()?,
-            pid: next()?.parse().map(|pid: i32| (pid != 0).then_some(pid)).map_err(|_| unknown())?,
+            pid: next()?
+                .parse()
+                .map(|pid: i32| (pid != 0).then_some(pid))
+                .map_err(|_| unknown())?,
             restarts: next()?.parse().map_err(|_| unknown())?,
             since_ms: next()?.parse().map_err(|_| unknown())?,
             last_end: next()?.to_owned(),
@@ -184,7 +191,10 @@ impl std::str::FromStr for Mark {
     fn from_str(line: &str) -> Result<Self, UnknownLine> {
         let unknown = || UnknownLine(line.to_owned());
         let (at, name) = line.split_once(' ').ok_or_else(unknown)?;
-        Ok(Mark { at_us: at.parse().map_err(|_| unknown())?, name: name.to_owned() })
+        Ok(Mark {
+            at_us: at.parse().map_err(|_| unknown())?,
+            name: name.to_owned(),
+        })
     }
 }
 
@@ -243,13 +253,24 @@ mod tests {
             since_ms: 17,
         };
         assert_eq!(state.to_string().parse(), Ok(state));
-        let mark = Mark { at_us: 12, name: "agent-started".into() };
+        let mark = Mark {
+            at_us: 12,
+            name: "agent-started".into(),
+        };
         assert_eq!(mark.to_string().parse(), Ok(mark));
     }
 
     #[test]
     fn nonsense_is_refused() {
-        for line in ["", "start", "start shell", "mark ", "mark a\nb", "down now", "reset data"] {
+        for line in [
+            "",
+            "start",
+            "start shell",
+            "mark ",
+            "mark a\nb",
+            "down now",
+            "reset data",
+        ] {
             assert!(line.parse::<Request>().is_err(), "{line:?}");
         }
     }
