@@ -20,17 +20,26 @@ impl Error {
 
     /// For `map_err` after a call of the standard library.
     pub fn io(call: &'static str) -> impl Fn(io::Error) -> Self {
-        move |cause| Error { call, errno: cause.raw_os_error().unwrap_or(libc::EIO) }
+        move |cause| Error {
+            call,
+            errno: cause.raw_os_error().unwrap_or(libc::EIO),
+        }
     }
 
     /// For `map_err` after a call of `nix`.
     pub fn nix(call: &'static str) -> impl Fn(nix::errno::Errno) -> Self {
-        move |errno| Error { call, errno: errno as i32 }
+        move |errno| Error {
+            call,
+            errno: errno as i32,
+        }
     }
 
     /// For `map_err` after a call of `rustix`.
     pub fn rustix(call: &'static str) -> impl Fn(rustix::io::Errno) -> Self {
-        move |errno| Error { call, errno: errno.raw_os_error() }
+        move |errno| Error {
+            call,
+            errno: errno.raw_os_error(),
+        }
     }
 
     /// Whether the kernel's number is this one, e.g. `libc::ENOENT`.
