@@ -5,6 +5,7 @@
 mod machine;
 mod secrets;
 
+pub use ipnet::IpNet;
 pub use machine::{
     Cluster, ControlPlane, Engine, Interface, Machine, MachineConfig, Network, Oci, Registry, Role, Storage,
 };
