@@ -1,1 +1,19 @@
 //! Kubernetes kinds and their rules: names, columns, defaults, validation; no IO, no clock, no randomness.
+//!
+//! [`KINDS`] is the table from which routes, discovery, OpenAPI, keys and printing derive. Objects are `serde_json::Value`
+//! throughout: a typed round trip would drop the fields that we do not know.
+
+pub mod discovery;
+pub mod duration;
+pub mod field;
+mod kind;
+pub mod kinds;
+pub mod metadata;
+pub mod names;
+pub mod openapi;
+pub mod read;
+pub mod status;
+
+pub use field::FieldError;
+pub use kind::{Column, Context, Kind, Rules, SelectableField, Subresource, Verb};
+pub use kinds::{KINDS, find, find_kind};

@@ -1,0 +1,187 @@
+//! What is served, as clients ask for it: `/api`, `/apis`, a group-version's resources, and both at once (apidiscovery v2).
+
+use crate::{
+    KINDS,
+    kind::{Rules, Subresource, Verb},
+};
+use serde_json::{Value, json};
+
+/// `/api`: the versions of the core group. `address` is where clients reach the server, such as `10.0.0.1:6443`.
+pub fn api_versions(address: &str) -> Value {
+    json!({
+        "kind": "APIVersions",
+        "versions": ["v1"],
+        "serverAddressByClientCIDRs": [{ "clientCIDR": "0.0.0.0/0", "serverAddress": address }],
+    })
+}
+
+/// The groups besides core with their versions, in the table's order.
+pub fn groups() -> Vec<(&'static str, Vec<&'static str>)> {
+    let mut groups: Vec<(&str, Vec<&str>)> = Vec::new();
+    for rules in KINDS.iter().filter(|r| !r.group.is_empty()) {
+        let index = groups
+            .iter()
+            .position(|(name, _)| *name == rules.group)
+            .unwrap_or_else(|| {
+                groups.push((rules.group, Vec::new()));
+                groups.len() - 1
+            });
+        if !groups[index].1.contains(&rules.version) {
+            groups[index].1.push(rules.version);
+        }
+    }
+    groups
+}
+
+/// Every group and version, core first.
+pub fn group_versions() -> Vec<(&'static str, &'static str)> {
+    let others = groups()
+        .into_iter()
+        .flat_map(|(group, versions)| versions.into_iter().map(move |v| (group, v)));
+    std::iter::once(("", "v1")).chain(others).collect()
+}
+
+/// `/apis`: the groups.
+pub fn api_group_list() -> Value {
+    let groups: Vec<Value> = groups()
+        .into_iter()
+        .map(|(name, versions)| group(name, &versions))
+        .collect();
+    json!({ "kind": "APIGroupList", "apiVersion": "v1", "groups": groups })
+}
+
+/// `/apis/GROUP`, or none.
+pub fn api_group(name: &str) -> Option<Value> {
+    let (name, versions) = groups().into_iter().find(|(group, _)| *group == name)?;
+    let mut object = json!({ "kind": "APIGroup", "apiVersion": "v1" });
+    object
+        .as_object_mut()?
+        .extend(group(name, &versions).as_object()?.clone());
+    Some(object)
+}
+
+fn group(name: &str, versions: &[&str]) -> Value {
+    let versions: Vec<Value> = versions
+        .iter()
+        .map(|v| json!({ "groupVersion": format!("{name}/{v}"), "version": v }))
+        .collect();
+    json!({ "name": name, "versions": versions, "preferredVersion": versions.first() })
+}
+
+/// `/api/v1` or `/apis/GROUP/VERSION`, or none.
+pub fn api_resource_list(group: &str, version: &str) -> Option<Value> {
+    let kinds: Vec<&Rules> = KINDS
+        .iter()
+        .copied()
+        .filter(|r| r.group == group && r.version == version)
+        .collect();
+    let first = kinds.first()?;
+    let mut resources: Vec<Value> = Vec::new();
+    for rules in &kinds {
+        resources.push(resource(rules));
+        resources.extend(rules.subresources.iter().map(|s| subresource(rules, s)));
+    }
+    Some(
+        json!({ "kind": "APIResourceList", "apiVersion": "v1", "groupVersion": first.api_version(), "resources": resources }),
+    )
+}
+
+fn verbs(verbs: &[Verb]) -> Vec<&'static str> {
+    verbs.iter().map(|v| v.name()).collect()
+}
+
+fn resource(rules: &Rules) -> Value {
+    let mut object = json!({
+        "name": rules.plural, "singularName": rules.singular, "namespaced": rules.namespaced, "kind": rules.kind,
+        "verbs": verbs(rules.verbs),
+    });
+    if !rules.short_names.is_empty() {
+        object["shortNames"] = json!(rules.short_names);
+    }
+    if !rules.categories.is_empty() {
+        object["categories"] = json!(rules.categories);
+    }
+    object["storageVersionHash"] = storage_version_hash(rules).into();
+    object
+}
+
+/// Changes when the stored form does; clients only compare it. FNV-1a, because it needs no dependency.
+fn storage_version_hash(rules: &Rules) -> String {
+    let text = format!("{}/{}/{}", rules.group, rules.version, rules.kind);
+    format!("{:016x}", crate::openapi::fnv1a(text.as_bytes()))
+}
+
+fn subresource(rules: &Rules, sub: &Subresource) -> Value {
+    let mut object = json!({
+        "name": format!("{}/{}", rules.plural, sub.name), "singularName": "", "namespaced": rules.namespaced,
+        "kind": sub.kind, "verbs": verbs(sub.verbs),
+    });
+    if (sub.group, sub.version) != (rules.group, rules.version) {
+        object["group"] = sub.group.into();
+        object["version"] = sub.version.into();
+    }
+    object
+}
+
+/// `/api` in aggregated form (`APIGroupDiscoveryList` of `apidiscovery.k8s.io/v2`): the core group.
+pub fn aggregated_core() -> Value {
+    aggregated(vec![aggregated_group("", &["v1"])])
+}
+
+/// `/apis` in aggregated form: all other groups.
+pub fn aggregated_groups() -> Value {
+    aggregated(
+        groups()
+            .into_iter()
+            .map(|(name, versions)| aggregated_group(name, &versions))
+            .collect(),
+    )
+}
+
+fn aggregated(items: Vec<Value>) -> Value {
+    json!({ "kind": "APIGroupDiscoveryList", "apiVersion": "apidiscovery.k8s.io/v2", "metadata": {}, "items": items })
+}
+
+fn aggregated_group(name: &str, versions: &[&str]) -> Value {
+    let versions: Vec<Value> = versions
+        .iter()
+        .map(|version| {
+            let kinds = KINDS.iter().filter(|r| r.group == name && r.version == *version);
+            let resources: Vec<Value> = kinds.map(|r| aggregated_resource(r)).collect();
+            json!({ "version": version, "resources": resources, "freshness": "Current" })
+        })
+        .collect();
+    let metadata = if name.is_empty() {
+        json!({ "creationTimestamp": null })
+    } else {
+        json!({ "name": name, "creationTimestamp": null })
+    };
+    json!({ "metadata": metadata, "versions": versions })
+}
+
+fn aggregated_resource(rules: &Rules) -> Value {
+    let mut object = json!({
+        "resource": rules.plural,
+        "responseKind": { "group": rules.group, "version": rules.version, "kind": rules.kind },
+        "scope": if rules.namespaced { "Namespaced" } else { "Cluster" },
+        "singularResource": rules.singular,
+        "verbs": verbs(rules.verbs),
+    });
+    if !rules.short_names.is_empty() {
+        object["shortNames"] = json!(rules.short_names);
+    }
+    if !rules.categories.is_empty() {
+        object["categories"] = json!(rules.categories);
+    }
+    if !rules.subresources.is_empty() {
+        let subresources = rules.subresources.iter().map(|s| {
+            json!({
+                "subresource": s.name,
+                "responseKind": { "group": s.group, "version": s.version, "kind": s.kind },
+                "verbs": verbs(s.verbs),
+            })
+        });
+        object["subresources"] = subresources.collect();
+    }
+    object
+}

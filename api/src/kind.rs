@@ -1,0 +1,419 @@
+//! What a kind must say about itself ([`Kind`]), and the same with the type erased ([`Rules`]), so that verbs are compiled once.
+
+use crate::{field::FieldError, metadata};
+use jiff::Timestamp;
+use serde_json::Value;
+use std::fmt;
+
+/// What a client may do with a resource; the words of discovery and of RBAC.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Verb {
+    /// POST.
+    Create,
+    /// DELETE of one.
+    Delete,
+    /// DELETE of a collection.
+    DeleteCollection,
+    /// GET of one.
+    Get,
+    /// GET of a collection.
+    List,
+    /// PATCH.
+    Patch,
+    /// PUT.
+    Update,
+    /// GET with `watch=true`.
+    Watch,
+}
+
+impl Verb {
+    /// Everything that a stored kind usually allows, in discovery's order.
+    pub const ALL: &[Verb] = &[
+        Verb::Create,
+        Verb::Delete,
+        Verb::DeleteCollection,
+        Verb::Get,
+        Verb::List,
+        Verb::Patch,
+        Verb::Update,
+        Verb::Watch,
+    ];
+
+    /// The word on the wire.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Verb::Create => "create",
+            Verb::Delete => "delete",
+            Verb::DeleteCollection => "deletecollection",
+            Verb::Get => "get",
+            Verb::List => "list",
+            Verb::Patch => "patch",
+            Verb::Update => "update",
+            Verb::Watch => "watch",
+        }
+    }
+}
+
+impl fmt::Display for Verb {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// A path below an object, such as `pods/NAME/status`.
+#[derive(Clone, Copy, Debug)]
+pub struct Subresource {
+    /// Its last path segment.
+    pub name: &'static str,
+    /// The group of the kind it speaks.
+    pub group: &'static str,
+    /// The version of the kind it speaks.
+    pub version: &'static str,
+    /// The kind it speaks; for `status` the parent's.
+    pub kind: &'static str,
+    /// What it answers to.
+    pub verbs: &'static [Verb],
+}
+
+impl Subresource {
+    /// The `status` of a kind: same kind, written apart from the spec.
+    pub const fn status(group: &'static str, version: &'static str, kind: &'static str) -> Self {
+        Self {
+            name: "status",
+            group,
+            version,
+            kind,
+            verbs: &[Verb::Get, Verb::Patch, Verb::Update],
+        }
+    }
+}
+
+/// A printer column; becomes a `TableColumnDefinition`.
+#[derive(Clone, Copy, Debug)]
+pub struct Column {
+    /// Title, as upstream writes it.
+    pub name: &'static str,
+    /// `string`, `integer`, `number`, `boolean` or `date`.
+    pub kind: &'static str,
+    /// `name` for the one that names the object, else empty.
+    pub format: &'static str,
+    /// What it shows.
+    pub description: &'static str,
+    /// 0 is always shown, 1 only with `-o wide`.
+    pub priority: u8,
+}
+
+impl Column {
+    /// The object's name, first in every table.
+    pub const NAME: Column = Column {
+        name: "Name",
+        kind: "string",
+        format: "name",
+        description: "Name must be unique within a namespace; clients may ask the server to generate one.",
+        priority: 0,
+    };
+    /// The time since creation, last of the narrow columns in almost every table.
+    pub const AGE: Column = Column {
+        name: "Age",
+        kind: "string",
+        format: "",
+        description: "Time since the object was created, from the server's clock.",
+        priority: 0,
+    };
+
+    /// A column that is always shown.
+    pub const fn narrow(name: &'static str, kind: &'static str, description: &'static str) -> Self {
+        Self {
+            name,
+            kind,
+            format: "",
+            description,
+            priority: 0,
+        }
+    }
+
+    /// A column of `-o wide`.
+    pub const fn wide(name: &'static str, kind: &'static str, description: &'static str) -> Self {
+        Self {
+            name,
+            kind,
+            format: "",
+            description,
+            priority: 1,
+        }
+    }
+}
+
+/// A field that clients may select by, besides `metadata.name` and `metadata.namespace`, which every kind has.
+#[derive(Clone, Copy, Debug)]
+pub struct SelectableField {
+    /// The label on the wire, such as `spec.nodeName`.
+    pub label: &'static str,
+    /// Its value in an object; empty where the object has none.
+    pub read: fn(&Value) -> String,
+}
+
+/// What comes from outside into a write: this crate reads no clock and draws no randomness.
+#[derive(Clone, Debug)]
+pub struct Context<'a> {
+    /// Now, RFC 3339 in UTC with whole seconds, such as `2026-11-20T13:08:07Z`.
+    pub now: &'a str,
+    /// A fresh UID, for creates.
+    pub uid: &'a str,
+    /// Five random characters for `generateName` (see [`crate::names::suffix`]).
+    pub suffix: &'a str,
+    /// The namespace in the request's path; empty for cluster-wide kinds.
+    pub namespace: &'a str,
+    /// The subresource written to; empty for the object itself.
+    pub subresource: &'a str,
+}
+
+/// One kind's names and rules. One file under `kinds/` implements it, one line in [`crate::KINDS`] makes it served.
+///
+/// What every kind needs (metadata, generation, status kept apart) is done by [`Rules`] around these functions.
+pub trait Kind: 'static {
+    /// API group; empty for core.
+    const GROUP: &'static str = "";
+    /// API version.
+    const VERSION: &'static str = "v1";
+    /// Kind, as in `kind:`.
+    const KIND: &'static str;
+    /// Plural, as in the path.
+    const PLURAL: &'static str;
+    /// Singular, lower case.
+    const SINGULAR: &'static str;
+    /// What people type instead.
+    const SHORT_NAMES: &'static [&'static str] = &[];
+    /// Sets of kinds such as `all`.
+    const CATEGORIES: &'static [&'static str] = &[];
+    /// Whether objects live in a namespace.
+    const NAMESPACED: bool = true;
+    /// What clients may do.
+    const VERBS: &'static [Verb] = Verb::ALL;
+    /// Paths below an object.
+    const SUBRESOURCES: &'static [Subresource] = &[];
+    /// Whether a write waits for the disk; false only for what a power cut may take (Lease, Event).
+    const DURABLE: bool = true;
+    /// Where the store keeps them: `KEY/namespace/name`. Two kinds with one `KEY` are two views of the same objects.
+    const KEY: &'static str;
+    /// Whether `metadata.generation` counts writes of the spec.
+    const GENERATION: bool = false;
+    /// Whether PUT without a resourceVersion overwrites (upstream's AllowUnconditionalUpdate).
+    const UNCONDITIONAL_UPDATE: bool = true;
+    /// Whether PUT to an absent name creates it (upstream's AllowCreateOnUpdate).
+    const CREATE_ON_UPDATE: bool = false;
+    /// Whether a create may bring a status (Node does: its agent registers it whole).
+    const STATUS_ON_CREATE: bool = false;
+    /// Printer columns.
+    const COLUMNS: &'static [Column] = &[Column::NAME, Column::AGE];
+    /// Selectable fields.
+    const FIELDS: &'static [SelectableField] = &[];
+    /// The schema's component name, such as `io.k8s.api.core.v1.Pod`.
+    const SCHEMA: &'static str;
+
+    /// Checks an object's name; by default a DNS-1123 subdomain.
+    fn check_name(name: &str) -> Vec<String> {
+        crate::names::dns1123_subdomain(name)
+    }
+
+    /// Fills in what upstream fills in, on every decode: idempotent.
+    fn default(_object: &mut Value) {}
+
+    /// What happens once, when the object is made.
+    fn before_create(_object: &mut Value, _context: &Context<'_>) {}
+
+    /// What a write may not carry over from the client, beyond metadata and the spec/status split.
+    fn before_update(_new: &mut Value, _old: &Value, _context: &Context<'_>) {}
+
+    /// What is wrong with a new object, besides its metadata.
+    fn validate(_object: &Value) -> Vec<FieldError> {
+        Vec::new()
+    }
+
+    /// What is wrong with this change, besides metadata and [`Kind::validate`].
+    fn validate_update(_new: &Value, _old: &Value, _subresource: &str) -> Vec<FieldError> {
+        Vec::new()
+    }
+
+    /// The cells of a table row, one a column.
+    fn row(object: &Value, now: Timestamp) -> Vec<Value> {
+        vec![metadata::name(object).into(), metadata::age(object, now).into()]
+    }
+}
+
+/// A [`Kind`] with its type erased: a row of [`crate::KINDS`].
+#[derive(Debug)]
+pub struct Rules {
+    /// API group; empty for core.
+    pub group: &'static str,
+    /// API version.
+    pub version: &'static str,
+    /// Kind, as in `kind:`.
+    pub kind: &'static str,
+    /// Plural, as in the path.
+    pub plural: &'static str,
+    /// Singular.
+    pub singular: &'static str,
+    /// What people type instead.
+    pub short_names: &'static [&'static str],
+    /// Sets of kinds.
+    pub categories: &'static [&'static str],
+    /// Whether objects live in a namespace.
+    pub namespaced: bool,
+    /// What clients may do.
+    pub verbs: &'static [Verb],
+    /// Paths below an object.
+    pub subresources: &'static [Subresource],
+    /// Whether a write waits for the disk.
+    pub durable: bool,
+    /// First part of the store's keys.
+    pub key: &'static str,
+    /// Whether generation counts.
+    pub generation: bool,
+    /// Whether PUT without a resourceVersion overwrites.
+    pub unconditional_update: bool,
+    /// Whether PUT to an absent name creates it.
+    pub create_on_update: bool,
+    /// Whether a create may bring a status.
+    pub status_on_create: bool,
+    /// Printer columns.
+    pub columns: &'static [Column],
+    /// Selectable fields beyond name and namespace.
+    pub fields: &'static [SelectableField],
+    /// The schema's component name.
+    pub schema: &'static str,
+    pub(crate) check_name: fn(&str) -> Vec<String>,
+    default: fn(&mut Value),
+    before_create: fn(&mut Value, &Context<'_>),
+    before_update: fn(&mut Value, &Value, &Context<'_>),
+    validate: fn(&Value) -> Vec<FieldError>,
+    validate_update: fn(&Value, &Value, &str) -> Vec<FieldError>,
+    row: fn(&Value, Timestamp) -> Vec<Value>,
+}
+
+impl Rules {
+    /// Erases `K`.
+    pub const fn of<K: Kind>() -> Self {
+        Self {
+            group: K::GROUP,
+            version: K::VERSION,
+            kind: K::KIND,
+            plural: K::PLURAL,
+            singular: K::SINGULAR,
+            short_names: K::SHORT_NAMES,
+            categories: K::CATEGORIES,
+            namespaced: K::NAMESPACED,
+            verbs: K::VERBS,
+            subresources: K::SUBRESOURCES,
+            durable: K::DURABLE,
+            key: K::KEY,
+            generation: K::GENERATION,
+            unconditional_update: K::UNCONDITIONAL_UPDATE,
+            create_on_update: K::CREATE_ON_UPDATE,
+            status_on_create: K::STATUS_ON_CREATE,
+            columns: K::COLUMNS,
+            fields: K::FIELDS,
+            schema: K::SCHEMA,
+            check_name: K::check_name,
+            default: K::default,
+            before_create: K::before_create,
+            before_update: K::before_update,
+            validate: K::validate,
+            validate_update: K::validate_update,
+            row: K::row,
+        }
+    }
+
+    /// `v1` or `group/version`, as in `apiVersion:`.
+    pub fn api_version(&self) -> String {
+        if self.group.is_empty() {
+            self.version.to_owned()
+        } else {
+            format!("{}/{}", self.group, self.version)
+        }
+    }
+
+    /// `pods` or `leases.coordination.k8s.io`, as in error texts and RBAC.
+    pub fn resource(&self) -> String {
+        if self.group.is_empty() {
+            self.plural.to_owned()
+        } else {
+            format!("{}.{}", self.plural, self.group)
+        }
+    }
+
+    /// The prefix of all keys of this kind, or of those in one namespace.
+    pub fn key_prefix(&self, namespace: Option<&str>) -> String {
+        match namespace {
+            Some(namespace) => format!("{}/{namespace}/", self.key),
+            None => format!("{}/", self.key),
+        }
+    }
+
+    /// The key of one object; `namespace` is ignored for cluster-wide kinds.
+    pub fn key_of(&self, namespace: &str, name: &str) -> String {
+        if self.namespaced {
+            format!("{}/{namespace}/{name}", self.key)
+        } else {
+            format!("{}/{name}", self.key)
+        }
+    }
+
+    /// The subresource of that name.
+    pub fn subresource(&self, name: &str) -> Option<&'static Subresource> {
+        self.subresources.iter().find(|s| s.name == name)
+    }
+
+    /// Whether spec and status are written apart.
+    pub fn has_status(&self) -> bool {
+        self.subresource("status").is_some()
+    }
+
+    /// Fills in upstream's defaults; idempotent. Call it on every body that was decoded or patched.
+    pub fn default(&self, object: &mut Value) {
+        (self.default)(object);
+    }
+
+    /// Makes a decoded and defaulted body ready to be created: metadata, status dropped, then the kind's own.
+    pub fn before_create(&self, object: &mut Value, context: &Context<'_>) {
+        metadata::before_create(self, object, context);
+        (self.before_create)(object, context);
+    }
+
+    /// Makes a decoded and defaulted body ready to replace `old`: what the client may not write comes from `old`; then the
+    /// kind's own; then the generation. When the result equals `old` (resourceVersion apart) nothing should be written.
+    pub fn before_update(&self, new: &mut Value, old: &Value, context: &Context<'_>) {
+        metadata::before_update(self, new, old, context);
+        (self.before_update)(new, old, context);
+        metadata::count_generation(self, new, old);
+    }
+
+    /// What is wrong with a new object.
+    pub fn validate(&self, object: &Value) -> Vec<FieldError> {
+        let mut errors = metadata::validate(self, object);
+        errors.extend((self.validate)(object));
+        errors
+    }
+
+    /// What is wrong with a change.
+    pub fn validate_update(&self, new: &Value, old: &Value, subresource: &str) -> Vec<FieldError> {
+        let mut errors = metadata::validate_update(self, new, old);
+        errors.extend((self.validate_update)(new, old, subresource));
+        errors
+    }
+
+    /// The cells of its table row, one a column.
+    pub fn row(&self, object: &Value, now: Timestamp) -> Vec<Value> {
+        (self.row)(object, now)
+    }
+
+    /// Reads a selectable field; none where the label is not supported for this kind (then answer
+    /// [`crate::status::unsupported_field_label`]).
+    pub fn field(&self, label: &str) -> Option<fn(&Value) -> String> {
+        match label {
+            "metadata.name" => Some(|o| metadata::name(o).to_owned()),
+            "metadata.namespace" if self.namespaced => Some(|o| metadata::namespace(o).to_owned()),
+            _ => self.fields.iter().find(|f| f.label == label).map(|f| f.read),
+        }
+    }
+}
