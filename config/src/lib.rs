@@ -2,11 +2,20 @@
 //!
 //! Types and checks only: no files are read here. Unknown keys are refused.
 
+mod diff;
 mod machine;
+mod parse;
+mod place;
+mod problem;
+mod rules;
 mod secrets;
+mod shape;
 
+pub use diff::{Change, Changes, Effect, diff};
 pub use ipnet::IpNet;
 pub use machine::{
     Cluster, ControlPlane, Engine, Interface, Machine, MachineConfig, Network, Oci, Registry, Role, Storage,
 };
+pub use parse::{parse, parse_bundle, parse_secrets, schema};
+pub use problem::{Problem, sentence};
 pub use secrets::{Bundle, ControlPlaneSecrets, KeyPair, Secrets};

@@ -83,7 +83,7 @@ pub struct Interface {
     pub dhcp: bool,
     /// Fixed addresses with their prefix length.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(with = "Vec<String>")]
+    #[schemars(with = "Vec<Cidr>")]
     pub addresses: Vec<IpNet>,
     /// Default gateway.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -108,15 +108,15 @@ pub struct Cluster {
     pub endpoint: String,
     /// The network that nodes speak over; the node's address is the interface address inside it. Default: the first global address.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(with = "Option<String>")]
+    #[schemars(with = "Option<Cidr>")]
     pub node_cidr: Option<IpNet>,
     /// Pod addresses, one prefix per address family.
     #[serde(default = "default_pod_cidrs")]
-    #[schemars(with = "Vec<String>")]
+    #[schemars(with = "Vec<Cidr>")]
     pub pod_cidrs: Vec<IpNet>,
     /// Service addresses, one prefix per address family.
     #[serde(default = "default_service_cidrs")]
-    #[schemars(with = "Vec<String>")]
+    #[schemars(with = "Vec<Cidr>")]
     pub service_cidrs: Vec<IpNet>,
     /// The cluster's DNS domain.
     #[serde(default = "default_dns_domain")]
@@ -163,6 +163,25 @@ pub struct Registry {
     /// Where to ask instead, in this order, e.g. `http://10.0.2.2:5000`; the scheme decides about TLS.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub mirrors: Vec<String>,
+}
+
+/// An address with its prefix length, as the schema says it: a string of the format `cidr`.
+struct Cidr;
+
+// === impl Cidr ===
+
+impl JsonSchema for Cidr {
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        "Cidr".into()
+    }
+
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+        schemars::json_schema!({ "type": "string", "format": "cidr" })
+    }
 }
 
 fn default_pod_cidrs() -> Vec<IpNet> {

@@ -3,10 +3,11 @@
 //! A [`Bundle`] belongs to the administrator and makes machines; a [`Secrets`] file belongs to one machine and holds
 //! only what that machine needs. None of them has `Debug`.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// A certificate with its private key, both PEM.
-#[derive(Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct KeyPair {
     /// Certificate, then any intermediate ones.
@@ -16,7 +17,7 @@ pub struct KeyPair {
 }
 
 /// What a machine needs to prove who it is.
-#[derive(Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct Secrets {
     /// Version of this format; 1.
@@ -35,7 +36,7 @@ pub struct Secrets {
 }
 
 /// What a control plane needs.
-#[derive(Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct ControlPlaneSecrets {
     /// The Kubernetes API's serving certificate.
@@ -49,7 +50,7 @@ pub struct ControlPlaneSecrets {
 }
 
 /// All that makes a cluster: CAs with their keys. Made once, kept by the administrator.
-#[derive(Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct Bundle {
     /// Version of this format; 1.

@@ -1,0 +1,95 @@
+//! Rules of `[machine]`, `[control-plane]` and `[oci]`.
+
+use super::words::{is_dns_label, is_dns_name, is_label_key, is_label_value};
+use crate::machine::{MachineConfig, Role};
+use crate::place::Place;
+use std::net::IpAddr;
+
+pub(super) fn check(config: &MachineConfig) -> Vec<(Place, String)> {
+    let mut broken = Vec::new();
+    let mut refuse = |place: Place, message: String| broken.push((place, message));
+    let machine = &config.machine;
+    if !is_dns_label(&machine.name) {
+        refuse(Place::of("machine.name"), not_a_label("machine.name", &machine.name));
+    }
+    let roles = Place::of("machine.roles");
+    if machine.roles.is_empty() {
+        refuse(
+            roles.clone(),
+            "`machine.roles` is empty; name at least one of control-plane, worker".to_owned(),
+        );
+    }
+    for (nth, role) in machine.roles.iter().enumerate() {
+        if machine.roles[..nth].contains(role) {
+            refuse(roles.index(nth), "`machine.roles` names this role twice".to_owned());
+        }
+    }
+    for (key, value) in &machine.labels {
+        let place = Place::of("machine.labels").key(key);
+        if !is_label_key(key) {
+            refuse(
+                place,
+                format!("{key:?} is no label key; write name or prefix.example/name"),
+            );
+        } else if !is_label_value(value) {
+            refuse(
+                place,
+                format!("{value:?} is no label value; at most 63 letters, digits, `-`, `_`, `.`"),
+            );
+        }
+    }
+    broken.extend(control_plane(config));
+    broken.extend(oci(config));
+    broken
+}
+
+pub(super) fn not_a_label(key: &str, word: &str) -> String {
+    format!("`{key}` is {word:?}, which is no DNS label; use a-z, 0-9 and dashes, at most 63")
+}
+
+fn control_plane(config: &MachineConfig) -> Vec<(Place, String)> {
+    let Some(table) = &config.control_plane else {
+        return Vec::new();
+    };
+    let mut broken = Vec::new();
+    if !config.machine.roles.contains(&Role::ControlPlane) {
+        let message =
+            "`[control-plane]` stands here, but `machine.roles` lacks control-plane; add the role or drop the table";
+        broken.push((Place::of("control-plane"), message.to_owned()));
+    }
+    for (nth, name) in table.cert_sans.iter().enumerate() {
+        if name.parse::<IpAddr>().is_err() && !is_dns_name(name) {
+            let message = format!("{name:?} is neither a DNS name nor an IP address");
+            broken.push((Place::of("control-plane.cert-sans").index(nth), message));
+        }
+    }
+    broken
+}
+
+fn oci(config: &MachineConfig) -> Vec<(Place, String)> {
+    let mut broken = Vec::new();
+    let registries = &config.oci.registries;
+    for (nth, registry) in registries.iter().enumerate() {
+        let place = Place::of("oci.registry").index(nth);
+        if registry.host.is_empty() || registry.host.contains('/') {
+            let message = format!(
+                "{:?} is no registry; write it as images do, e.g. docker.io or registry.test:5000",
+                registry.host
+            );
+            broken.push((place.key("host"), message));
+        }
+        if registries[..nth].iter().any(|other| other.host == registry.host) {
+            broken.push((
+                place.key("host"),
+                format!("registry {:?} stands here twice", registry.host),
+            ));
+        }
+        for (which, mirror) in registry.mirrors.iter().enumerate() {
+            if !mirror.starts_with("http://") && !mirror.starts_with("https://") {
+                let message = format!("mirror {mirror:?} must begin with http:// or https://");
+                broken.push((place.key("mirrors").index(which), message));
+            }
+        }
+    }
+    broken
+}

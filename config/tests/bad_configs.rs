@@ -1,0 +1,138 @@
+//! What is wrong with a machine config is said in one sentence, with its place; tables of bad ones and their sentences.
+
+use config::{Effect, diff, parse, parse_secrets, schema};
+
+const GOOD: &str = r#"version = 1
+
+[machine]
+name = "n1"
+roles = ["control-plane", "worker"]
+
+[machine.labels]
+zone = "a"
+
+[[network.interface]]
+mac = "52:54:00:00:02:01"
+addresses = ["10.77.0.11/24"]
+gateway = "10.77.0.1"
+
+[network.hosts]
+"registry.test" = "10.0.2.2"
+
+[cluster]
+name = "demo"
+endpoint = "https://10.77.0.11:6443"
+node-cidr = "10.77.0.0/24"
+
+[control-plane]
+cert-sans = ["api.test"]
+"#;
+
+#[test]
+fn the_good_one_is_taken() {
+    let config = parse(GOOD).unwrap_or_else(|problems| panic!("{}", config::sentence(&problems)));
+    assert_eq!(config.cluster.dns_domain, "cluster.local");
+}
+
+#[test]
+fn each_bad_line_has_its_place_and_its_sentence() {
+    #[rustfmt::skip]
+    let rows = [
+        // (line of the good config, what it becomes, where the problem is, what is said)
+        ("name = \"n1\"", "nmae = \"n1\"", "line 4, column 1", "did you mean `name`"),
+        ("[control-plane]", "[controlplane]", "line 23, column 2", "unknown key `controlplane` at the top, did you mean `control-plane`?"),
+        ("zone = \"a\"", "zone = 7", "line 8, column 8", "`machine.labels.zone` must be a string, not an integer"),
+        ("zone = \"a\"", "\"-zone\" = \"a\"", "line 8", "no label key"),
+        ("zone = \"a\"", "zone = \"a b\"", "line 8", "no label value"),
+        ("roles = [\"control-plane\", \"worker\"]", "roles = [\"worke\"]", "line 5, column 10", "did you mean `worker`?"),
+        ("roles = [\"control-plane\", \"worker\"]", "roles = []", "line 5", "`machine.roles` is empty"),
+        ("roles = [\"control-plane\", \"worker\"]", "roles = [\"worker\"]", "line 23", "lacks control-plane"),
+        ("roles = [\"control-plane\", \"worker\"]", "roles = [\"worker\", \"worker\", \"control-plane\"]", "line 5, column 20", "twice"),
+        ("name = \"n1\"", "name = \"N1\"", "line 4, column 8", "no DNS label"),
+        ("version = 1", "version = 2", "line 1, column 11", "reads version 1"),
+        ("version = 1", "version = -1", "line 1, column 11", "must not be negative"),
+        ("version = 1", "", "line 1, column 1", "`version` is missing: Version of this format"),
+        ("version = 1", "version = = 1", "line 1", "expected"),
+        ("mac = \"52:54:00:00:02:01\"", "mac = \"52:54\"", "line 11", "no hardware address"),
+        ("mac = \"52:54:00:00:02:01\"", "", "line 10", "neither `mac` nor `name`"),
+        ("addresses = [\"10.77.0.11/24\"]", "addresses = [\"10.77.0.11\"]", "line 12, column 14", "no address with a prefix length"),
+        ("addresses = [\"10.77.0.11/24\"]", "addresses = [\"10.77.0.0/24\"]", "line 12", "network's own address"),
+        ("addresses = [\"10.77.0.11/24\"]", "addresses = []", "line 10", "give it one of them"),
+        ("addresses = [\"10.77.0.11/24\"]", "addresses = \"10.77.0.11/24\"", "line 12", "must be an array, not a string"),
+        ("gateway = \"10.77.0.1\"", "gateway = \"10.78.0.1\"", "line 13", "none of the interface's networks"),
+        ("gateway = \"10.77.0.1\"", "gateway = \"gw\"", "line 13", "no IP address"),
+        ("\"registry.test\" = \"10.0.2.2\"", "\"Registry!\" = \"10.0.2.2\"", "line 16", "no host name"),
+        ("endpoint = \"https://10.77.0.11:6443\"", "endpoint = \"10.77.0.11\"", "line 20", "https://HOST:PORT"),
+        ("endpoint = \"https://10.77.0.11:6443\"", "", "line 18", "`cluster.endpoint` is missing: Where its API server"),
+        ("node-cidr = \"10.77.0.0/24\"", "node-cidr = \"10.99.0.0/24\"", "line 21", "overlaps"),
+        ("node-cidr = \"10.77.0.0/24\"", "node-cidr = \"192.168.0.0/24\"", "line 21", "no interface has an address in it"),
+        ("node-cidr = \"10.77.0.0/24\"", "pod-cidrs = [\"10.244.0.1/16\"]", "line 21", "write 10.244.0.0/16"),
+        ("node-cidr = \"10.77.0.0/24\"", "pod-cidrs = [\"10.244.0.0/28\"]", "line 21", "too small"),
+        ("node-cidr = \"10.77.0.0/24\"", "service-cidrs = [\"10.244.3.0/24\"]", "line 21", "overlaps `cluster.pod-cidrs[0]`"),
+        ("cert-sans = [\"api.test\"]", "cert-sans = [\"api test\"]", "line 24", "neither a DNS name nor"),
+        ("cert-sans = [\"api.test\"]", "engine = \"etcd\"", "line 24", "no value of `control-plane.engine`"),
+    ];
+    for (line, becomes, place, sentence) in rows {
+        assert!(GOOD.contains(line), "{line}");
+        let problems = parse(&GOOD.replacen(line, becomes, 1)).expect_err(becomes);
+        let said = config::sentence(&problems);
+        assert!(
+            said.contains(sentence) && said.contains(place),
+            "{becomes:?}: wanted {sentence:?} at {place}, said {said:?}"
+        );
+    }
+}
+
+#[test]
+fn all_problems_of_a_file_are_said_at_once() {
+    let text = GOOD
+        .replace("name = \"n1\"", "naem = \"n1\"")
+        .replace("zone = \"a\"", "zone = true");
+    assert_eq!(
+        parse(&text).unwrap_err().len(),
+        3,
+        "unknown key, missing key, wrong type"
+    );
+}
+
+#[test]
+fn a_missing_secret_is_named_with_its_remedy_and_no_secret_is_ever_said() {
+    let config = parse(GOOD).unwrap_or_else(|_| panic!("the good config"));
+    let text = "version = 1\nmachine-ca = \"hunter2\"\nmachine = 3\n";
+    let said = config::sentence(&parse_secrets(text, &config).err().unwrap());
+    for part in [
+        "secrets.toml",
+        "`node` is missing",
+        "`machine` must be a table",
+        "pintlectl config secrets",
+    ] {
+        assert!(said.contains(part), "{part} in {said}");
+    }
+    assert!(!said.contains("hunter2"), "{said}");
+}
+
+#[test]
+fn the_published_schema_knows_every_table() {
+    let schema = schema();
+    for table in ["machine", "network", "storage", "cluster", "control-plane", "oci"] {
+        assert!(schema.contains(&format!("\"{table}\"")), "{table}");
+    }
+}
+
+#[test]
+fn a_diff_says_what_applies_live() {
+    let old = parse(GOOD).unwrap_or_else(|_| panic!("the good config"));
+    let mut new = old.clone();
+    assert!(diff(&old, &new).is_empty());
+    new.network.nameservers = vec!["10.0.2.3".parse().unwrap()];
+    assert_eq!(diff(&old, &new).effect(), Effect::Live);
+    new.machine.labels.clear();
+    let changes = diff(&old, &new);
+    assert_eq!(changes.effect(), Effect::Reboot);
+    let text = changes.to_string();
+    assert!(text.contains("- machine.labels.zone = \"a\""), "{text}");
+    assert!(
+        text.contains("+ network.nameservers = [\"10.0.2.3\"]  # applies live"),
+        "{text}"
+    );
+}
