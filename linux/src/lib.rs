@@ -1,9 +1,15 @@
 //! Safe wrappers of the system calls that no crate wraps: one idea a module, the only crate with `unsafe`.
 //!
-//! A module holds one kernel interface (device-mapper, loop devices, …), returns [`Error`] and decides nothing.
+//! A module holds one kernel interface (device-mapper, the watchdog, …), returns [`Error`] and decides nothing.
 
 #![allow(unsafe_code)]
 
+pub mod block;
+pub mod device_mapper;
+pub mod entropy;
 pub mod error;
+pub mod loopback;
+pub mod service;
+pub mod watchdog;
 
 pub use error::Error;

@@ -2,11 +2,24 @@
 //!
 //! The socket is a Unix stream socket that only root may open. A client writes one request line; init answers with
 //! zero or more data lines, then `ok` or `error <sentence>`, and closes. Text, so that init needs no parser worth the name.
+//! What init found on the disk stands in a file beside the socket: [`volume`].
+
+pub mod client;
+pub mod volume;
+
+pub use client::{AskError, ask};
+pub use volume::{Found, VOLUMES, Volume, VolumeReport};
 
 use std::fmt;
 
 /// Where init listens.
 pub const SOCKET: &str = "/run/pintle/init.sock";
+
+/// Where init keeps what a service wrote to stdout and stderr: `<service>.log`, and `<service>.log.1` before that.
+pub const LOG_DIR: &str = "/run/pintle/log";
+
+/// How large, in bytes, a service's log grows before it becomes `.log.1` and a new one begins.
+pub const LOG_LIMIT: u64 = 512 * 1024;
 
 /// The services that init knows; its table is compiled in, requests only name its rows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -87,7 +100,8 @@ pub enum Phase {
 /// A moment of the boot.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Mark {
-    /// Microseconds of CLOCK_BOOTTIME, that is since the kernel started.
+    /// Microseconds of CLOCK_BOOTTIME, that is since the kernel started; where the kernel is the host's (namespaces
+    /// provider), since init started.
     pub at_us: u64,
     /// What happened, lower case with dashes.
     pub name: String,
@@ -217,6 +231,15 @@ macro_rules! words {
 
 words!(Service { Agent = "agent", Control = "control", Etcd = "etcd" });
 words!(Down { Reboot = "reboot", PowerOff = "power-off" });
+words!(Volume { State = "state", Data = "data" });
+words!(Found {
+    Sound = "sound",
+    Repaired = "repaired",
+    Created = "created",
+    Absent = "absent",
+    Corrupt = "corrupt",
+    Given = "given",
+});
 words!(Phase { Down = "down", Up = "up", BackOff = "back-off", Stopping = "stopping" });
 
 #[cfg(test)]
