@@ -1,7 +1,9 @@
 //! The words of the store: what an engine is asked and what it answers.
 
+use crate::WriteError;
 use bytes::Bytes;
 use std::sync::Arc;
+use tokio::sync::oneshot;
 
 /// One count of all writes, from 1; 0 means "never".
 pub type Revision = u64;
@@ -65,4 +67,16 @@ pub struct Snapshot {
     pub entries: Vec<Entry>,
     /// How many more there would have been past the limit.
     pub remaining: u64,
+}
+
+/// Where the answer to a submitted write goes.
+pub(crate) type Reply = oneshot::Sender<Result<Change, WriteError>>;
+
+/// Puts writes into one order and keeps them: the embedded file, or another store's protocol.
+///
+/// An engine decides each write against everything before it, keeps it, gives the change to the [`View`](crate::view::View)
+/// in revision order, and only then answers. It answers every write it was given, if only with an error.
+pub(crate) trait Engine: Send + Sync + 'static {
+    /// Queues one write; never blocks.
+    fn submit(&self, write: Write, reply: Reply);
 }

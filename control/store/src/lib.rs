@@ -3,6 +3,16 @@
 //! Every write gets the next revision of one counter for the whole store, is durable before it is acknowledged (many
 //! writes share one fsync), and reaches watchers in revision order, each exactly once.
 
+mod draft;
+mod embedded;
 mod engine;
+mod store;
+mod view;
+mod watch;
+mod writer;
 
+pub use embedded::{DiskError, OpenError};
 pub use engine::{Change, Entry, Expect, Revision, Snapshot, Write};
+pub use store::{Store, WriteError};
+pub use view::Compacted;
+pub use watch::{Lagged, Watch};

@@ -1,0 +1,232 @@
+//! The embedded engine's thread: takes what is queued, decides it, commits it with one fsync, shows it, answers.
+
+use crate::draft::Draft;
+use crate::embedded::{Disk, DiskError, OpenError};
+use crate::engine::{Change, Engine, Entry, Reply, Revision, Write};
+use crate::store::WriteError;
+use crate::view::View;
+use std::collections::HashMap;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+/// Writes in one commit. Past this the fsync is a small part of a commit's cost and only latency grows.
+const COMMIT_WRITES: usize = 1024;
+/// Bytes in one commit, for the same reason.
+const COMMIT_BYTES: usize = 8 << 20;
+/// How long a non-durable write may stay in memory only: an idle cluster's heartbeats cost one fsync a minute.
+const LAZY: Duration = Duration::from_secs(60);
+/// Keys that may wait for the lazy commit. A commit of this many takes some tens of milliseconds.
+const LAZY_KEYS: usize = 8192;
+/// After a failed commit, how long further ones fail at once: opening the file anew reads all of it.
+const RETRY_DISK: Duration = Duration::from_secs(1);
+/// Revisions promised to the disk ahead, so that non-durable writes can take theirs without a commit.
+const RESERVE: Revision = 1 << 16;
+
+type Keys = HashMap<Arc<str>, Option<Entry>>;
+
+/// The handle of the writing thread. Dropping it commits what is not on disk yet and closes the file.
+pub(crate) struct Writer {
+    queue: Option<Sender<(Write, Reply)>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Writer {
+    /// Opens the store in `dir` and starts the thread.
+    pub(crate) fn start(dir: &Path) -> Result<(Arc<View>, Writer), OpenError> {
+        let started = Instant::now();
+        let (disk, loaded) = Disk::open(dir)?;
+        let ceiling = loaded.ceiling;
+        tracing::info!(
+            dir = %dir.display(), entries = loaded.entries.len(), revision = ceiling, took = ?started.elapsed(), "store open"
+        );
+        let view = Arc::new(View::new(ceiling, loaded.entries));
+        let (queue, requests) = channel();
+        let commits = Commits {
+            view: view.clone(),
+            disk,
+            ceiling,
+            unsaved: Keys::new(),
+            lazy_since: None,
+            failed: None,
+        };
+        let thread = std::thread::Builder::new()
+            .name("store".into())
+            .spawn(move || commits.run(&requests))
+            .map_err(|cause| OpenError::Reach {
+                path: dir.to_owned(),
+                cause,
+            })?;
+        Ok((
+            view,
+            Writer {
+                queue: Some(queue),
+                thread: Some(thread),
+            },
+        ))
+    }
+}
+
+impl Engine for Writer {
+    fn submit(&self, write: Write, reply: Reply) {
+        if let Some(queue) = &self.queue {
+            // A closed queue drops the reply, which its owner reads as "closed".
+            let _ = queue.send((write, reply));
+        }
+    }
+}
+
+impl Drop for Writer {
+    fn drop(&mut self) {
+        drop(self.queue.take());
+        if let Some(thread) = self.thread.take()
+            && thread.join().is_err()
+        {
+            tracing::error!("the store's thread panicked; writes that were not durable are lost");
+        }
+    }
+}
+
+/// The thread's state.
+struct Commits {
+    view: Arc<View>,
+    disk: Disk,
+    /// The last revision that the disk allows to be handed out.
+    ceiling: Revision,
+    /// Keys whose last state is not known to be on disk: non-durable writes, and whatever a failed commit touched.
+    unsaved: Keys,
+    lazy_since: Option<Instant>,
+    failed: Option<(Instant, Arc<DiskError>)>,
+}
+
+impl Commits {
+    fn run(mut self, requests: &Receiver<(Write, Reply)>) {
+        loop {
+            match self.wait(requests) {
+                Ok(first) => self.settle(gather(first, requests)),
+                Err(RecvTimeoutError::Timeout) => self.save_lazily(),
+                Err(RecvTimeoutError::Disconnected) => return self.close(),
+            }
+        }
+    }
+
+    fn wait(&self, requests: &Receiver<(Write, Reply)>) -> Result<(Write, Reply), RecvTimeoutError> {
+        match self.lazy_since {
+            Some(since) => requests.recv_timeout(LAZY.saturating_sub(since.elapsed())),
+            None => requests.recv().map_err(|_| RecvTimeoutError::Disconnected),
+        }
+    }
+
+    /// Decides, commits, shows and answers a batch.
+    fn settle(&mut self, batch: Vec<(Write, Reply)>) {
+        let view = self.view.clone();
+        let mut draft = Draft::new(&view);
+        let mut durable = self.unsaved.len() > LAZY_KEYS;
+        let mut decided = Vec::with_capacity(batch.len());
+        for (write, reply) in batch {
+            let waits_for_disk = write.durable;
+            let decision = draft.decide(write);
+            durable |= waits_for_disk && decision.is_ok();
+            decided.push((reply, decision));
+        }
+        durable |= draft.revision() > self.ceiling;
+        let revision = draft.revision();
+        let (changes, keys) = draft.finish();
+        let kept = if durable {
+            self.save(keys, revision)
+        } else {
+            self.keep(keys)
+        };
+        if kept.is_ok() && !changes.is_empty() {
+            self.view.apply(&changes);
+        }
+        decided
+            .into_iter()
+            .for_each(|(reply, decision)| answer(reply, decision, &kept));
+    }
+
+    /// Commits `keys` and everything unsaved; on failure the unsaved keys include `keys` as they were before.
+    fn save(&mut self, keys: Keys, revision: Revision) -> Result<(), Arc<DiskError>> {
+        if let Some((when, error)) = &self.failed
+            && when.elapsed() < RETRY_DISK
+        {
+            return Err(error.clone());
+        }
+        let changed: Vec<Arc<str>> = keys.keys().cloned().collect();
+        self.unsaved.extend(keys);
+        let ceiling = revision + RESERVE;
+        match self.disk.commit(self.unsaved.iter(), ceiling) {
+            Ok(()) => {
+                self.ceiling = ceiling;
+                self.unsaved = Keys::new();
+                self.lazy_since = None;
+                if self.failed.take().is_some() {
+                    tracing::info!("the store can write again");
+                }
+                Ok(())
+            }
+            Err(error) => {
+                tracing::error!(%error, "the store cannot write");
+                // The failed commit may still be found after a restart: the next one says again how it really is.
+                for key in changed {
+                    let present = self.view.get(&key);
+                    self.unsaved.insert(key, present);
+                }
+                self.lazy_since = Some(Instant::now());
+                let error = Arc::new(error);
+                self.failed = Some((Instant::now(), error.clone()));
+                Err(error)
+            }
+        }
+    }
+
+    fn keep(&mut self, keys: Keys) -> Result<(), Arc<DiskError>> {
+        if !keys.is_empty() {
+            self.lazy_since.get_or_insert_with(Instant::now);
+            self.unsaved.extend(keys);
+        }
+        Ok(())
+    }
+
+    fn save_lazily(&mut self) {
+        // A failure is logged and tried again one lazy period later, or by the next durable write.
+        let _ = self.save(Keys::new(), self.view.revision());
+    }
+
+    fn close(mut self) {
+        let revision = self.view.revision();
+        // Nothing above `revision` was handed out, so that the next start goes on from here.
+        if let Err(error) = self.disk.commit(self.unsaved.iter(), revision) {
+            tracing::error!(%error, "the store was closed without its non-durable writes");
+        }
+    }
+}
+
+/// `first` and what else is queued already, within one commit's bounds.
+fn gather(first: (Write, Reply), requests: &Receiver<(Write, Reply)>) -> Vec<(Write, Reply)> {
+    let size = |write: &Write| write.key.len() + write.value.as_ref().map_or(0, |value| value.len());
+    let mut bytes = size(&first.0);
+    let mut batch = vec![first];
+    while batch.len() < COMMIT_WRITES && bytes < COMMIT_BYTES {
+        let Ok(next) = requests.try_recv() else { break };
+        bytes += size(&next.0);
+        batch.push(next);
+    }
+    batch
+}
+
+fn answer(reply: Reply, decision: Result<Arc<Change>, Option<Entry>>, kept: &Result<(), Arc<DiskError>>) {
+    let result = match (kept, decision) {
+        (Ok(()), Ok(change)) => Ok(Change::clone(&change)),
+        // Also for refused writes: what refused them may be a write that failed with the same commit.
+        (Ok(()), Err(present)) => Err(WriteError::Conflict { present }),
+        (Err(error), _) => Err(match **error {
+            DiskError::Full { .. } => WriteError::Full(error.clone()),
+            DiskError::Failed { .. } => WriteError::Disk(error.clone()),
+        }),
+    };
+    // Whoever asked may have gone away; the write stands all the same.
+    let _ = reply.send(result);
+}
