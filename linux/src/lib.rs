@@ -8,6 +8,7 @@ pub mod block;
 pub mod device_mapper;
 pub mod entropy;
 pub mod error;
+pub mod lifeline;
 pub mod loopback;
 pub mod service;
 pub mod watchdog;

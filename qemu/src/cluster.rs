@@ -1,0 +1,198 @@
+//! A cluster as tests and the command line hold it.
+
+use crate::plan::{ClusterPlan, MachinePorts};
+use crate::supervisor::{MachineStatus, Reply, Request, ask};
+use crate::switch::Faults;
+use crate::{Artifacts, ClusterFolder, ClusterSpec, Machine, Supervisor, founding, ports, tools, wait};
+use anyhow::{Context, Result, bail, ensure};
+use std::process::{Command, Output};
+use std::time::Duration;
+
+/// The registry and the accelerator's probe come before the supervisor listens.
+const SUPERVISOR_DEADLINE: Duration = Duration::from_secs(90);
+
+/// A cluster that exists: its folder, and whoever supervises it.
+pub struct Cluster {
+    folder: ClusterFolder,
+    plan: ClusterPlan,
+    supervisor: Option<Supervisor>,
+}
+
+/// A line of `pintlectl cluster list`.
+pub struct Listed {
+    /// The cluster.
+    pub cluster: Cluster,
+    /// Its machines; `None` when nobody supervises it.
+    pub machines: Option<Vec<MachineStatus>>,
+}
+
+// === impl Cluster ===
+
+impl Cluster {
+    /// A new cluster's files; nothing runs yet.
+    pub fn create(spec: ClusterSpec, artifacts: Artifacts) -> Result<Self> {
+        spec.check()?;
+        let folder = ClusterFolder::of(&spec.name)?;
+        ensure!(
+            !folder.plan().exists(),
+            "a cluster named {:?} exists already",
+            spec.name
+        );
+        std::fs::create_dir_all(folder.path()).with_context(|| format!("make {}", folder.path().display()))?;
+        let free = ports::free(1 + 2 * spec.machines.len())?;
+        let ports = free[1..].chunks_exact(2).map(|pair| MachinePorts {
+            kubernetes: pair[0],
+            machine_api: pair[1],
+        });
+        let plan = ClusterPlan {
+            registry_port: free[0],
+            ports: ports.collect(),
+            spec,
+            artifacts,
+        };
+        founding::write(&folder, &plan)?;
+        let cluster = Self {
+            folder,
+            plan,
+            supervisor: None,
+        };
+        cluster.write_plan()?;
+        Ok(cluster)
+    }
+
+    /// The cluster of this name.
+    pub fn open(name: &str) -> Result<Self> {
+        let folder = ClusterFolder::of(name)?;
+        let path = folder.plan();
+        let text = std::fs::read_to_string(&path)
+            .with_context(|| format!("there is no cluster named {name:?}: read {}", path.display()))?;
+        let plan = serde_json::from_str(&text).with_context(|| format!("understand {}", path.display()))?;
+        Ok(Self {
+            folder,
+            plan,
+            supervisor: None,
+        })
+    }
+
+    /// All clusters of this user.
+    pub fn list() -> Result<Vec<Listed>> {
+        let mut all = Vec::new();
+        for name in ClusterFolder::names()? {
+            // A folder without a plan is one that is being made or removed.
+            if let Ok(cluster) = Self::open(&name) {
+                let machines = cluster.status().ok();
+                all.push(Listed { cluster, machines });
+            }
+        }
+        Ok(all)
+    }
+
+    /// Start it, supervised by this process: its machines live as long as this value.
+    pub fn supervise_here(&mut self) -> Result<()> {
+        self.supervisor = Some(Supervisor::start(&self.folder, &self.plan)?);
+        Ok(())
+    }
+
+    /// Start it, supervised by this process, until somebody asks to stop.
+    pub fn supervise_until_stopped(self) -> Result<()> {
+        Supervisor::start(&self.folder, &self.plan)?.wait();
+        Ok(())
+    }
+
+    /// Wait until somebody supervises it.
+    pub fn wait_supervised(&self) -> Result<()> {
+        wait::until("the cluster's supervisor", SUPERVISOR_DEADLINE, || {
+            self.status()
+                .map(drop)
+                .map_err(|error| format!("{error:#}; its log is {}", self.folder.supervisor_log().display()))
+        })
+    }
+
+    /// Boot this from the next start on.
+    pub fn set_artifacts(&mut self, artifacts: Artifacts) -> Result<()> {
+        self.plan.artifacts = artifacts;
+        self.write_plan()
+    }
+
+    /// Its files.
+    pub fn folder(&self) -> &ClusterFolder {
+        &self.folder
+    }
+
+    /// Everything decided about it.
+    pub fn plan(&self) -> &ClusterPlan {
+        &self.plan
+    }
+
+    /// Machine `index`, from 0.
+    pub fn machine(&self, index: usize) -> Machine<'_> {
+        Machine {
+            cluster: self,
+            plan: self.plan.machines(&self.folder).swap_remove(index),
+        }
+    }
+
+    /// All machines, in order.
+    pub fn machines(&self) -> Vec<Machine<'_>> {
+        let plans = self.plan.machines(&self.folder).into_iter();
+        plans.map(|plan| Machine { cluster: self, plan }).collect()
+    }
+
+    /// What the supervisor knows of the machines.
+    pub fn status(&self) -> Result<Vec<MachineStatus>> {
+        match ask(&self.folder.supervisor_socket(), &Request::Status)? {
+            Reply::Status(machines) => Ok(machines),
+            reply @ (Reply::Done | Reply::Refused(_)) => bail!("the supervisor answers {reply:?} to a status request"),
+        }
+    }
+
+    /// What goes wrong on the network between machines, from now on.
+    pub fn set_faults(&self, faults: Faults) -> Result<()> {
+        self.ask(&Request::Faults { faults })
+    }
+
+    /// kubectl of the tools tree, as the cluster's administrator.
+    pub fn kubectl_command(&self) -> Command {
+        let mut command = tools::command(&self.plan.artifacts.tools, "kubectl");
+        command.env("KUBECONFIG", self.folder.kubeconfig());
+        command
+    }
+
+    /// Run kubectl to its end.
+    pub fn kubectl(&self, arguments: &[&str]) -> Result<Output> {
+        (self.kubectl_command().args(arguments).output())
+            .with_context(|| format!("run kubectl {}", arguments.join(" ")))
+    }
+
+    /// Switch every machine off and end the supervisor; disks stay.
+    pub fn stop(&mut self) -> Result<()> {
+        if self.status().is_ok() {
+            self.ask(&Request::Stop)?;
+        }
+        self.supervisor = None;
+        wait::until("the supervisor's end", SUPERVISOR_DEADLINE, || match self.status() {
+            Ok(_) => Err("it still answers".to_owned()),
+            Err(_) => Ok(()),
+        })
+    }
+
+    /// Stop it and remove all that it has.
+    pub fn remove(mut self) -> Result<()> {
+        self.stop()?;
+        std::fs::remove_dir_all(self.folder.path()).with_context(|| format!("remove {}", self.folder.path().display()))
+    }
+
+    pub(crate) fn ask(&self, request: &Request) -> Result<()> {
+        match ask(&self.folder.supervisor_socket(), request)? {
+            Reply::Done => Ok(()),
+            Reply::Refused(why) => bail!("{why}"),
+            Reply::Status(_) => bail!("the supervisor answers {request:?} with a status"),
+        }
+    }
+
+    fn write_plan(&self) -> Result<()> {
+        let path = self.folder.plan();
+        let text = serde_json::to_string_pretty(&self.plan)?;
+        std::fs::write(&path, text).with_context(|| format!("write {}", path.display()))
+    }
+}

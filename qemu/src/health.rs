@@ -1,0 +1,1 @@
+//! The one definition of a healthy cluster, for tests, for `cluster up` and for `pintlectl health`.

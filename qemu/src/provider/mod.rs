@@ -1,0 +1,44 @@
+//! What a machine is made of, behind one trait: virtual machines, or processes in namespaces.
+
+mod arguments;
+mod disk;
+mod qemu;
+mod qmp;
+
+pub use qemu::Qemu;
+
+use crate::MachinePlan;
+use crate::switch::Faults;
+use anyhow::Result;
+use std::sync::Arc;
+
+/// Makes machines run.
+pub trait Provider: Send + Sync {
+    /// Runs `machine` from power-on until it ends, on the calling thread, which owns it: when the thread or the process
+    /// dies, so does the machine. `started` gets its switches as soon as it runs.
+    fn run(&self, machine: &MachinePlan, started: &mut dyn FnMut(Arc<dyn Power>)) -> Result<Ended>;
+
+    /// Throw away what the stopped `machine` wrote, so that its next start is its first.
+    fn wipe(&self, machine: &MachinePlan) -> Result<()>;
+
+    /// What goes wrong on the network between machines, from now on.
+    fn set_faults(&self, faults: Faults) -> Result<()>;
+}
+
+/// The switches on a running machine's case.
+pub trait Power: Send + Sync {
+    /// Pull the plug: nothing is flushed, nobody is told.
+    fn cut(&self) -> Result<()>;
+    /// Press the reset button.
+    fn reset(&self) -> Result<()>;
+}
+
+/// How a machine's run ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[must_use]
+pub enum Ended {
+    /// It wants to start again.
+    Reboot,
+    /// It switched itself off, or somebody pulled the plug.
+    PowerOff,
+}
