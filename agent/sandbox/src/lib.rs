@@ -1,5 +1,19 @@
 //! A plan made real: processes in namespaces, cgroups and mounts; knows no Kubernetes.
+//!
+//! [`Sandboxes`] starts a pod-init for each pod and finds them again after the agent restarted; [`Pod`] speaks to one of them
+//! over its socket. Every call is a connection of its own, so a `Pod` holds no state that a dead agent could lose.
 
+pub mod cgroup;
+mod exec;
 mod plan;
+mod pod;
+pub mod protocol;
+mod sandboxes;
+mod state;
+pub mod wire;
 
-pub use plan::{ContainerPlan, Limits, Mount, Network, PodPlan, Root, Seccomp, Source, User};
+pub use exec::{Exec, ExecError};
+pub use plan::{ContainerPlan, ExecPlan, LOG_SIZE, Limits, Mount, Network, PodPlan, Root, Seccomp, Source, User};
+pub use pod::{CallError, DestroyError, Events, Pod, StartContainerError};
+pub use sandboxes::{AdoptError, OpenError, Sandboxes, Settings, StartError};
+pub use state::{ContainerState, Ended};

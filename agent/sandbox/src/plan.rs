@@ -5,6 +5,9 @@
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
 
+/// Bytes after which a container's log is begun anew; the one before is kept beside it. Upstream's default, kubelet's `containerLogMaxSize`.
+pub const LOG_SIZE: u64 = 10 << 20;
+
 /// One pod: the namespaces that its containers share.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct PodPlan {
@@ -52,7 +55,8 @@ pub struct ContainerPlan {
     pub cwd: PathBuf,
     /// Who runs it.
     pub user: User,
-    /// Capabilities of the bounding, permitted, effective and inheritable sets, as `CAP_…`; empty for none.
+    /// Capabilities of the bounding, permitted and effective sets, as `CAP_…`; empty for none. The inheritable and the
+    /// ambient set are always empty, as runc has it since CVE-2022-24769.
     pub capabilities: Vec<String>,
     /// `no_new_privs`, man 2 prctl.
     pub no_new_privs: bool,
@@ -66,7 +70,8 @@ pub struct ContainerPlan {
     pub limits: Limits,
     /// `/proc/PID/oom_score_adj`, -1000 to 1000.
     pub oom_score_adj: i32,
-    /// Where output goes, in CRI log format: `<RFC 3339 nanoseconds> <stdout|stderr> <P|F> <line>`.
+    /// Where output goes, in CRI log format: `<RFC 3339 nanoseconds> <stdout|stderr> <P|F> <line>`. When it has grown to
+    /// [`LOG_SIZE`] it is renamed to the same name with `.1` after it, over the one before.
     pub log: PathBuf,
     /// Whether it gets a pseudo terminal as standard input and output.
     pub tty: bool,
@@ -74,6 +79,25 @@ pub struct ContainerPlan {
     pub stdin: bool,
     /// All devices and all of /sys writable, nothing masked.
     pub privileged: bool,
+}
+
+/// One program more in a running container.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ExecPlan {
+    /// Name of the container; its latest attempt must be running.
+    pub container: String,
+    /// Program and arguments; the program is looked up in PATH of `env` when it has no slash.
+    pub argv: Vec<String>,
+    /// Environment, complete; empty: the container's own.
+    pub env: Vec<(String, String)>,
+    /// Working folder; nothing: the container's own.
+    pub cwd: Option<PathBuf>,
+    /// Who runs it; nothing: the container's own.
+    pub user: Option<User>,
+    /// Whether it gets a pseudo terminal.
+    pub tty: bool,
+    /// Whether it gets a standard input; else /dev/null. With `tty` the terminal is its input in any case.
+    pub stdin: bool,
 }
 
 /// A container's root file system.
