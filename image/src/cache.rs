@@ -7,7 +7,9 @@ use std::path::{Path, PathBuf};
 
 /// `$XDG_CACHE_HOME/pintle`, else `~/.cache/pintle`.
 pub fn cache_dir() -> PathBuf {
-    let base = std::env::var_os("XDG_CACHE_HOME").map(PathBuf::from).filter(|path| path.is_absolute());
+    let base = std::env::var_os("XDG_CACHE_HOME")
+        .map(PathBuf::from)
+        .filter(|path| path.is_absolute());
     let base = base.unwrap_or_else(|| PathBuf::from(std::env::var_os("HOME").unwrap_or("/root".into())).join(".cache"));
     base.join("pintle")
 }
@@ -51,7 +53,13 @@ impl Inputs {
 
     /// The folder name of the product `name` made of these inputs.
     fn folder(self, name: &str) -> String {
-        let digest: String = self.0.finalize().iter().take(8).map(|byte| format!("{byte:02x}")).collect();
+        let digest: String = self
+            .0
+            .finalize()
+            .iter()
+            .take(8)
+            .map(|byte| format!("{byte:02x}"))
+            .collect();
         format!("{name}-{digest}")
     }
 }
@@ -64,13 +72,17 @@ pub fn product(name: &str, inputs: Inputs, make: impl FnOnce(&Path) -> Result<()
         return Ok(done);
     }
     fs::create_dir_all(&cache).with_context(|| format!("make the cache folder {}", cache.display()))?;
-    let aside = tempfile::Builder::new().prefix(&format!("{name}.partial-")).tempdir_in(&cache)?;
+    let aside = tempfile::Builder::new()
+        .prefix(&format!("{name}.partial-"))
+        .tempdir_in(&cache)?;
     make(aside.path())?;
     fs::set_permissions(aside.path(), std::os::unix::fs::PermissionsExt::from_mode(0o755))?;
     let aside = aside.keep();
     match fs::rename(&aside, &done) {
         Ok(()) => Ok(done),
-        Err(_) if done.is_dir() => fs::remove_dir_all(&aside).map(|()| done).context("drop a product made twice"),
+        Err(_) if done.is_dir() => fs::remove_dir_all(&aside)
+            .map(|()| done)
+            .context("drop a product made twice"),
         Err(cause) => Err(cause).with_context(|| format!("move the finished {name} to {}", done.display())),
     }
 }
@@ -84,6 +96,9 @@ mod tests {
         let folder = |text: &str| Inputs::new("recipe 1").text(text).folder("kernel");
         assert_eq!(folder("a"), folder("a"));
         assert_ne!(folder("a"), folder("b"));
-        assert_ne!(Inputs::new("r").text("ab").text("c").folder("k"), Inputs::new("r").text("a").text("bc").folder("k"));
+        assert_ne!(
+            Inputs::new("r").text("ab").text("c").folder("k"),
+            Inputs::new("r").text("a").text("bc").folder("k")
+        );
     }
 }

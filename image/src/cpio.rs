@@ -21,7 +21,21 @@ fn entry(out: &mut Vec<u8>, inode: u32, name: &str, mode: u32, device: (u32, u32
     let name_length = name.len() as u32 + 1;
     write!(out, "070701")?;
     // inode, mode, uid, gid, links, mtime, size, device major and minor, device node major and minor, name size, checksum
-    for field in [inode, mode, 0, 0, 1, 0, length, 0, 0, device.0, device.1, name_length, 0] {
+    for field in [
+        inode,
+        mode,
+        0,
+        0,
+        1,
+        0,
+        length,
+        0,
+        0,
+        device.0,
+        device.1,
+        name_length,
+        0,
+    ] {
         write!(out, "{field:08x}")?;
     }
     out.extend_from_slice(name.as_bytes());

@@ -14,7 +14,12 @@ use std::process::Command;
 /// The kernel's place in a tree that mkosi understands; the version says nothing, there are no modules.
 const KERNEL_FOLDER: &str = "usr/lib/modules/6.12-pintle";
 /// Files that depmod would make; mkosi runs depmod inside the image if they are missing, and there is none.
-const MODULE_LISTS: [&str; 4] = ["modules.dep", "modules.dep.bin", "modules.symbols", "modules.symbols.bin"];
+const MODULE_LISTS: [&str; 4] = [
+    "modules.dep",
+    "modules.dep.bin",
+    "modules.symbols",
+    "modules.symbols.bin",
+];
 const EFI_PROGRAMS: [&str; 2] = ["linuxx64.efi.stub", "systemd-bootx64.efi"];
 /// Bytes of the whole disk; sparse. STATE and DATA are in it, empty.
 const DISK_SIZE: &str = "10G";
@@ -30,7 +35,11 @@ pub fn ensure(
     recipe: &Path,
     progress: &Progress,
 ) -> Result<PathBuf> {
-    let inputs = Inputs::new("disk 1").text(DISK_SIZE).path(kernel)?.path(recipe)?.text(&root.display().to_string());
+    let inputs = Inputs::new("disk 1")
+        .text(DISK_SIZE)
+        .path(kernel)?
+        .path(recipe)?
+        .text(&root.display().to_string());
     product("disk", inputs, |into| {
         let step = progress.step("image");
         let work = tempfile::Builder::new().prefix("disk-work-").tempdir_in(cache_dir())?;
@@ -41,7 +50,9 @@ pub fn ensure(
         let root_hash = root_hash(&work.path().join("out"))?;
         lay_out(tools, &root_hash, work.path(), &log)?;
         take(work.path(), into, &root_hash)?;
-        step.done(Some(fs::metadata(into.join("pintle.efi"))?.len() + fs::metadata(into.join("root.erofs"))?.len()));
+        step.done(Some(
+            fs::metadata(into.join("pintle.efi"))?.len() + fs::metadata(into.join("root.erofs"))?.len(),
+        ));
         Ok(())
     })
 }
@@ -74,7 +85,14 @@ fn prepare(tools: &ToolsTree, kernel: &Path, init: &Path, root: &Path, recipe: &
 
 fn assemble(tools: &ToolsTree, work: &Path, log: &Path) -> Result<()> {
     let mut command = tools.inside(work, "mkosi");
-    command.args(["--directory", "mkosi", "--output-directory", "../out", "--force", "build"]);
+    command.args([
+        "--directory",
+        "mkosi",
+        "--output-directory",
+        "../out",
+        "--force",
+        "build",
+    ]);
     enter::run("assemble the image with mkosi", &mut command, log)
 }
 
@@ -95,18 +113,36 @@ fn lay_out(tools: &ToolsTree, root_hash: &str, work: &Path, log: &Path) -> Resul
     for entry in fs::read_dir(work.join("mkosi/slots")).context("read mkosi/slots")? {
         let path = entry?.path();
         let text = fs::read_to_string(&path)?;
-        let text = text.replace("@ROOT_UUID@", &uuid(&root_hash[..32])).replace("@VERITY_UUID@", &uuid(&root_hash[32..]));
+        let text = text
+            .replace("@ROOT_UUID@", &uuid(&root_hash[..32]))
+            .replace("@VERITY_UUID@", &uuid(&root_hash[32..]));
         fs::write(definitions.join(path.file_name().unwrap_or_default()), text)?;
     }
     let mut command = tools.inside(work, "systemd-repart");
-    command.args(["--empty=create", "--dry-run=no", "--offline=yes", "--sector-size=512", "--seed=random"]);
-    command.arg(format!("--size={DISK_SIZE}")).arg(format!("--definitions={INSIDE}/slots")).arg("disk.raw");
+    command.args([
+        "--empty=create",
+        "--dry-run=no",
+        "--offline=yes",
+        "--sector-size=512",
+        "--seed=random",
+    ]);
+    command
+        .arg(format!("--size={DISK_SIZE}"))
+        .arg(format!("--definitions={INSIDE}/slots"))
+        .arg("disk.raw");
     enter::run("lay out the disk with systemd-repart", &mut command, log)
 }
 
 /// Half a root hash as a partition UUID (UAPI group, Discoverable Partitions Specification).
 fn uuid(half: &str) -> String {
-    format!("{}-{}-{}-{}-{}", &half[..8], &half[8..12], &half[12..16], &half[16..20], &half[20..32])
+    format!(
+        "{}-{}-{}-{}-{}",
+        &half[..8],
+        &half[8..12],
+        &half[12..16],
+        &half[16..20],
+        &half[20..32]
+    )
 }
 
 fn take(work: &Path, into: &Path, root_hash: &str) -> Result<()> {
@@ -120,14 +156,22 @@ fn take(work: &Path, into: &Path, root_hash: &str) -> Result<()> {
         fs::rename(work.join(from), into.join(to)).with_context(|| format!("take {from} out of the build"))?;
     }
     let recipe = fs::read_to_string(work.join("mkosi/mkosi.conf"))?;
-    let line = recipe.lines().find_map(|line| line.strip_prefix("KernelCommandLine=")).unwrap_or_default();
+    let line = recipe
+        .lines()
+        .find_map(|line| line.strip_prefix("KernelCommandLine="))
+        .unwrap_or_default();
     fs::write(into.join("cmdline"), format!("{line} roothash={root_hash}"))?;
     Ok(())
 }
 
 /// `cp -a`: keeps links, modes and owners.
 fn copy_tree(from: &Path, to: &Path) -> Result<()> {
-    let status = Command::new("cp").arg("-a").arg(from).arg(to).status().context("start cp")?;
+    let status = Command::new("cp")
+        .arg("-a")
+        .arg(from)
+        .arg(to)
+        .status()
+        .context("start cp")?;
     if !status.success() {
         bail!("copy {} to {}: cp: {status}", from.display(), to.display());
     }
@@ -140,6 +184,9 @@ mod tests {
 
     #[test]
     fn half_a_root_hash_is_a_partition_uuid() {
-        assert_eq!(uuid("0123456789abcdef0123456789abcdef"), "01234567-89ab-cdef-0123-456789abcdef");
+        assert_eq!(
+            uuid("0123456789abcdef0123456789abcdef"),
+            "01234567-89ab-cdef-0123-456789abcdef"
+        );
     }
 }

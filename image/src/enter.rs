@@ -30,13 +30,21 @@ pub fn command(tree: &Path, build: &Path, program: &str) -> Command {
     let mut command = Command::new("unshare");
     command.args(["--mount", "--propagation", "private", "sh", "-c", ENTER, "sh"]);
     command.arg(tree).arg(build).arg(program);
-    command.env_clear().envs([("PATH", "/usr/bin:/usr/sbin:/bin:/sbin"), ("HOME", "/root"), ("LC_ALL", "C.UTF-8")]);
+    command.env_clear().envs([
+        ("PATH", "/usr/bin:/usr/sbin:/bin:/sbin"),
+        ("HOME", "/root"),
+        ("LC_ALL", "C.UTF-8"),
+    ]);
     command
 }
 
 /// Runs `command` to its end with all output in the file `log`.
 pub fn run(what: &str, command: &mut Command, log: &Path) -> Result<()> {
-    let file = File::options().create(true).append(true).open(log).with_context(|| format!("open the log {}", log.display()))?;
+    let file = File::options()
+        .create(true)
+        .append(true)
+        .open(log)
+        .with_context(|| format!("open the log {}", log.display()))?;
     let status = command
         .stdin(Stdio::null())
         .stdout(file.try_clone()?)
@@ -47,7 +55,11 @@ pub fn run(what: &str, command: &mut Command, log: &Path) -> Result<()> {
         let text = std::fs::read_to_string(log).unwrap_or_default();
         let tail: Vec<&str> = text.lines().rev().take(12).collect();
         let tail: Vec<&str> = tail.into_iter().rev().collect();
-        bail!("{what}: {status}; the whole log is {}\n{}", log.display(), tail.join("\n"));
+        bail!(
+            "{what}: {status}; the whole log is {}\n{}",
+            log.display(),
+            tail.join("\n")
+        );
     }
     Ok(())
 }

@@ -34,14 +34,19 @@ const LINES: u64 = 2300;
 
 /// The kernel for the fragments in `config`; gives the path of its bzImage.
 pub fn ensure(tools: &ToolsTree, config: &Path, progress: &Progress) -> Result<PathBuf> {
-    let inputs = Inputs::new("kernel 1").text(BUILD).text(&source_version(tools)?).path(config)?;
+    let inputs = Inputs::new("kernel 1")
+        .text(BUILD)
+        .text(&source_version(tools)?)
+        .path(config)?;
     let folder = product("kernel", inputs, |into| make(tools, config, into, progress))?;
     Ok(folder.join("vmlinuz"))
 }
 
 fn make(tools: &ToolsTree, config: &Path, into: &Path, progress: &Progress) -> Result<()> {
     let step = progress.counted("kernel", LINES);
-    let work = tempfile::Builder::new().prefix("kernel-work-").tempdir_in(cache_dir())?;
+    let work = tempfile::Builder::new()
+        .prefix("kernel-work-")
+        .tempdir_in(cache_dir())?;
     copy_fragments(config, &work.path().join("fragments"))?;
     let log = cache_dir().join("kernel.log");
     fs::write(&log, "").context("empty the kernel's log")?;
@@ -80,10 +85,15 @@ fn copy_fragments(from: &Path, to: &Path) -> Result<()> {
 
 /// The version of Debian's source package, so that an update builds a new kernel.
 fn source_version(tools: &ToolsTree) -> Result<String> {
-    let status = fs::read_to_string(tools.root.join("var/lib/dpkg/status")).context("read the tools tree's package list")?;
-    let package = status.split("\n\n").find(|package| package.starts_with("Package: linux-source-6.12\n"));
+    let status =
+        fs::read_to_string(tools.root.join("var/lib/dpkg/status")).context("read the tools tree's package list")?;
+    let package = status
+        .split("\n\n")
+        .find(|package| package.starts_with("Package: linux-source-6.12\n"));
     let version = package.and_then(|package| package.lines().find_map(|line| line.strip_prefix("Version: ")));
-    version.map(str::to_owned).context("the tools tree has no linux-source-6.12")
+    version
+        .map(str::to_owned)
+        .context("the tools tree has no linux-source-6.12")
 }
 
 /// Follows a growing log for the sake of a progress bar.
@@ -94,7 +104,10 @@ struct Counting<'a> {
 
 impl<'a> Counting<'a> {
     fn start(log: &'a Path) -> Self {
-        Counting { log, over: false.into() }
+        Counting {
+            log,
+            over: false.into(),
+        }
     }
 
     fn stop(&self) {

@@ -67,5 +67,7 @@ pub fn build(source: &Path, progress: &Progress) -> Result<(ToolsTree, Built)> {
 /// The checkout that this program was compiled from.
 pub fn source_dir() -> PathBuf {
     let here = Path::new(env!("CARGO_MANIFEST_DIR"));
-    here.parent().expect("the crate lies in the workspace because cargo compiled it there").to_owned()
+    here.parent()
+        .expect("the crate lies in the workspace because cargo compiled it there")
+        .to_owned()
 }

@@ -42,7 +42,10 @@ pub fn build(source: &Path, progress: &Progress) -> Result<Programs> {
     let mut command = Command::new(std::env::var_os("CARGO").unwrap_or("cargo".into()));
     command.args(["build", "--release", "--locked", "--target", TARGET]);
     command.args(["-p", "init", "-p", "agent", "-p", "control", "-p", "pod-init"]);
-    command.current_dir(source).env("CARGO_ENCODED_RUSTFLAGS", FLAGS.replace(' ', "\u{1f}")).env_remove("RUSTFLAGS");
+    command
+        .current_dir(source)
+        .env("CARGO_ENCODED_RUSTFLAGS", FLAGS.replace(' ', "\u{1f}"))
+        .env_remove("RUSTFLAGS");
     enter::run("compile the programs", &mut command, &log)?;
     let folder = target_dir(source).join(TARGET).join("release");
     let programs = Programs {
@@ -51,7 +54,11 @@ pub fn build(source: &Path, progress: &Progress) -> Result<Programs> {
         control: folder.join("control"),
         pod_init: folder.join("pod-init"),
     };
-    let size = programs.all().iter().map(|path| fs::metadata(path).map_or(0, |meta| meta.len())).sum();
+    let size = programs
+        .all()
+        .iter()
+        .map(|path| fs::metadata(path).map_or(0, |meta| meta.len()))
+        .sum();
     step.done(Some(size));
     Ok(programs)
 }

@@ -29,17 +29,27 @@ impl Default for Progress {
 impl Progress {
     /// Bars on a terminal, lines elsewhere.
     pub fn new() -> Self {
-        Progress { bars: std::io::stderr().is_terminal() }
+        Progress {
+            bars: std::io::stderr().is_terminal(),
+        }
     }
 
     /// Begins a step whose length is not known.
     pub fn step(&self, name: &str) -> Step {
-        self.begin(name, ProgressBar::new_spinner(), "{spinner} {prefix:28} {elapsed:>6}  {wide_msg}")
+        self.begin(
+            name,
+            ProgressBar::new_spinner(),
+            "{spinner} {prefix:28} {elapsed:>6}  {wide_msg}",
+        )
     }
 
     /// Begins a step of `total` parts.
     pub fn counted(&self, name: &str, total: u64) -> Step {
-        self.begin(name, ProgressBar::new(total), "{spinner} {prefix:28} {elapsed:>6}  {bar:24} {pos}/{len} {wide_msg}")
+        self.begin(
+            name,
+            ProgressBar::new(total),
+            "{spinner} {prefix:28} {elapsed:>6}  {bar:24} {pos}/{len} {wide_msg}",
+        )
     }
 
     fn begin(&self, name: &str, bar: ProgressBar, template: &str) -> Step {
@@ -53,7 +63,11 @@ impl Progress {
         if bar.is_none() {
             eprintln!("… {name}");
         }
-        Step { name: name.to_owned(), started: Instant::now(), bar }
+        Step {
+            name: name.to_owned(),
+            started: Instant::now(),
+            bar,
+        }
     }
 }
 
@@ -76,9 +90,15 @@ impl Step {
 
     /// Ends the step; `bytes` is the size of what it made, where that says something.
     pub fn done(self, bytes: Option<u64>) {
-        let size = bytes.map(|bytes| format!("  {}", HumanBytes(bytes))).unwrap_or_default();
+        let size = bytes
+            .map(|bytes| format!("  {}", HumanBytes(bytes)))
+            .unwrap_or_default();
         let time = self.started.elapsed();
-        let time = if time < Duration::from_secs(60) { format!("{:.1} s", time.as_secs_f64()) } else { HumanDuration(time).to_string() };
+        let time = if time < Duration::from_secs(60) {
+            format!("{:.1} s", time.as_secs_f64())
+        } else {
+            HumanDuration(time).to_string()
+        };
         if let Some(bar) = &self.bar {
             bar.finish_and_clear();
         }

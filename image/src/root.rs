@@ -32,7 +32,11 @@ const GROUP: &str = "root:x:0:\ncontrol:x:60:\netcd:x:61:\n";
 
 /// The product folder whose `root` is the tree.
 pub fn ensure(tools: &ToolsTree, programs: &Programs, progress: &Progress) -> Result<PathBuf> {
-    let mut inputs = Inputs::new("root 1").text(OS_RELEASE).text(PASSWD).text(GROUP).text(&tools.root.display().to_string());
+    let mut inputs = Inputs::new("root 1")
+        .text(OS_RELEASE)
+        .text(PASSWD)
+        .text(GROUP)
+        .text(&tools.root.display().to_string());
     for program in programs.all() {
         inputs = inputs.path(program)?;
     }
@@ -88,10 +92,19 @@ fn copy_tools(tools: &ToolsTree, into: &Path) -> Result<()> {
 /// The libraries that the loader itself says it would load (man 8 ld.so, `--list`).
 fn libraries(tools: &ToolsTree, tool: &str) -> Result<Vec<PathBuf>> {
     let mut command = std::process::Command::new(tools.root.join("lib64").join(LOADER));
-    command.arg("--library-path").arg(tools.root.join("usr/lib/x86_64-linux-gnu")).arg("--list").arg(tools.program(tool));
-    let output = command.output().with_context(|| format!("list the libraries of {tool}"))?;
+    command
+        .arg("--library-path")
+        .arg(tools.root.join("usr/lib/x86_64-linux-gnu"))
+        .arg("--list")
+        .arg(tools.program(tool));
+    let output = command
+        .output()
+        .with_context(|| format!("list the libraries of {tool}"))?;
     if !output.status.success() {
-        bail!("list the libraries of {tool}: {}", String::from_utf8_lossy(&output.stderr).trim());
+        bail!(
+            "list the libraries of {tool}: {}",
+            String::from_utf8_lossy(&output.stderr).trim()
+        );
     }
     Ok(paths_of(&String::from_utf8_lossy(&output.stdout)))
 }
@@ -99,7 +112,10 @@ fn libraries(tools: &ToolsTree, tool: &str) -> Result<Vec<PathBuf>> {
 /// From lines like `libc.so.6 => /tree/usr/lib/libc.so.6 (0x…)`, the files but for the loader.
 fn paths_of(list: &str) -> Vec<PathBuf> {
     let path = |line: &str| line.split_once("=> ")?.1.split(" (").next().map(PathBuf::from);
-    list.lines().filter_map(path).filter(|path| !path.ends_with(LOADER)).collect()
+    list.lines()
+        .filter_map(path)
+        .filter(|path| !path.ends_with(LOADER))
+        .collect()
 }
 
 #[cfg(test)]

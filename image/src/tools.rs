@@ -12,14 +12,44 @@ const SUITE: &str = "trixie";
 /// What the tree holds besides Debian's essential packages, each line with its reader.
 const PACKAGES: &[&str] = &[
     // image: disk, UKI, verity, file systems
-    "mkosi", "systemd-ukify", "systemd-repart", "systemd-boot-efi", "erofs-utils", "cryptsetup-bin", "dosfstools", "mtools",
-    "sbsigntool", "cpio", "zstd", "kmod", "python3-cryptography", "e2fsprogs",
+    "mkosi",
+    "systemd-ukify",
+    "systemd-repart",
+    "systemd-boot-efi",
+    "erofs-utils",
+    "cryptsetup-bin",
+    "dosfstools",
+    "mtools",
+    "sbsigntool",
+    "cpio",
+    "zstd",
+    "kmod",
+    "python3-cryptography",
+    "e2fsprogs",
     // kernel
-    "linux-source-6.12", "gcc", "make", "flex", "bison", "bc", "libelf-dev", "libssl-dev", "rsync", "xz-utils",
+    "linux-source-6.12",
+    "gcc",
+    "make",
+    "flex",
+    "bison",
+    "bc",
+    "libelf-dev",
+    "libssl-dev",
+    "rsync",
+    "xz-utils",
     // machines
-    "qemu-system-x86", "qemu-utils", "ovmf", "swtpm",
+    "qemu-system-x86",
+    "qemu-utils",
+    "ovmf",
+    "swtpm",
     // clusters: registry, image tools, client, store engine
-    "docker-registry", "skopeo", "umoci", "kubernetes-client", "busybox-static", "etcd-server", "etcd-client",
+    "docker-registry",
+    "skopeo",
+    "umoci",
+    "kubernetes-client",
+    "busybox-static",
+    "etcd-server",
+    "etcd-client",
     "ca-certificates",
 ];
 
@@ -35,7 +65,9 @@ impl ToolsTree {
     pub fn ensure(progress: &Progress) -> Result<ToolsTree> {
         let inputs = Inputs::new("tools tree 1").text(SUITE).text(&PACKAGES.join(","));
         let folder = product("tools", inputs, |into| make(into, progress))?;
-        Ok(ToolsTree { root: folder.join("root") })
+        Ok(ToolsTree {
+            root: folder.join("root"),
+        })
     }
 
     /// Runs a program of the tree on the host, with the tree's own libraries; needs no root.
@@ -60,9 +92,13 @@ impl ToolsTree {
     }
 
     fn library_path(&self) -> String {
-        ["usr/lib/x86_64-linux-gnu", "usr/lib/x86_64-linux-gnu/systemd", "usr/lib"]
-            .map(|folder| self.root.join(folder).display().to_string())
-            .join(":")
+        [
+            "usr/lib/x86_64-linux-gnu",
+            "usr/lib/x86_64-linux-gnu/systemd",
+            "usr/lib",
+        ]
+        .map(|folder| self.root.join(folder).display().to_string())
+        .join(":")
     }
 }
 
@@ -81,14 +117,22 @@ fn bootstrap_command(root: &Path) -> Result<Command> {
     ensure_bootstrapper()?;
     if let Some(program) = find("mmdebstrap") {
         let mut command = Command::new(program);
-        command.arg("--variant=apt").arg(format!("--include={}", PACKAGES.join(","))).arg(SUITE).arg(root);
+        command
+            .arg("--variant=apt")
+            .arg(format!("--include={}", PACKAGES.join(",")))
+            .arg(SUITE)
+            .arg(root);
         return Ok(command);
     }
     let Some(program) = find("debootstrap") else {
         bail!("make the tools tree: neither mmdebstrap nor debootstrap is installed; install one of them");
     };
     let mut command = Command::new(program);
-    command.arg("--variant=minbase").arg(format!("--include={}", PACKAGES.join(","))).arg(SUITE).arg(root);
+    command
+        .arg("--variant=minbase")
+        .arg(format!("--include={}", PACKAGES.join(",")))
+        .arg(SUITE)
+        .arg(root);
     Ok(command)
 }
 
@@ -102,18 +146,25 @@ fn ensure_bootstrapper() -> Result<()> {
     let log = cache_dir().join("apt.log");
     enter::run("update the package lists", Command::new("apt-get").arg("update"), &log)?;
     let mut install = Command::new("apt-get");
-    install.args(["install", "--yes", "--no-install-recommends", "mmdebstrap"]).env("DEBIAN_FRONTEND", "noninteractive");
+    install
+        .args(["install", "--yes", "--no-install-recommends", "mmdebstrap"])
+        .env("DEBIAN_FRONTEND", "noninteractive");
     enter::run("install mmdebstrap", &mut install, &log)
 }
 
 fn find(program: &str) -> Option<PathBuf> {
     let path = std::env::var_os("PATH")?;
     let sbin = ["/usr/sbin", "/sbin"].map(PathBuf::from);
-    std::env::split_paths(&path).chain(sbin).map(|folder| folder.join(program)).find(|file| file.is_file())
+    std::env::split_paths(&path)
+        .chain(sbin)
+        .map(|folder| folder.join(program))
+        .find(|file| file.is_file())
 }
 
 fn folder_size(folder: &Path) -> u64 {
-    let Ok(entries) = std::fs::read_dir(folder) else { return 0 };
+    let Ok(entries) = std::fs::read_dir(folder) else {
+        return 0;
+    };
     let size = |entry: std::fs::DirEntry| match entry.metadata() {
         Ok(meta) if meta.is_dir() => folder_size(&entry.path()),
         Ok(meta) => meta.len(),

@@ -1,1 +1,1 @@
-//! End-to-end tests: what they share.
+//! End-to-end tests: one file per behaviour; what they share lives in `qemu`.
