@@ -1,0 +1,198 @@
+//! What was acknowledged is there after SIGKILL and after a disk that was full; what was not never comes back half.
+
+use std::io::{BufRead, BufReader, Write as _};
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use store::{Expect, Store, Write, WriteError};
+
+/// Names the folder, and so makes this program the child of the test of the same name.
+const CHILD: &str = "STORE_TEST_DIR";
+
+fn child_of(test: &str, dir: &Path) -> Child {
+    Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", test, "--nocapture"])
+        .env(CHILD, dir)
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap()
+}
+
+fn put(key: String, value: Vec<u8>, durable: bool) -> Write {
+    Write {
+        key,
+        expect: Expect::Absent,
+        value: Some(value.into()),
+        durable,
+    }
+}
+
+#[test]
+fn acknowledged_writes_survive_sigkill() {
+    if let Some(dir) = std::env::var_os(CHILD) {
+        return write_until_killed(Path::new(&dir));
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let mut last_seen = 0;
+    for round in 0..4 {
+        let mut child = child_of("acknowledged_writes_survive_sigkill", dir.path());
+        let mut lines = BufReader::new(child.stdout.take().unwrap()).lines().map(Result::unwrap);
+        let mut acknowledged: Vec<(String, u64)> = Vec::new();
+        while acknowledged.len() < 500 * (round + 1) {
+            if let Some(change) = parse(&lines.next().unwrap()) {
+                acknowledged.push(change);
+            }
+        }
+        child.kill().unwrap();
+        // What was still in the pipe had been acknowledged too.
+        acknowledged.extend(lines.filter_map(|line| parse(&line)));
+        child.wait().unwrap();
+        let store = Store::open(dir.path()).unwrap();
+        for (key, revision) in &acknowledged {
+            let entry = store
+                .get(key)
+                .unwrap_or_else(|| panic!("{key} was acknowledged and is gone"));
+            assert_eq!(entry.modified, *revision);
+            assert_eq!(entry.value.len(), 700);
+            assert!(*revision > last_seen, "no revision was given out twice");
+        }
+        last_seen = acknowledged.iter().map(|(_, revision)| *revision).max().unwrap();
+        assert!(store.revision() >= last_seen);
+        assert!(
+            store.watch("/", last_seen).is_err(),
+            "history does not reach over a crash, and says so"
+        );
+    }
+}
+
+fn parse(line: &str) -> Option<(String, u64)> {
+    let (key, revision) = line.strip_prefix("ack ")?.split_once(' ')?;
+    Some((key.to_owned(), revision.parse().ok()?))
+}
+
+#[tokio::main]
+async fn write_until_killed(dir: &Path) {
+    let store = Store::open(dir).unwrap();
+    let session = store.revision();
+    let tasks: Vec<_> = (0..32)
+        .map(|task| {
+            let store = store.clone();
+            tokio::spawn(async move {
+                for number in 0.. {
+                    let change = store
+                        .write(put(format!("/{session}/{task}/{number}"), vec![7; 700], true))
+                        .await
+                        .unwrap();
+                    // One system call a line, so that a line is whole or not there.
+                    let line = format!("ack {} {}\n", change.entry.key, change.revision);
+                    std::io::stdout().lock().write_all(line.as_bytes()).unwrap();
+                    store
+                        .write(put(format!("/{session}/lease/{task}/{number}"), vec![1], false))
+                        .await
+                        .unwrap();
+                }
+            })
+        })
+        .collect();
+    for task in tasks {
+        task.await.unwrap();
+    }
+}
+
+#[test]
+fn a_full_disk_refuses_writes_with_a_sentence_and_writing_goes_on_when_there_is_space() {
+    if let Some(dir) = std::env::var_os(CHILD) {
+        return fill_the_disk(Path::new(&dir));
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let test = "a_full_disk_refuses_writes_with_a_sentence_and_writing_goes_on_when_there_is_space";
+    // The limit of file size stands for the disk's end: writing past it fails in the same places. Without the trap
+    // the kernel would kill instead (man 2 setrlimit, RLIMIT_FSIZE). Units: 1 KiB.
+    let status = Command::new("bash")
+        .args([
+            "-c",
+            r#"trap '' XFSZ; ulimit -S -f 6000; exec "$0" --exact "$1" --nocapture"#,
+        ])
+        .arg(std::env::current_exe().unwrap())
+        .arg(test)
+        .env(CHILD, dir.path())
+        .status()
+        .unwrap();
+    assert!(status.success());
+    let store = Store::open(dir.path()).unwrap();
+    let keys: Vec<String> = store
+        .range("/", None, 0)
+        .entries
+        .iter()
+        .map(|entry| entry.key.to_string())
+        .collect();
+    let expected = std::fs::read_to_string(dir.path().join("expected")).unwrap();
+    assert_eq!(keys, expected.lines().collect::<Vec<_>>());
+}
+
+#[tokio::main]
+async fn fill_the_disk(dir: &Path) {
+    use nix::sys::resource::{Resource, getrlimit, setrlimit};
+    let store = Store::open(dir).unwrap();
+    let mut written = Vec::new();
+    let refused = loop {
+        let key = format!("/{:05}", written.len());
+        match store.write(put(key.clone(), vec![3; 50_000], true)).await {
+            Ok(_) => written.push(key),
+            Err(refused) => break (key, refused),
+        }
+    };
+    let (key, error) = refused;
+    assert!(matches!(error, WriteError::Full(_)), "{error}");
+    assert!(error.to_string().contains("no space left"), "{error}");
+    assert!(!written.is_empty());
+    assert!(store.get(&key).is_none(), "a failed write is not visible");
+    assert_eq!(store.range("/", None, 0).entries.len(), written.len());
+    store
+        .write(put("/lease".into(), vec![1], false))
+        .await
+        .expect("what needs no disk goes on");
+    written.push("/lease".into());
+    let (_, hard) = getrlimit(Resource::RLIMIT_FSIZE).unwrap();
+    setrlimit(Resource::RLIMIT_FSIZE, hard, hard).unwrap();
+    let deadline = std::time::Instant::now() + std::time::Duration::from_secs(20);
+    while let Err(error) = store.write(put("/after".into(), vec![4; 50_000], true)).await {
+        assert!(std::time::Instant::now() < deadline, "still refused: {error}");
+        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+    }
+    written.push("/after".into());
+    written.sort();
+    std::fs::write(dir.join("expected"), written.join("\n")).unwrap();
+}
+
+#[test]
+fn what_is_no_store_is_refused_with_its_path_and_left_alone() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("store.redb");
+    std::fs::write(&path, b"not a store").unwrap();
+    let error = Store::open(dir.path()).err().unwrap().to_string();
+    assert!(
+        error.contains("store.redb") && error.contains("cannot be read"),
+        "{error}"
+    );
+    assert_eq!(std::fs::read(&path).unwrap(), b"not a store");
+}
+
+#[test]
+fn a_second_process_is_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    let _store = Store::open(dir.path()).unwrap();
+    let error = Store::open(dir.path()).err().unwrap().to_string();
+    assert!(error.contains("another process"), "{error}");
+}
+
+#[test]
+fn only_the_owner_can_read_the_file() {
+    use std::os::unix::fs::PermissionsExt;
+    let dir = tempfile::tempdir().unwrap();
+    let _store = Store::open(dir.path()).unwrap();
+    let mode = std::fs::metadata(dir.path().join("store.redb"))
+        .unwrap()
+        .permissions()
+        .mode();
+    assert_eq!(mode & 0o777, 0o600);
+}
