@@ -23,3 +23,22 @@ pub struct Artifacts {
     /// The tools tree: a Debian root that holds QEMU, the registry and kubectl.
     pub tools: PathBuf,
 }
+
+// === impl Artifacts ===
+
+impl Artifacts {
+    /// Build what is missing for the checkout that this program was compiled from.
+    pub fn build(progress: &image::Progress) -> anyhow::Result<Self> {
+        let (tools, built) = image::build(&image::source_dir(), progress)?;
+        Ok(Self {
+            disk: built.disk,
+            kernel: built.kernel,
+            initramfs: built.initramfs,
+            cmdline: built.cmdline.trim().to_owned(),
+            root_tree: built.root_tree,
+            ovmf_code: built.ovmf_code,
+            ovmf_vars: built.ovmf_vars,
+            tools: tools.root,
+        })
+    }
+}

@@ -1,10 +1,14 @@
 //! A cluster as tests and the command line hold it.
 
+use crate::kubernetes::Kubernetes;
 use crate::plan::{ClusterPlan, MachinePorts};
 use crate::supervisor::{MachineStatus, Reply, Request, ask};
 use crate::switch::Faults;
-use crate::{Artifacts, ClusterFolder, ClusterSpec, Machine, Supervisor, founding, ports, tools, wait};
+use crate::{
+    Artifacts, ClusterFolder, ClusterSpec, Machine, Supervisor, founding, health, ports, provider, tools, wait,
+};
 use anyhow::{Context, Result, bail, ensure};
+use machine_client::IdentityFile;
 use std::process::{Command, Output};
 use std::time::Duration;
 
@@ -108,8 +112,20 @@ impl Cluster {
         })
     }
 
-    /// Boot this from the next start on.
-    pub fn set_artifacts(&mut self, artifacts: Artifacts) -> Result<()> {
+    /// Switch all off and let the next start boot `artifacts`: with empty disks, or with what is on them now.
+    pub fn renew(&mut self, artifacts: Artifacts, keeps_disks: bool) -> Result<()> {
+        if self.status().is_ok() {
+            for machine in self.machines() {
+                machine.power_cut()?;
+            }
+            self.stop()?;
+        }
+        for machine in self.machines() {
+            match keeps_disks {
+                true => provider::carry_over(&machine.plan, &artifacts)?,
+                false => provider::wipe(&machine.plan)?,
+            }
+        }
         self.plan.artifacts = artifacts;
         self.write_plan()
     }
@@ -144,6 +160,40 @@ impl Cluster {
             Reply::Status(machines) => Ok(machines),
             reply @ (Reply::Done | Reply::Refused(_)) => bail!("the supervisor answers {reply:?} to a status request"),
         }
+    }
+
+    /// The administrator's identity towards its machines.
+    pub fn identity(&self) -> Result<IdentityFile> {
+        let path = self.folder.admin();
+        let text = std::fs::read_to_string(&path).with_context(|| format!("read {}", path.display()))?;
+        Ok(IdentityFile::parse(&text)?)
+    }
+
+    /// Its Kubernetes API, as its administrator.
+    pub fn kubernetes(&self) -> Result<Kubernetes> {
+        Kubernetes::from_kubeconfig(&self.folder.kubeconfig())
+    }
+
+    /// What keeps it from being healthy, a sentence each; see [`health`].
+    pub fn problems(&self) -> Result<Vec<String>> {
+        let (identity, kubernetes) = (self.identity()?, self.kubernetes()?);
+        block_on(async { health::examine(&identity, &kubernetes).await.problems() })
+    }
+
+    /// Wait until it is healthy.
+    pub fn wait_healthy(&self, deadline: Duration) -> Result<()> {
+        let what = format!("cluster {} to be healthy", self.plan.spec.name);
+        wait::until(&what, deadline, || {
+            let problems = self.problems().map_err(|error| format!("{error:#}"))?;
+            match problems.is_empty() {
+                true => Ok(()),
+                false => Err(format!(
+                    "{}; consoles lie in {}",
+                    problems.join("; "),
+                    self.folder.path().display()
+                )),
+            }
+        })
     }
 
     /// What goes wrong on the network between machines, from now on.
@@ -195,4 +245,12 @@ impl Cluster {
         let text = serde_json::to_string_pretty(&self.plan)?;
         std::fs::write(&path, text).with_context(|| format!("write {}", path.display()))
     }
+}
+
+/// Run `future` to its end, on a thread of its own, because the caller's may belong to a runtime.
+pub(crate) fn block_on<T: Send>(future: impl Future<Output = T> + Send) -> Result<T> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let runtime = runtime.context("start an async runtime")?;
+    let run = || runtime.block_on(future);
+    Ok(std::thread::scope(|scope| scope.spawn(run).join()).expect("it ends because nothing in it panics"))
 }

@@ -55,7 +55,7 @@ impl ClusterFolder {
         self.path.join("bundle.toml")
     }
 
-    /// The administrator's identity towards the machine API ([`config::KeyPair`]).
+    /// The administrator's identity towards the machine API ([`machine_client::IdentityFile`]).
     pub fn admin(&self) -> PathBuf {
         self.path.join("admin.toml")
     }

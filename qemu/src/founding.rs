@@ -5,6 +5,7 @@ use crate::plan::{KUBERNETES_PORT, cluster_address};
 use crate::{ClusterFolder, ClusterPlan, MachinePlan, ProviderName};
 use anyhow::{Context, Result};
 use config::{Cluster, ControlPlane, Interface, Machine, MachineConfig, Network, Oci, Registry, Role};
+use machine_client::{IdentityFile, MachineAddress};
 use serde::Serialize;
 use std::collections::BTreeMap;
 use std::io::Write;
@@ -26,13 +27,26 @@ pub fn write(folder: &ClusterFolder, plan: &ClusterPlan) -> Result<()> {
         write_secret(&machine.folder.join("secrets.toml"), &secrets)?;
     }
     write_secret(&folder.bundle(), &bundle)?;
-    write_secret(
-        &folder.admin(),
-        &identity::cluster::admin(&bundle, identity::Role::Admin)?,
-    )?;
+    let admin = identity::cluster::admin(&bundle, identity::Role::Admin)?;
+    let identity = IdentityFile {
+        version: 1,
+        cluster: plan.spec.name.clone(),
+        ca: bundle.machine_ca.certificate.clone(),
+        certificate: admin.certificate,
+        key: admin.key,
+        machines: plan.machines(folder).iter().map(address).collect(),
+    };
+    write_private(&folder.admin(), identity.to_toml().as_bytes())?;
     let server = format!("https://127.0.0.1:{}", plan.ports[0].kubernetes);
     let kubeconfig = identity::cluster::kubeconfig(&bundle, &server)?;
     write_private(&folder.kubeconfig(), kubeconfig.as_bytes())
+}
+
+fn address(machine: &MachinePlan) -> MachineAddress {
+    MachineAddress {
+        name: machine.spec.name.clone(),
+        endpoint: format!("127.0.0.1:{}", machine.ports.machine_api),
+    }
 }
 
 /// A machine's config: all machines know each other's names, the first is the endpoint.

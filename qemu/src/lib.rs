@@ -9,7 +9,9 @@ mod cluster;
 mod folder;
 mod founding;
 pub mod health;
+pub mod kubernetes;
 mod machine;
+pub mod oci_images;
 mod plan;
 mod ports;
 pub mod provider;
@@ -18,6 +20,7 @@ mod spec;
 mod supervisor;
 pub mod switch;
 pub mod testing;
+pub mod timeline;
 mod tools;
 pub mod wait;
 

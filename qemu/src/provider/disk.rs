@@ -16,19 +16,6 @@ pub fn prepare(plan: &MachinePlan, files: &Files) -> Result<()> {
     Ok(())
 }
 
-/// Throw away what the machine wrote.
-pub fn wipe(files: &Files) -> Result<()> {
-    for path in [&files.disk, &files.ovmf_vars] {
-        match std::fs::remove_file(path) {
-            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-                return Err(error).with_context(|| format!("remove {}", path.display()));
-            }
-            Ok(()) | Err(_) => {}
-        }
-    }
-    Ok(())
-}
-
 fn create(plan: &MachinePlan, files: &Files) -> Result<()> {
     let base = plan.spec.disk_image.as_ref().unwrap_or(&plan.artifacts.disk);
     let output = tools::command(&plan.artifacts.tools, "qemu-img")

@@ -1,15 +1,17 @@
 //! What a machine is made of, behind one trait: virtual machines, or processes in namespaces.
 
 mod arguments;
+mod carry_over;
 mod disk;
 mod qemu;
 mod qmp;
 
+pub use carry_over::carry_over;
 pub use qemu::Qemu;
 
 use crate::MachinePlan;
 use crate::switch::Faults;
-use anyhow::Result;
+use anyhow::{Context, Result};
 use std::sync::Arc;
 
 /// Makes machines run.
@@ -17,9 +19,6 @@ pub trait Provider: Send + Sync {
     /// Runs `machine` from power-on until it ends, on the calling thread, which owns it: when the thread or the process
     /// dies, so does the machine. `started` gets its switches as soon as it runs.
     fn run(&self, machine: &MachinePlan, started: &mut dyn FnMut(Arc<dyn Power>)) -> Result<Ended>;
-
-    /// Throw away what the stopped `machine` wrote, so that its next start is its first.
-    fn wipe(&self, machine: &MachinePlan) -> Result<()>;
 
     /// What goes wrong on the network between machines, from now on.
     fn set_faults(&self, faults: Faults) -> Result<()>;
@@ -41,4 +40,24 @@ pub enum Ended {
     Reboot,
     /// It switched itself off, or somebody pulled the plug.
     PowerOff,
+}
+
+/// Throw away what the stopped machine of `plan` wrote, so that its next start is its first.
+pub fn wipe(plan: &MachinePlan) -> Result<()> {
+    let files = arguments::Files::of(&plan.folder);
+    for path in [files.disk, files.ovmf_vars] {
+        gone(std::fs::remove_file(&path)).with_context(|| format!("remove {}", path.display()))?;
+    }
+    for path in ["state", "var"].map(|name| plan.folder.join(name)) {
+        gone(std::fs::remove_dir_all(&path)).with_context(|| format!("remove {}", path.display()))?;
+    }
+    Ok(())
+}
+
+/// What was not there is gone too.
+fn gone(removed: std::io::Result<()>) -> std::io::Result<()> {
+    match removed {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
+        removed => removed,
+    }
 }

@@ -86,10 +86,6 @@ impl Provider for Qemu {
         );
     }
 
-    fn wipe(&self, plan: &MachinePlan) -> Result<()> {
-        disk::wipe(&Files::of(&plan.folder))
-    }
-
     fn set_faults(&self, faults: Faults) -> Result<()> {
         self.switch.set_faults(faults);
         Ok(())

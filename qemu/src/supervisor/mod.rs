@@ -91,7 +91,7 @@ impl Shared {
             Request::On { machine } => self.slot(&machine).map(|slot| slot.switch_on()),
             Request::Cut { machine } => self.slot(&machine).and_then(|slot| slot.cut()),
             Request::Reset { machine } => self.slot(&machine).and_then(|slot| slot.reset()),
-            Request::Wipe { machine } => (self.slot(&machine)).and_then(|slot| slot.wipe(self.provider.as_ref())),
+            Request::Wipe { machine } => self.slot(&machine).and_then(|slot| slot.wipe()),
             Request::Faults { faults } => self.provider.set_faults(faults),
             Request::Stop => {
                 self.switch_all_off();

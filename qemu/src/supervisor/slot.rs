@@ -99,7 +99,7 @@ impl Slot {
             .reset()
     }
 
-    pub fn wipe(&self, provider: &dyn Provider) -> Result<()> {
+    pub fn wipe(&self) -> Result<()> {
         let inner = self.lock();
         let is_off = !inner.is_wanted && matches!(inner.state, MachineState::Off | MachineState::Broken(_));
         ensure!(
@@ -107,7 +107,7 @@ impl Slot {
             "{} runs: switch it off before its disk goes",
             self.plan.spec.name
         );
-        provider.wipe(&self.plan)
+        crate::provider::wipe(&self.plan)
     }
 
     fn wait_until_wanted(&self) {

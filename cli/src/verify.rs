@@ -1,0 +1,122 @@
+//! `pintlectl verify`: everything that has to hold, step by step, with a summary at the end.
+
+use crate::elevate;
+use anyhow::{Context, Result};
+use clap::Args;
+use image::Progress;
+use qemu::Artifacts;
+use std::path::Path;
+use std::process::{Command, ExitCode};
+use std::time::{Duration, Instant};
+
+/// What it is told.
+#[derive(Args)]
+pub struct Verify {}
+
+/// What became of a step.
+#[derive(Debug, PartialEq, Eq)]
+enum Outcome {
+    Passed,
+    Failed(String),
+    /// The host lacks what the step needs.
+    Skipped(String),
+}
+
+struct Step {
+    name: &'static str,
+    outcome: Outcome,
+    took: Duration,
+}
+
+/// All steps, also after one that failed: a person wants to see everything at once.
+pub fn run(_told: Verify) -> Result<ExitCode> {
+    elevate::ensure_root("the image and the machines of the tests need file systems and namespaces")?;
+    let source = image::source_dir();
+    let steps = [
+        step("format", || component(&source, "fmt", &["fmt", "--all", "--check"])),
+        step("lints", || {
+            component(
+                &source,
+                "clippy",
+                &[
+                    "clippy",
+                    "--quiet",
+                    "--workspace",
+                    "--all-targets",
+                    "--",
+                    "--deny",
+                    "warnings",
+                ],
+            )
+        }),
+        step("image", || match Artifacts::build(&Progress::new()) {
+            Ok(_) => Ok(Outcome::Passed),
+            Err(error) => Ok(Outcome::Failed(format!("{error:#}"))),
+        }),
+        step("tests", || cargo(&source, &["test", "--workspace", "--no-fail-fast"])),
+    ];
+    for folder in [std::env::current_exe()?
+        .parent()
+        .and_then(Path::parent)
+        .unwrap_or(&source)]
+    {
+        elevate::give_back(folder)?;
+    }
+    Ok(summary(&steps))
+}
+
+fn step(name: &'static str, run: impl FnOnce() -> Result<Outcome>) -> Step {
+    eprintln!("=== {name}");
+    let start = Instant::now();
+    let outcome = run().unwrap_or_else(|error| Outcome::Failed(format!("{error:#}")));
+    Step {
+        name,
+        outcome,
+        took: start.elapsed(),
+    }
+}
+
+/// A cargo command that is a component of its own, which a bare machine may lack.
+fn component(source: &Path, name: &str, arguments: &[&str]) -> Result<Outcome> {
+    let version = Command::new("cargo")
+        .args([name, "--version"])
+        .output()
+        .context("run cargo")?;
+    if version.status.success() {
+        return cargo(source, arguments);
+    }
+    Ok(Outcome::Skipped(format!(
+        "cargo {name} is not installed here, so this was NOT checked"
+    )))
+}
+
+fn cargo(source: &Path, arguments: &[&str]) -> Result<Outcome> {
+    let status = Command::new("cargo")
+        .args(arguments)
+        .current_dir(source)
+        .status()
+        .context("run cargo")?;
+    Ok(match status.success() {
+        true => Outcome::Passed,
+        false => Outcome::Failed(format!(
+            "`cargo {}` ended with {status}; its words stand above",
+            arguments.join(" ")
+        )),
+    })
+}
+
+fn summary(steps: &[Step]) -> ExitCode {
+    eprintln!("\n=== summary");
+    for step in steps {
+        let (sign, why) = match &step.outcome {
+            Outcome::Passed => ("passed ", ""),
+            Outcome::Failed(why) => ("FAILED ", why.as_str()),
+            Outcome::Skipped(why) => ("SKIPPED", why.as_str()),
+        };
+        eprintln!("{sign}  {:8} {:>7.1} s  {why}", step.name, step.took.as_secs_f64());
+    }
+    match steps.iter().any(|step| matches!(step.outcome, Outcome::Failed(_))) {
+        true => ExitCode::FAILURE,
+        false => ExitCode::SUCCESS,
+    }
+}
