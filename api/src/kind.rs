@@ -1,6 +1,10 @@
 //! What a kind must say about itself ([`Kind`]), and the same with the type erased ([`Rules`]), so that verbs are compiled once.
 
-use crate::{field::FieldError, metadata};
+use crate::{
+    field::FieldError,
+    metadata,
+    schema::{self, Described, Source},
+};
 use jiff::Timestamp;
 use serde_json::Value;
 use std::fmt;
@@ -208,8 +212,8 @@ pub trait Kind: 'static {
     const COLUMNS: &'static [Column] = &[Column::NAME, Column::AGE];
     /// Selectable fields.
     const FIELDS: &'static [SelectableField] = &[];
-    /// The schema's component name, such as `io.k8s.api.core.v1.Pod`.
-    const SCHEMA: &'static str;
+    /// The k8s-openapi type that describes an object; only its schema is used, objects are never decoded into it.
+    type Object: Described;
 
     /// Checks an object's name; by default a DNS-1123 subdomain.
     fn check_name(name: &str) -> Vec<String> {
@@ -280,8 +284,8 @@ pub struct Rules {
     pub columns: &'static [Column],
     /// Selectable fields beyond name and namespace.
     pub fields: &'static [SelectableField],
-    /// The schema's component name.
-    pub schema: &'static str,
+    /// Where the schema comes from.
+    pub schema: Source,
     pub(crate) check_name: fn(&str) -> Vec<String>,
     default: fn(&mut Value),
     before_create: fn(&mut Value, &Context<'_>),
@@ -313,7 +317,7 @@ impl Rules {
             status_on_create: K::STATUS_ON_CREATE,
             columns: K::COLUMNS,
             fields: K::FIELDS,
-            schema: K::SCHEMA,
+            schema: <K::Object as Described>::SOURCE,
             check_name: K::check_name,
             default: K::default,
             before_create: K::before_create,
@@ -331,6 +335,11 @@ impl Rules {
         } else {
             format!("{}/{}", self.group, self.version)
         }
+    }
+
+    /// The schema's component name, such as `io.k8s.api.core.v1.Pod`.
+    pub fn schema_name(&self) -> String {
+        (self.schema.name)()
     }
 
     /// `pods` or `leases.coordination.k8s.io`, as in error texts and RBAC.
@@ -369,8 +378,10 @@ impl Rules {
         self.subresource("status").is_some()
     }
 
-    /// Fills in upstream's defaults; idempotent. Call it on every body that was decoded or patched.
+    /// Fills in upstream's defaults and brings spellings (nulls, quantities) into one form; idempotent. Call it on every
+    /// body that was decoded or patched, after [`schema::decode_error`], and again after admission.
     pub fn default(&self, object: &mut Value) {
+        schema::canonicalize(&self.schema_name(), object);
         (self.default)(object);
     }
 

@@ -11,8 +11,13 @@ pub mod kinds;
 pub mod metadata;
 pub mod names;
 pub mod openapi;
+pub mod patch;
+pub mod quantity;
 pub mod read;
+pub mod schema;
+pub mod selector;
 pub mod status;
+pub mod table;
 
 pub use field::FieldError;
 pub use kind::{Column, Context, Kind, Rules, SelectableField, Subresource, Verb};

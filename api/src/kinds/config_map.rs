@@ -11,5 +11,5 @@ impl Kind for ConfigMap {
     const SINGULAR: &'static str = "configmap";
     const SHORT_NAMES: &'static [&'static str] = &["cm"];
     const KEY: &'static str = "configmaps";
-    const SCHEMA: &'static str = "io.k8s.api.core.v1.ConfigMap";
+    type Object = k8s_openapi::api::core::v1::ConfigMap;
 }

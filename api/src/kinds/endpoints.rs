@@ -11,5 +11,5 @@ impl Kind for Endpoints {
     const SINGULAR: &'static str = "endpoints";
     const SHORT_NAMES: &'static [&'static str] = &["ep"];
     const KEY: &'static str = "endpoints";
-    const SCHEMA: &'static str = "io.k8s.api.core.v1.Endpoints";
+    type Object = k8s_openapi::api::core::v1::Endpoints;
 }

@@ -13,5 +13,5 @@ impl Kind for Event {
     const DURABLE: bool = false;
     const KEY: &'static str = "events";
     const CREATE_ON_UPDATE: bool = true;
-    const SCHEMA: &'static str = "io.k8s.api.core.v1.Event";
+    type Object = k8s_openapi::api::core::v1::Event;
 }

@@ -14,5 +14,5 @@ impl Kind for Lease {
     const KEY: &'static str = "leases";
     const CREATE_ON_UPDATE: bool = true;
     const UNCONDITIONAL_UPDATE: bool = false;
-    const SCHEMA: &'static str = "io.k8s.api.coordination.v1.Lease";
+    type Object = k8s_openapi::api::coordination::v1::Lease;
 }

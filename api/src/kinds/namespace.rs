@@ -31,5 +31,5 @@ impl Kind for Namespace {
         Subresource::status("", "v1", "Namespace"),
     ];
     const KEY: &'static str = "namespaces";
-    const SCHEMA: &'static str = "io.k8s.api.core.v1.Namespace";
+    type Object = k8s_openapi::api::core::v1::Namespace;
 }

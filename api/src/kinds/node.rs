@@ -14,5 +14,5 @@ impl Kind for Node {
     const SUBRESOURCES: &'static [Subresource] = &[Subresource::status("", "v1", "Node")];
     const STATUS_ON_CREATE: bool = true;
     const KEY: &'static str = "nodes";
-    const SCHEMA: &'static str = "io.k8s.api.core.v1.Node";
+    type Object = k8s_openapi::api::core::v1::Node;
 }

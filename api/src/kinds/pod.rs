@@ -1,6 +1,24 @@
 //! Pod: containers that live and die together on one node.
 
-use crate::kind::{Kind, Subresource, Verb};
+mod columns;
+mod container;
+mod defaults;
+mod probe;
+mod qos;
+mod update;
+mod validate;
+mod volume;
+
+use crate::{
+    field::FieldError,
+    kind::{Column, Context, Kind, SelectableField, Subresource, Verb},
+    read,
+};
+use jiff::Timestamp;
+use serde_json::{Value, json};
+
+use defaults::default_spec;
+pub use qos::qos_class;
 
 /// `v1` Pod.
 pub struct Pod;
@@ -53,5 +71,109 @@ impl Kind for Pod {
     ];
     const KEY: &'static str = "pods";
     const GENERATION: bool = true;
-    const SCHEMA: &'static str = "io.k8s.api.core.v1.Pod";
+    const COLUMNS: &'static [Column] = columns::COLUMNS;
+    const FIELDS: &'static [SelectableField] = &[
+        SelectableField {
+            label: "spec.nodeName",
+            read: |pod| read::text(pod, "/spec/nodeName").to_owned(),
+        },
+        SelectableField {
+            label: "spec.restartPolicy",
+            read: |pod| read::text(pod, "/spec/restartPolicy").to_owned(),
+        },
+        SelectableField {
+            label: "spec.schedulerName",
+            read: |pod| read::text(pod, "/spec/schedulerName").to_owned(),
+        },
+        SelectableField {
+            label: "spec.serviceAccountName",
+            read: |pod| read::text(pod, "/spec/serviceAccountName").to_owned(),
+        },
+        SelectableField {
+            label: "spec.hostNetwork",
+            read: |pod| read::flag(pod, "/spec/hostNetwork").to_string(),
+        },
+        SelectableField {
+            label: "status.phase",
+            read: |pod| read::text(pod, "/status/phase").to_owned(),
+        },
+        SelectableField {
+            label: "status.podIP",
+            read: first_ip,
+        },
+        SelectableField {
+            label: "status.podIPs",
+            read: first_ip,
+        },
+        SelectableField {
+            label: "status.nominatedNodeName",
+            read: |pod| read::text(pod, "/status/nominatedNodeName").to_owned(),
+        },
+    ];
+    type Object = k8s_openapi::api::core::v1::Pod;
+
+    fn default(pod: &mut Value) {
+        read::set_default(pod, "spec", json!({}));
+        default_spec(&mut pod["spec"]);
+        defaults::default_pod(&mut pod["spec"]);
+    }
+
+    fn before_create(pod: &mut Value, context: &Context<'_>) {
+        pod["status"] = json!({ "phase": "Pending", "qosClass": qos_class(&pod["spec"]) });
+        if !read::list(pod, "/spec/schedulingGates").is_empty() {
+            pod["status"]["conditions"] = json!([{
+                "type": "PodScheduled", "status": "False", "reason": "SchedulingGated", "lastProbeTime": null,
+                "lastTransitionTime": context.now, "message": "Scheduling is blocked due to non-empty scheduling gates",
+            }]);
+        }
+    }
+
+    fn before_update(new: &mut Value, old: &Value, context: &Context<'_>) {
+        if context.subresource == "status" && read::text(new, "/status/qosClass").is_empty() {
+            let class = read::text(old, "/status/qosClass").to_owned();
+            read::set_default(new, "status", json!({}));
+            new["status"]["qosClass"] = class.into();
+        }
+    }
+
+    fn validate(pod: &Value) -> Vec<FieldError> {
+        validate::validate(pod)
+    }
+
+    fn validate_update(new: &Value, old: &Value, subresource: &str) -> Vec<FieldError> {
+        match subresource {
+            "" => update::validate(new, old),
+            "status" => update::validate_status(new, old),
+            _ => Vec::new(),
+        }
+    }
+
+    fn row(pod: &Value, now: Timestamp) -> Vec<Value> {
+        columns::row(pod, now)
+    }
+}
+
+fn first_ip(pod: &Value) -> String {
+    let ips = read::list(pod, "/status/podIPs")
+        .first()
+        .map(|ip| read::text(ip, "/ip"));
+    ips.unwrap_or_else(|| read::text(pod, "/status/podIP")).to_owned()
+}
+
+/// Whether an init container keeps running beside the others (`restartPolicy: Always`).
+pub fn is_sidecar(init_container: &Value) -> bool {
+    read::text(init_container, "/restartPolicy") == "Always"
+}
+
+/// The condition of that type, or null.
+fn condition<'a>(object: &'a Value, kind: &str) -> &'a Value {
+    read::list(object, "/status/conditions")
+        .iter()
+        .find(|c| read::text(c, "/type") == kind)
+        .unwrap_or(&Value::Null)
+}
+
+/// Whether the pod has ended for good.
+pub fn is_finished(pod: &Value) -> bool {
+    matches!(read::text(pod, "/status/phase"), "Succeeded" | "Failed")
 }

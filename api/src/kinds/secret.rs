@@ -10,5 +10,5 @@ impl Kind for Secret {
     const PLURAL: &'static str = "secrets";
     const SINGULAR: &'static str = "secret";
     const KEY: &'static str = "secrets";
-    const SCHEMA: &'static str = "io.k8s.api.core.v1.Secret";
+    type Object = k8s_openapi::api::core::v1::Secret;
 }

@@ -13,5 +13,5 @@ impl Kind for Service {
     const CATEGORIES: &'static [&'static str] = &["all"];
     const SUBRESOURCES: &'static [Subresource] = &[Subresource::status("", "v1", "Service")];
     const KEY: &'static str = "services";
-    const SCHEMA: &'static str = "io.k8s.api.core.v1.Service";
+    type Object = k8s_openapi::api::core::v1::Service;
 }

@@ -18,5 +18,5 @@ impl Kind for ServiceAccount {
         verbs: &[Verb::Create],
     }];
     const KEY: &'static str = "serviceaccounts";
-    const SCHEMA: &'static str = "io.k8s.api.core.v1.ServiceAccount";
+    type Object = k8s_openapi::api::core::v1::ServiceAccount;
 }

@@ -1,0 +1,17 @@
+//! The shapes of the kinds: which fields there are, of which type, and how they merge. Compiled once from k8s-openapi's
+//! schemas into a table without the texts; the texts are only built for OpenAPI.
+
+mod canonical;
+mod check;
+mod compiled;
+mod merge_facts;
+mod scan;
+mod source;
+
+pub use canonical::canonicalize;
+pub use check::{decode_error, unknown_fields};
+pub use compiled::{Field, Shape, Type, Types, types};
+pub(crate) use merge_facts::facts_of;
+pub use scan::duplicate_fields;
+pub(crate) use source::definitions;
+pub use source::{Described, Source};

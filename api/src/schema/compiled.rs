@@ -1,0 +1,222 @@
+//! The schemas without their texts: small enough to keep, quick enough to walk on every write.
+
+use super::{definitions, facts_of};
+use serde_json::Value;
+use std::{collections::HashMap, sync::OnceLock};
+
+/// What a value may be.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Shape {
+    /// Anything.
+    Any,
+    /// Text.
+    Text,
+    /// A time in RFC 3339.
+    Time,
+    /// Base64.
+    Bytes,
+    /// A whole number of 32 bits.
+    Int32,
+    /// A whole number of 64 bits.
+    Int64,
+    /// Any number.
+    Number,
+    /// True or false.
+    Boolean,
+    /// A whole number or text.
+    IntOrString,
+    /// A quantity, as text or number.
+    Quantity,
+    /// Items of one shape.
+    List(Box<Shape>),
+    /// Any keys, values of one shape.
+    Map(Box<Shape>),
+    /// Known fields: an index into [`Types`].
+    Object(usize),
+}
+
+/// A field of an object.
+#[derive(Clone, Debug)]
+pub struct Field {
+    /// Its JSON name.
+    pub name: Box<str>,
+    /// What it may be.
+    pub shape: Shape,
+    /// Whether a strategic merge patch merges the list's items instead of replacing the list.
+    pub merges: bool,
+    /// Whether members that the patch does not name go (`retainKeys`).
+    pub retains_keys: bool,
+    /// The member that tells a merged list's items apart; empty for a list of primitives.
+    pub merge_key: &'static str,
+}
+
+/// An object with known fields.
+#[derive(Clone, Debug)]
+pub struct Type {
+    /// Its component name, such as `io.k8s.api.core.v1.PodSpec`.
+    pub name: Box<str>,
+    fields: Box<[Field]>,
+}
+
+impl Type {
+    /// The field of that name.
+    pub fn field(&self, name: &str) -> Option<&Field> {
+        self.fields
+            .binary_search_by(|f| (*f.name).cmp(name))
+            .ok()
+            .map(|at| &self.fields[at])
+    }
+}
+
+/// All types that the kinds reach.
+#[derive(Debug)]
+pub struct Types {
+    all: Vec<Type>,
+    by_name: HashMap<Box<str>, usize>,
+}
+
+impl Types {
+    /// The type with that component name.
+    pub fn by_name(&self, component: &str) -> Option<&Type> {
+        self.by_name.get(component).map(|at| &self.all[*at])
+    }
+
+    /// The type at the index of a [`Shape::Object`].
+    pub fn at(&self, index: usize) -> &Type {
+        &self.all[index]
+    }
+}
+
+/// The types, compiled at first use (about 10 ms) and kept.
+pub fn types() -> &'static Types {
+    static TYPES: OnceLock<Types> = OnceLock::new();
+    TYPES.get_or_init(compile)
+}
+
+fn compile() -> Types {
+    let definitions = definitions(None);
+    let objects: Vec<&String> = definitions
+        .iter()
+        .filter(|(_, d)| d.get("properties").is_some())
+        .map(|(name, _)| name)
+        .collect();
+    let by_name: HashMap<Box<str>, usize> = objects
+        .iter()
+        .enumerate()
+        .map(|(at, name)| (name.as_str().into(), at))
+        .collect();
+    let context = Context {
+        definitions: &definitions,
+        by_name: &by_name,
+    };
+    let all = objects
+        .iter()
+        .map(|name| context.compile_type(name, &definitions[name.as_str()]))
+        .collect();
+    Types { all, by_name }
+}
+
+struct Context<'a> {
+    definitions: &'a serde_json::Map<String, Value>,
+    by_name: &'a HashMap<Box<str>, usize>,
+}
+
+impl Context<'_> {
+    fn compile_type(&self, name: &str, definition: &Value) -> Type {
+        let properties = definition
+            .get("properties")
+            .and_then(Value::as_object)
+            .into_iter()
+            .flatten();
+        let mut fields: Vec<Field> = properties
+            .map(|(field, schema)| {
+                let facts = facts_of(name, field);
+                Field {
+                    name: field.as_str().into(),
+                    shape: self.shape(schema),
+                    merges: facts.strategy.starts_with("merge"),
+                    retains_keys: facts.strategy.ends_with("retainKeys"),
+                    merge_key: facts.merge_key,
+                }
+            })
+            .collect();
+        fields.sort_by(|a, b| a.name.cmp(&b.name));
+        Type {
+            name: name.into(),
+            fields: fields.into(),
+        }
+    }
+
+    fn shape(&self, schema: &Value) -> Shape {
+        if let Some(reference) = schema.get("$ref").and_then(Value::as_str) {
+            let name = reference.rsplit('/').next().unwrap_or_default();
+            return match self.by_name.get(name) {
+                Some(at) => Shape::Object(*at),
+                None if name.ends_with(".resource.Quantity") => Shape::Quantity,
+                None => self.definitions.get(name).map_or(Shape::Any, |d| self.shape(d)),
+            };
+        }
+        let text = |key: &str| schema.get(key).and_then(Value::as_str).unwrap_or_default();
+        match (text("type"), text("format")) {
+            ("string", "date-time") => Shape::Time,
+            ("string", "byte") => Shape::Bytes,
+            ("string", _) => Shape::Text,
+            ("integer", "int32") => Shape::Int32,
+            ("integer", _) => Shape::Int64,
+            ("number", _) => Shape::Number,
+            ("boolean", _) => Shape::Boolean,
+            ("array", _) => Shape::List(Box::new(schema.get("items").map_or(Shape::Any, |s| self.shape(s)))),
+            ("object", _) => match schema.get("additionalProperties") {
+                Some(values) => Shape::Map(Box::new(self.shape(values))),
+                None => Shape::Any,
+            },
+            _ if schema.get("x-kubernetes-int-or-string").is_some() => Shape::IntOrString,
+            _ => Shape::Any,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn fields_have_their_shapes() {
+        let field = |component: &str, name: &str| {
+            let kind = types().by_name(component).expect("the type is reached by a kind");
+            kind.field(name).expect("the field exists").shape.clone()
+        };
+        let core = |name: &str| format!("io.k8s.api.core.v1.{name}");
+        assert_eq!(field(&core("PodSpec"), "nodeName"), Shape::Text);
+        assert_eq!(field(&core("PodSpec"), "terminationGracePeriodSeconds"), Shape::Int64);
+        assert_eq!(field(&core("ContainerPort"), "containerPort"), Shape::Int32);
+        assert_eq!(field(&core("PodSpec"), "hostNetwork"), Shape::Boolean);
+        assert_eq!(field(&core("HTTPGetAction"), "port"), Shape::IntOrString);
+        assert_eq!(
+            field(&core("ResourceRequirements"), "limits"),
+            Shape::Map(Box::new(Shape::Quantity))
+        );
+        assert_eq!(field(&core("Secret"), "data"), Shape::Map(Box::new(Shape::Bytes)));
+        assert_eq!(field(&core("Event"), "eventTime"), Shape::Time);
+        assert_eq!(
+            field("io.k8s.api.coordination.v1.Lease", "spec"),
+            Shape::Object(types().by_name["io.k8s.api.coordination.v1.LeaseSpec"])
+        );
+        let containers = types()
+            .by_name(&core("PodSpec"))
+            .and_then(|t| t.field("containers"))
+            .expect("pods have containers");
+        assert!(containers.merges && containers.merge_key == "name" && matches!(containers.shape, Shape::List(_)));
+    }
+
+    #[test]
+    fn every_kind_has_its_type() {
+        for rules in crate::KINDS {
+            let name = (rules.schema.name)();
+            assert!(
+                types().by_name(&name).is_some_and(|t| t.field("metadata").is_some()),
+                "{name}"
+            );
+        }
+    }
+}
