@@ -1,3 +1,81 @@
-//! `control`: the one program that runs the control-plane roles.
+//! The control plane in one process: API server, scheduler, controllers.
 
-fn main() {}
+mod bootstrap;
+mod plane;
+mod run;
+mod serve;
+
+use anyhow::Context;
+use clap::{Parser, Subcommand};
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use tracing_subscriber::EnvFilter;
+
+/// Two cores are the smallest machine; more workers would only cost memory while they idle.
+const WORKERS: usize = 2;
+
+/// Runs Pintle's control plane.
+#[derive(Parser)]
+#[command(version)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// As a part of a machine, with what its agent wrote.
+    Run {
+        /// The machine config.
+        #[arg(long)]
+        config: PathBuf,
+        /// Its secrets.
+        #[arg(long)]
+        secrets: PathBuf,
+        /// The folder that keeps the cluster's state.
+        #[arg(long)]
+        data: PathBuf,
+    },
+    /// Alone on any host, with certificates of its own making.
+    Serve {
+        /// The folder that keeps the cluster's state, its certificates and a kubeconfig.
+        #[arg(long)]
+        data: PathBuf,
+        /// Where to listen; port 0 takes a free one.
+        #[arg(long, default_value = "127.0.0.1:6443")]
+        listen: SocketAddr,
+        /// Print each state change, not only what a person must look at.
+        #[arg(long)]
+        verbose: bool,
+    },
+}
+
+fn main() -> anyhow::Result<()> {
+    let Arguments { command } = Arguments::parse();
+    let level = if matches!(command, Command::Serve { verbose: false, .. }) {
+        "warn"
+    } else {
+        "info"
+    };
+    let filter = EnvFilter::try_from_env("PINTLE_LOG").unwrap_or_else(|_| EnvFilter::new(level));
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_ansi(false)
+        .with_writer(std::io::stderr)
+        .init();
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(WORKERS)
+        .enable_all()
+        .build()
+        .context("start the async runtime")?;
+    runtime.block_on(async {
+        match command {
+            Command::Run { config, secrets, data } => run::run(&config, &secrets, &data).await,
+            Command::Serve {
+                data,
+                listen,
+                verbose: _,
+            } => serve::serve(&data, listen).await,
+        }
+    })
+}

@@ -1,1 +1,32 @@
-//! The API server: authenticate, authorize, admit, serve; the verbs name no kind.
+//! The Kubernetes API over HTTP: who asks, may they, what does the cluster say to it, then the store.
+//!
+//! A request's way: [`listen`] (TLS, identity) → `request` (which verb on what) → `authorize` → `decode` → `admission` →
+//! `verbs` (which name no kind) → store. What knows a kind stands in `actions/`, `admission/` or `streams/`.
+
+mod actions;
+mod admission;
+mod authorize;
+mod body;
+mod call;
+mod decode;
+mod encode;
+mod filter;
+mod in_process;
+mod listen;
+mod negotiate;
+mod options;
+mod paths;
+mod query;
+mod render;
+mod reply;
+mod request;
+mod server;
+mod streams;
+mod user;
+mod verbs;
+
+pub use in_process::InProcess;
+pub use listen::{PROTOCOLS, listen};
+pub use server::Server;
+pub use streams::Nodes;
+pub use user::User;

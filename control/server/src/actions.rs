@@ -1,0 +1,33 @@
+//! What truly knows a kind and is no rule of the kind alone: subresources that act, and how some kinds end.
+
+pub(crate) mod binding;
+pub(crate) mod deletion;
+pub(crate) mod eviction;
+pub(crate) mod finalize;
+
+use crate::call::Call;
+use api::Verb;
+use api::status::{self, Status};
+use bytes::Bytes;
+use client::Body;
+use http::Response;
+use serde_json::Value;
+
+/// Serves a subresource that acts; none if the path names no such one.
+pub(crate) async fn act(call: &Call, body: &Bytes) -> Option<Result<Response<Body>, Status>> {
+    let known = match (call.rules.key, call.subresource.as_str()) {
+        ("pods", "binding") if call.verb == Verb::Create => binding::bind(call, body).await,
+        ("pods", "eviction") if call.verb == Verb::Create => eviction::evict(call, body).await,
+        ("namespaces", "finalize") if call.verb == Verb::Update => finalize::finalize(call, body.clone()).await,
+        ("pods", "binding" | "eviction") | ("namespaces", "finalize") => Err(status::method_not_allowed()),
+        _ => return None,
+    };
+    Some(known)
+}
+
+/// What a write to an acting subresource may change, on top of the kind's rules.
+pub(crate) fn before_update(call: &Call, new: &mut Value, old: &Value) {
+    if call.rules.key == "namespaces" {
+        finalize::before_update(call, new, old);
+    }
+}

@@ -1,0 +1,27 @@
+//! DefaultTolerationSeconds: pods stay five minutes on a node that is not ready or not reachable, unless they say otherwise.
+
+use api::read;
+use serde_json::{Value, json};
+
+/// Upstream's default of `--default-not-ready-toleration-seconds` and its sibling.
+const SECONDS: u64 = 300;
+
+pub(super) fn admit(pod: &mut Value) {
+    for taint in ["node.kubernetes.io/not-ready", "node.kubernetes.io/unreachable"] {
+        let tolerated = read::list(pod, "/spec/tolerations").iter().any(|toleration| {
+            let (key, effect) = (read::text(toleration, "/key"), read::text(toleration, "/effect"));
+            (key == taint || key.is_empty()) && matches!(effect, "NoExecute" | "")
+        });
+        if tolerated {
+            continue;
+        }
+        let toleration =
+            json!({ "key": taint, "operator": "Exists", "effect": "NoExecute", "tolerationSeconds": SECONDS });
+        let list = read::map_mut(pod, "spec").map(|spec| spec.entry("tolerations").or_insert(Value::Null));
+        match list {
+            Some(Value::Array(list)) => list.push(toleration),
+            Some(other) if other.is_null() => *other = json!([toleration]),
+            Some(_) | None => {}
+        }
+    }
+}

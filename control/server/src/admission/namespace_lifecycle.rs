@@ -1,0 +1,47 @@
+//! NamespaceLifecycle: nothing is made in a namespace that is not there or on its way out, and three namespaces stay.
+
+use crate::call::Call;
+use crate::encode;
+use api::read;
+use api::status::{self, Status};
+use serde_json::Value;
+
+/// Namespaces that nobody deletes (upstream's `immortalNamespaces`).
+const IMMORTAL: [&str; 3] = ["default", "kube-system", "kube-public"];
+
+pub(super) fn admit(call: &Call, object: Option<&Value>, old: Option<&Value>) -> Result<(), Status> {
+    if call.rules.key == "namespaces" {
+        let deletes = object.is_none();
+        return if deletes && IMMORTAL.contains(&call.name.as_str()) {
+            Err(status::forbidden(
+                call.rules,
+                &call.name,
+                "this namespace may not be deleted",
+            ))
+        } else {
+            Ok(())
+        };
+    }
+    let (Some(object), None, true) = (object, old, call.rules.namespaced) else {
+        return Ok(());
+    };
+    let Some(namespaces) = api::find("", "v1", "namespaces") else {
+        return Ok(());
+    };
+    let Some(entry) = call.server.store.get(&namespaces.key_of("", &call.namespace)) else {
+        return Err(status::not_found(namespaces, &call.namespace));
+    };
+    if read::text(&encode::object(&entry), "/status/phase") != "Terminating" {
+        return Ok(());
+    }
+    let why = format!(
+        "unable to create new content in namespace {} because it is being terminated",
+        call.namespace
+    );
+    let cause = format!("namespace {} is being terminated", call.namespace);
+    Err(status::forbidden(call.rules, api::metadata::name(object), &why).cause(
+        "NamespaceTerminating",
+        &cause,
+        "metadata.namespace",
+    ))
+}

@@ -1,0 +1,110 @@
+//! One request on a resource, as the verbs see it.
+
+use crate::negotiate::Accepted;
+use crate::query::Query;
+use crate::server::Server;
+use crate::user::User;
+use api::{Context, Rules, Verb};
+use http::HeaderMap;
+use jiff::{SignedDuration, Timestamp};
+use std::sync::Arc;
+
+/// A request on a resource, authorized, its body not yet read.
+pub struct Call {
+    /// The server that answers it.
+    pub server: Arc<Server>,
+    /// Who asks.
+    pub user: User,
+    /// What is done.
+    pub verb: Verb,
+    /// To which kind.
+    pub rules: &'static Rules,
+    /// In which namespace; empty for none and for all.
+    pub namespace: String,
+    /// To which object; empty for a collection.
+    pub name: String,
+    /// To which part of it; empty for the object itself.
+    pub subresource: String,
+    /// The options.
+    pub query: Query,
+    /// The request's headers.
+    pub headers: HeaderMap,
+    /// What the client reads.
+    pub accepted: Accepted,
+}
+
+/// What one write takes from outside: the clock, a UID, random characters.
+pub struct Draw {
+    now: String,
+    uid: String,
+    suffix: String,
+}
+
+// === impl Call ===
+
+impl Call {
+    /// The store's key of the object.
+    pub fn key(&self) -> String {
+        self.rules.key_of(&self.namespace, &self.name)
+    }
+
+    /// The prefix of the store's keys of the collection.
+    pub fn prefix(&self) -> String {
+        self.rules
+            .key_prefix((self.rules.namespaced && !self.namespace.is_empty()).then_some(self.namespace.as_str()))
+    }
+
+    /// The same request on one object of the collection.
+    pub fn of_object(&self, namespace: &str, name: &str) -> Self {
+        Self {
+            server: self.server.clone(),
+            user: self.user.clone(),
+            verb: self.verb,
+            rules: self.rules,
+            namespace: namespace.to_owned(),
+            name: name.to_owned(),
+            subresource: self.subresource.clone(),
+            query: self.query.clone(),
+            headers: self.headers.clone(),
+            accepted: self.accepted,
+        }
+    }
+}
+
+// === impl Draw ===
+
+impl Draw {
+    /// Fresh ones.
+    pub fn new() -> Self {
+        let uid = uuid::Uuid::new_v4();
+        let mut random = [0; 5];
+        // The last bytes of a version 4 UUID are random throughout.
+        random.copy_from_slice(&uuid::Uuid::new_v4().as_bytes()[11..]);
+        Self {
+            now: timestamp(Timestamp::now()),
+            uid: uid.to_string(),
+            suffix: api::names::suffix(random),
+        }
+    }
+
+    /// As the rules want them.
+    pub fn context<'a>(&'a self, call: &'a Call) -> Context<'a> {
+        Context {
+            now: &self.now,
+            uid: &self.uid,
+            suffix: &self.suffix,
+            namespace: &call.namespace,
+            subresource: &call.subresource,
+        }
+    }
+}
+
+/// RFC 3339 in UTC with whole seconds, as `metav1.Time` is written.
+pub fn timestamp(when: Timestamp) -> String {
+    when.strftime("%Y-%m-%dT%H:%M:%SZ").to_string()
+}
+
+/// The time `seconds` after `when`.
+pub fn after(when: Timestamp, seconds: i64) -> Timestamp {
+    when.checked_add(SignedDuration::from_secs(seconds)).unwrap_or(when)
+}

@@ -1,0 +1,133 @@
+//! How objects lie in the store, and how they leave it: encoded once a write, shared by everyone who reads.
+//!
+//! The revision of a write is known only after it, so the stored JSON has an empty `resourceVersion` at a place that is found
+//! without parsing: it is the first member of `metadata`, which is the first member that is an object. Reading an object out
+//! is then three slices: before, the revision's digits, after.
+
+use bytes::{BufMut, Bytes, BytesMut};
+use serde_json::{Map, Value};
+use store::{Entry, Revision};
+
+/// What stands right before the place of the digits.
+const MARK: &[u8] = b"\"metadata\":{\"resourceVersion\":\"";
+
+/// The bytes of `object` for the store.
+pub fn stored(object: &Value) -> Bytes {
+    let mut out = BytesMut::with_capacity(1024).writer();
+    let empty = Map::new();
+    let members = object.as_object().unwrap_or(&empty);
+    let metadata = members.get("metadata").and_then(Value::as_object).unwrap_or(&empty);
+    let mut text = String::from("{");
+    for key in ["kind", "apiVersion"] {
+        if let Some(value) = members.get(key) {
+            text.push_str(&format!("\"{key}\":{value},"));
+        }
+    }
+    text.push_str("\"metadata\":{\"resourceVersion\":\"\"");
+    write(&mut out, text.as_bytes());
+    for (key, value) in metadata.iter().filter(|(key, _)| *key != "resourceVersion") {
+        member(&mut out, key, value);
+    }
+    write(&mut out, b"}");
+    for (key, value) in members
+        .iter()
+        .filter(|(key, _)| !["kind", "apiVersion", "metadata"].contains(&key.as_str()))
+    {
+        member(&mut out, key, value);
+    }
+    write(&mut out, b"}");
+    out.into_inner().freeze()
+}
+
+fn member(out: &mut impl std::io::Write, key: &str, value: &Value) {
+    write(out, b",");
+    serde_json::to_writer(&mut *out, key).expect("this holds because memory takes all that is written to it");
+    write(out, b":");
+    serde_json::to_writer(&mut *out, value).expect("this holds because memory takes all that is written to it");
+}
+
+fn write(out: &mut impl std::io::Write, bytes: &[u8]) {
+    out.write_all(bytes)
+        .expect("this holds because memory takes all that is written to it");
+}
+
+/// Appends the object in `stored` to `out`, as of `revision`.
+pub fn append(out: &mut BytesMut, stored: &[u8], revision: Revision) {
+    match place(stored) {
+        Some(at) => {
+            out.reserve(stored.len() + 20);
+            out.put_slice(&stored[..at]);
+            let mut digits = [0; 20];
+            out.put_slice(decimal(revision, &mut digits));
+            out.put_slice(&stored[at..]);
+        }
+        None => out.put_slice(stored),
+    }
+}
+
+/// The object in `stored` as of `revision`, as JSON text.
+pub fn text(stored: &[u8], revision: Revision) -> Bytes {
+    let mut out = BytesMut::with_capacity(stored.len() + 20);
+    append(&mut out, stored, revision);
+    out.freeze()
+}
+
+/// The object of an entry, with its `resourceVersion`.
+pub fn object(entry: &Entry) -> Value {
+    object_at(entry, entry.modified)
+}
+
+/// The same as of another revision: what a deletion shows is the last object with the revision of the deletion.
+pub fn object_at(entry: &Entry, revision: Revision) -> Value {
+    let mut object: Value = serde_json::from_slice(&entry.value).unwrap_or_default();
+    if let Some(metadata) = object.get_mut("metadata").and_then(Value::as_object_mut) {
+        metadata.insert("resourceVersion".to_owned(), revision.to_string().into());
+    }
+    object
+}
+
+fn place(stored: &[u8]) -> Option<usize> {
+    stored
+        .windows(MARK.len())
+        .position(|window| window == MARK)
+        .map(|at| at + MARK.len())
+}
+
+fn decimal(number: u64, digits: &mut [u8; 20]) -> &[u8] {
+    let mut rest = number;
+    let mut at = digits.len();
+    loop {
+        at -= 1;
+        digits[at] = b'0' + u8::try_from(rest % 10).unwrap_or_default();
+        rest /= 10;
+        if rest == 0 {
+            return &digits[at..];
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn the_revision_is_put_in_without_parsing() {
+        let object = json!({"metadata": {"name": "a", "resourceVersion": "7"}, "spec": {"metadata": {"resourceVersion": ""}}, "kind": "Pod", "apiVersion": "v1"});
+        let bytes = stored(&object);
+        assert!(bytes.starts_with(
+            b"{\"kind\":\"Pod\",\"apiVersion\":\"v1\",\"metadata\":{\"resourceVersion\":\"\",\"name\":\"a\"}"
+        ));
+        let read: Value = serde_json::from_slice(&text(&bytes, 1234)).unwrap();
+        let mut expected = object;
+        expected["metadata"]["resourceVersion"] = json!("1234");
+        assert_eq!(read, expected);
+    }
+
+    #[test]
+    fn digits() {
+        for number in [0, 9, 10, u64::MAX] {
+            assert_eq!(decimal(number, &mut [0; 20]), number.to_string().as_bytes());
+        }
+    }
+}

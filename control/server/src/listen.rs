@@ -1,0 +1,181 @@
+//! Connections: TLS, HTTP/2 and HTTP/1.1, limits that bound slow and dead clients, and an orderly end.
+
+use crate::body::Payload;
+use crate::reply;
+use crate::server::Server;
+use crate::user::User;
+use api::status::{self, Status};
+use client::Body;
+use futures_util::FutureExt;
+use http::{Request, Response, header};
+use hyper::body::Incoming;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::server::conn::auto;
+use identity::Subject;
+use rustls::ServerConfig;
+use std::convert::Infallible;
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::net::{TcpListener, TcpStream};
+use tokio_rustls::TlsAcceptor;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use tracing::{debug, error, info, warn};
+
+/// What this server speaks, best first; HTTP/1.1 stays for upgrades.
+pub const PROTOCOLS: [&str; 2] = ["h2", "http/1.1"];
+
+/// From the first byte to the end of the handshake; from there to the end of a head.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// A reply's head takes at most this: upstream's request timeout, and as long again for a body that comes slowly.
+const REQUEST_DEADLINE: Duration = Duration::from_secs(120);
+
+/// One informer is one stream; a client with all kinds in all namespaces stays below (upstream: 1000 for large bodies' sake).
+const STREAMS: u32 = 1000;
+
+/// Windows large enough that a list is not waiting for acknowledgements on a long line.
+const STREAM_WINDOW: u32 = 1024 * 1024;
+const CONNECTION_WINDOW: u32 = 4 * 1024 * 1024;
+
+/// A connection whose other end is gone without a word is noticed after this, twice.
+const PING: Duration = Duration::from_secs(30);
+
+/// Connections at once; more wait in the kernel's queue.
+const CONNECTIONS: usize = 10_000;
+
+/// What is in flight when the server is told to stop gets so long.
+const DRAIN: Duration = Duration::from_secs(10);
+
+/// Serves `server` on `listener` until `stop`; then ends watches, lets what is in flight finish, and returns.
+pub async fn listen(server: Arc<Server>, listener: TcpListener, tls: Arc<ServerConfig>, stop: CancellationToken) {
+    let acceptor = TlsAcceptor::from(tls);
+    let room = Arc::new(tokio::sync::Semaphore::new(CONNECTIONS));
+    let connections = TaskTracker::new();
+    loop {
+        let accepted = tokio::select! {
+            () = stop.cancelled() => break,
+            accepted = accept(&listener, &room) => accepted,
+        };
+        let Some((stream, permit)) = accepted else { continue };
+        let (server, acceptor, stop) = (server.clone(), acceptor.clone(), stop.clone());
+        connections.spawn(async move {
+            connection(server, acceptor, stream, stop).await;
+            drop(permit);
+        });
+    }
+    drop(listener);
+    server.stop();
+    connections.close();
+    info!(connections = connections.len(), "API server stops listening");
+    if tokio::time::timeout(DRAIN, connections.wait()).await.is_err() {
+        warn!(
+            connections = connections.len(),
+            "API server gives up on connections that do not end"
+        );
+    }
+}
+
+type Accepted = (TcpStream, tokio::sync::OwnedSemaphorePermit);
+
+async fn accept(listener: &TcpListener, room: &Arc<tokio::sync::Semaphore>) -> Option<Accepted> {
+    let permit = room.clone().acquire_owned().await.ok()?;
+    match listener.accept().await {
+        Ok((stream, _)) => Some((stream, permit)),
+        Err(cause) => {
+            // Out of file descriptors, most likely: some will be free in a while.
+            error!(%cause, "accept a connection");
+            tokio::time::sleep(Duration::from_millis(100)).await;
+            None
+        }
+    }
+}
+
+async fn connection(server: Arc<Server>, acceptor: TlsAcceptor, stream: TcpStream, stop: CancellationToken) {
+    let peer = stream
+        .peer_addr()
+        .map_or_else(|_| "unknown".to_owned(), |address| address.to_string());
+    if let Err(cause) = stream.set_nodelay(true) {
+        debug!(%peer, %cause, "set TCP_NODELAY");
+    }
+    let stream = match tokio::time::timeout(PATIENCE, acceptor.accept(stream)).await {
+        Ok(Ok(stream)) => stream,
+        Ok(Err(cause)) => return debug!(%peer, %cause, "TLS handshake refused"),
+        Err(_) => return debug!(%peer, "TLS handshake took too long"),
+    };
+    let user = authenticate(
+        stream
+            .get_ref()
+            .1
+            .peer_certificates()
+            .and_then(<[_]>::first)
+            .map(AsRef::as_ref),
+    );
+    let service = service_fn(move |request| {
+        let (server, user) = (server.clone(), user.clone());
+        async move { Ok::<_, Infallible>(serve(server, user, request).await) }
+    });
+    let http = http();
+    let connection = http.serve_connection_with_upgrades(TokioIo::new(stream), service);
+    let mut connection = std::pin::pin!(connection);
+    let outcome = tokio::select! {
+        outcome = connection.as_mut() => outcome,
+        () = stop.cancelled() => {
+            connection.as_mut().graceful_shutdown();
+            connection.await
+        }
+    };
+    if let Err(cause) = outcome {
+        debug!(%peer, %cause, "connection ended");
+    }
+}
+
+fn http() -> auto::Builder<TokioExecutor> {
+    let mut http = auto::Builder::new(TokioExecutor::new());
+    http.http1().timer(TokioTimer::new()).header_read_timeout(PATIENCE);
+    http.http2()
+        .timer(TokioTimer::new())
+        .max_concurrent_streams(STREAMS)
+        .initial_stream_window_size(STREAM_WINDOW)
+        .initial_connection_window_size(CONNECTION_WINDOW)
+        .keep_alive_interval(PING)
+        .keep_alive_timeout(PING);
+    http
+}
+
+/// Whom a connection speaks for; the chain of its certificate was verified in the handshake.
+fn authenticate(certificate: Option<&[u8]>) -> Result<User, Status> {
+    match certificate.map(Subject::of) {
+        Some(Ok(subject)) => Ok(User::of(&subject)),
+        Some(Err(cause)) => {
+            warn!(%cause, "client certificate refused");
+            Err(status::unauthorized())
+        }
+        None => Ok(User::anonymous()),
+    }
+}
+
+async fn serve(server: Arc<Server>, user: Result<User, Status>, request: Request<Incoming>) -> Response<Body> {
+    let user = match user {
+        // Whoever tries to prove who they are, in a way that is not served, is not anonymous but refused.
+        Ok(user) if user == User::anonymous() && request.headers().contains_key(header::AUTHORIZATION) => {
+            return reply::refusal(&status::unauthorized());
+        }
+        Ok(user) => user,
+        Err(refusal) => return reply::refusal(&refusal),
+    };
+    let path = request.uri().path().to_owned();
+    let answer = AssertUnwindSafe(server.answer(user, request.map(Payload::Streaming))).catch_unwind();
+    match tokio::time::timeout(REQUEST_DEADLINE, answer).await {
+        Ok(Ok(response)) => response,
+        Ok(Err(_)) => {
+            error!(%path, "a request made the server panic");
+            reply::refusal(&status::internal(
+                "this request met an error in the server; its log says where",
+            ))
+        }
+        Err(_) => reply::refusal(&status::timeout("request did not complete within the allotted timeout")),
+    }
+}

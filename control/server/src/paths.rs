@@ -1,0 +1,38 @@
+//! Paths that name no resource: discovery, OpenAPI, version, health, metrics.
+
+mod discovery;
+mod health;
+mod metrics;
+mod openapi;
+mod version;
+
+use crate::request::RequestInfo;
+use crate::server::Server;
+use api::status::{self, Status};
+use client::Body;
+use http::{HeaderMap, Response};
+use std::sync::Arc;
+
+/// Serves one.
+pub(crate) fn serve(server: &Arc<Server>, info: &RequestInfo, headers: &HeaderMap) -> Result<Response<Body>, Status> {
+    let segments: Vec<&str> = info.path.split('/').filter(|segment| !segment.is_empty()).collect();
+    if !matches!(info.method.as_str(), "get" | "head") {
+        return Err(match segments.first() {
+            Some(&("api" | "apis" | "version")) => status::method_not_allowed(),
+            Some(_) | None => status::no_such_path(),
+        });
+    }
+    match segments.as_slice() {
+        [] => Ok(discovery::root()),
+        ["api"] => discovery::core(server, headers),
+        ["apis"] => discovery::groups(headers),
+        ["api", version] => discovery::resources("", version),
+        ["apis", group] => discovery::group(group),
+        ["apis", group, version] => discovery::resources(group, version),
+        ["openapi", rest @ ..] => openapi::serve(rest, info, headers),
+        ["version"] => Ok(version::serve()),
+        ["metrics"] => Ok(metrics::serve(server)),
+        [probe @ ("healthz" | "livez" | "readyz"), rest @ ..] => health::serve(server, probe, rest, &info.query),
+        _ => Err(status::no_such_path()),
+    }
+}

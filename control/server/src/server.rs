@@ -1,0 +1,154 @@
+//! The chain that every request goes through: what is asked, by whom, may they, what is in it, do it.
+
+use crate::body::Payload;
+use crate::call::Call;
+use crate::negotiate::negotiate;
+use crate::request::{RequestInfo, ResourceInfo};
+use crate::streams::{self, Nodes};
+use crate::user::User;
+use crate::{actions, authorize, paths, reply, verbs};
+use api::status::{self, Status};
+use api::{Rules, Verb};
+use client::Body;
+use http::request::Parts;
+use http::{Request, Response};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use store::Store;
+use tokio_util::sync::CancellationToken;
+
+/// The API server: serves the kinds of crate `api` out of a store.
+pub struct Server {
+    pub(crate) store: Store,
+    pub(crate) nodes: Nodes,
+    /// Cancelled when the server stops: watches end, health says so.
+    pub(crate) stopping: CancellationToken,
+    /// Where clients reach it, for discovery.
+    pub(crate) address: String,
+    pub(crate) requests: AtomicU64,
+}
+
+// === impl Server ===
+
+impl Server {
+    /// A server over `store`; `address` (host:port) is what discovery tells clients.
+    pub fn new(store: Store, nodes: Nodes, address: impl Into<String>) -> Arc<Self> {
+        Arc::new(Self {
+            store,
+            nodes,
+            stopping: CancellationToken::new(),
+            address: address.into(),
+            requests: AtomicU64::new(0),
+        })
+    }
+
+    /// Ends all watches and makes `/readyz` fail, so that clients go elsewhere.
+    pub fn stop(&self) {
+        self.stopping.cancel();
+    }
+
+    /// Answers one request of `user`. Whatever goes wrong is in the answer.
+    pub(crate) async fn answer(self: &Arc<Self>, user: User, request: Request<Payload>) -> Response<Body> {
+        self.requests.fetch_add(1, Ordering::Relaxed);
+        let head = request.method() == http::Method::HEAD;
+        let answer = self
+            .try_answer(user, request)
+            .await
+            .unwrap_or_else(|status| reply::refusal(&status));
+        if head { answer.map(|_| reply::whole("")) } else { answer }
+    }
+
+    async fn try_answer(self: &Arc<Self>, user: User, request: Request<Payload>) -> Result<Response<Body>, Status> {
+        let (parts, payload) = request.into_parts();
+        let info = RequestInfo::of(&parts.method, parts.uri.path(), parts.uri.query().unwrap_or_default())
+            .ok_or_else(status::method_not_allowed)?;
+        authorize::authorize(&user, &info)?;
+        match info.resource.clone() {
+            Some(resource) => self.resource(user, info, resource, parts, payload).await,
+            None => paths::serve(self, &info, &parts.headers),
+        }
+    }
+
+    async fn resource(
+        self: &Arc<Self>,
+        user: User,
+        info: RequestInfo,
+        resource: ResourceInfo,
+        parts: Parts,
+        payload: Payload,
+    ) -> Result<Response<Body>, Status> {
+        let rules =
+            api::find(&resource.group, &resource.version, &resource.resource).ok_or_else(status::no_such_path)?;
+        served(rules, &resource)?;
+        let streams = streams::serves(rules, &resource.subresource);
+        let call = Call {
+            server: self.clone(),
+            user,
+            verb: resource.verb,
+            rules,
+            namespace: if rules.namespaced {
+                resource.namespace
+            } else {
+                String::new()
+            },
+            name: resource.name,
+            subresource: resource.subresource,
+            query: info.query,
+            // Logs are text, whatever the client would rather read.
+            accepted: if streams {
+                crate::negotiate::JSON
+            } else {
+                negotiate(&parts.headers)?
+            },
+            headers: parts.headers.clone(),
+        };
+        if streams {
+            return streams::serve(&call, parts).await;
+        }
+        dispatch(call, payload).await
+    }
+}
+
+/// Refuses paths that the kind does not have and verbs that it does not do.
+fn served(rules: &Rules, asked: &ResourceInfo) -> Result<(), Status> {
+    let in_namespace = !asked.namespace.is_empty() && !(asked.resource == "namespaces");
+    let collection = asked.name.is_empty();
+    let reads = matches!(asked.verb, Verb::List | Verb::Watch);
+    if in_namespace && !rules.namespaced || rules.namespaced && !in_namespace && !reads && !collection {
+        return Err(status::no_such_path());
+    }
+    if rules.namespaced && !in_namespace && !reads {
+        return Err(status::method_not_allowed());
+    }
+    let verbs = match asked.subresource.as_str() {
+        "" => rules.verbs,
+        name => rules.subresource(name).ok_or_else(status::no_such_path)?.verbs,
+    };
+    let on_object = matches!(asked.verb, Verb::Create | Verb::Update | Verb::Patch);
+    let misplaced = asked.subresource.is_empty() && on_object && (asked.verb == Verb::Create) != collection;
+    if misplaced || !verbs.contains(&asked.verb) {
+        return Err(status::method_not_allowed());
+    }
+    Ok(())
+}
+
+async fn dispatch(call: Call, payload: Payload) -> Result<Response<Body>, Status> {
+    match call.verb {
+        Verb::Get => return verbs::get(&call),
+        Verb::List => return verbs::list(&call),
+        Verb::Watch => return verbs::watch(call),
+        Verb::Create | Verb::Update | Verb::Patch | Verb::Delete | Verb::DeleteCollection => {}
+    }
+    let body = payload.read().await?;
+    if let Some(outcome) = actions::act(&call, &body).await {
+        return outcome;
+    }
+    match call.verb {
+        Verb::Create if call.subresource.is_empty() => verbs::create(&call, body).await,
+        Verb::Update => verbs::update(&call, body).await,
+        Verb::Patch => verbs::patch(&call, body).await,
+        Verb::Delete if call.subresource.is_empty() => verbs::delete(&call, body).await,
+        Verb::DeleteCollection => verbs::delete_collection(&call, body).await,
+        Verb::Create | Verb::Delete | Verb::Get | Verb::List | Verb::Watch => Err(status::method_not_allowed()),
+    }
+}

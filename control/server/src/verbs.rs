@@ -1,0 +1,19 @@
+//! The generic verbs. They name no kind: what a kind wants is in its rules, in `actions/` or in `admission/`.
+
+mod create;
+mod delete;
+mod delete_collection;
+mod get;
+mod list;
+mod patch;
+mod update;
+mod watch;
+
+pub(crate) use create::create;
+pub(crate) use delete::{delete, delete_object};
+pub(crate) use delete_collection::delete_collection;
+pub(crate) use get::{existing, get};
+pub(crate) use list::list;
+pub(crate) use patch::patch;
+pub(crate) use update::{Change, change, update};
+pub(crate) use watch::watch;

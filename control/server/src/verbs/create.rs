@@ -1,0 +1,93 @@
+//! POST to a collection: a new object, under its own name or a generated one.
+
+use crate::call::{Call, Draw};
+use crate::decode::{self, Draft};
+use crate::options::WriteOptions;
+use crate::{admission, encode, render, reply};
+use api::metadata;
+use api::read;
+use api::status::{self, Status};
+use bytes::Bytes;
+use client::Body;
+use http::Response;
+use serde_json::Value;
+use store::{Entry, Expect, Write, WriteError};
+
+/// A generated name that is taken is drawn again so often (apiserver `maxNameGenerationCreateAttempts`).
+const GENERATED_NAMES: usize = 8;
+
+/// Makes an object out of a body.
+pub(crate) async fn create(call: &Call, body: Bytes) -> Result<Response<Body>, Status> {
+    let options = WriteOptions::of(&call.query, "CreateOptions")?;
+    let Draft { object, warnings } = decode::draft(call, &options, &body)?;
+    let entry = insert(call, object, &options).await?;
+    let mut response = render::one(call, 201, &entry)?;
+    reply::warn(&mut response, &warnings);
+    Ok(response)
+}
+
+/// Puts a decoded and defaulted object into the store, or only says what would be there.
+pub(crate) async fn insert(call: &Call, object: Value, options: &WriteOptions) -> Result<Entry, Status> {
+    if !matches!(metadata::resource_version(&object), "" | "0") {
+        let message = "resourceVersion should not be set on objects to be created".to_owned();
+        return Err(Status {
+            message,
+            ..status::internal("")
+        });
+    }
+    let generates = metadata::name(&object).is_empty() && !read::text(&object, "/metadata/generateName").is_empty();
+    let mut tries = if generates { GENERATED_NAMES } else { 1 };
+    loop {
+        tries -= 1;
+        match insert_once(call, object.clone(), options).await {
+            Err(refused) if refused.reason == "AlreadyExists" && tries > 0 => {}
+            outcome => return outcome,
+        }
+    }
+}
+
+async fn insert_once(call: &Call, mut object: Value, options: &WriteOptions) -> Result<Entry, Status> {
+    let rules = call.rules;
+    admission::mutate(call, &mut object, None)?;
+    let draw = Draw::new();
+    rules.before_create(&mut object, &draw.context(call));
+    let name = metadata::name(&object).to_owned();
+    let errors = rules.validate(&object);
+    if !errors.is_empty() {
+        return Err(status::invalid(rules, &name, &errors));
+    }
+    admission::validate(call, Some(&object), None)?;
+    let key = rules.key_of(metadata::namespace(&object), &name);
+    let value = encode::stored(&object);
+    let taken = || status::already_exists(rules, &name);
+    if options.dry_run {
+        return match call.server.store.get(&key) {
+            Some(_) => Err(taken()),
+            None => Ok(Entry {
+                key: key.into(),
+                value,
+                created: 0,
+                modified: 0,
+            }),
+        };
+    }
+    let write = Write {
+        key,
+        expect: Expect::Absent,
+        value: Some(value),
+        durable: rules.durable,
+    };
+    match call.server.store.write(write).await {
+        Ok(change) => Ok(change.entry),
+        Err(WriteError::Conflict { .. }) => Err(taken()),
+        Err(cause) => Err(refused_by_disk(&cause)),
+    }
+}
+
+/// What a client hears when the store cannot write.
+pub(crate) fn refused_by_disk(cause: &WriteError) -> Status {
+    match cause {
+        WriteError::Closed => status::unavailable("the API server is shutting down"),
+        WriteError::Conflict { .. } | WriteError::Full(_) | WriteError::Disk(_) => status::internal(cause),
+    }
+}

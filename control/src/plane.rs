@@ -1,0 +1,106 @@
+//! The roles of a control plane, started together and stopped together.
+
+use crate::bootstrap;
+use anyhow::{Context, anyhow};
+use client::Transport;
+use config::{MachineConfig, Secrets};
+use identity::tls::{self, Callers, Trust};
+use server::{InProcess, Nodes, PROTOCOLS, Server};
+use std::net::IpAddr;
+use std::path::Path;
+use std::sync::Arc;
+use store::Store;
+use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio_util::sync::CancellationToken;
+use tracing::info;
+
+/// A control plane that is ready to run: everything that can be wrong with its files was found.
+pub struct Plane {
+    store: Store,
+    nodes: Nodes,
+    tls: Arc<rustls::ServerConfig>,
+    services: Vec<config::IpNet>,
+}
+
+// === impl Plane ===
+
+impl Plane {
+    /// Opens the store in `data` and reads the certificates.
+    pub fn new(config: &MachineConfig, secrets: &Secrets, data: &Path) -> anyhow::Result<Self> {
+        let control = secrets.control_plane.as_ref().ok_or_else(|| {
+            anyhow!(
+                "machine {}: its secrets have no table [control-plane], which a control plane needs",
+                config.machine.name
+            )
+        })?;
+        let callers = Callers::MayBeOf(&secrets.cluster_ca);
+        let tls = tls::server(&control.server, callers, &PROTOCOLS).context("prepare the API server's certificate")?;
+        let towards_nodes = tls::client(
+            Trust::Authority(&secrets.cluster_ca),
+            Some(&control.node_client),
+            &["http/1.1"],
+        )
+        .context("prepare the identity towards nodes")?;
+        std::fs::create_dir_all(data).with_context(|| format!("make the folder {}", data.display()))?;
+        let store = Store::open(data).with_context(|| format!("open the store in {}", data.display()))?;
+        Ok(Self {
+            store,
+            nodes: Nodes::new(towards_nodes),
+            tls,
+            services: config.cluster.service_cidrs.clone(),
+        })
+    }
+
+    /// Serves on `listener` until SIGTERM or SIGINT; `advertised` (host:port) is where clients are told to go.
+    pub async fn run(self, listener: TcpListener, advertised: &str) -> anyhow::Result<()> {
+        let stop = CancellationToken::new();
+        let server = Server::new(self.store, self.nodes, advertised);
+        let serving = tokio::spawn(server::listen(server.clone(), listener, self.tls, stop.clone()));
+        bootstrap::populate(&component(&server, "system:apiserver"), advertised, &self.services).await?;
+        info!(%advertised, "control plane ready");
+        terminated().await?;
+        info!("control plane stops");
+        stop.cancel();
+        serving.await.context("stop the API server")
+    }
+}
+
+/// Where other machines reach this API server: the cluster's endpoint, or else its first fixed address.
+pub fn advertised(config: &MachineConfig, port: u16) -> String {
+    let fixed = config
+        .network
+        .interfaces
+        .iter()
+        .flat_map(|interface| &interface.addresses);
+    let inside = |address: &&config::IpNet| {
+        config
+            .cluster
+            .node_cidr
+            .is_none_or(|cidr| cidr.contains(&address.addr()))
+    };
+    match fixed.into_iter().find(inside).map(config::IpNet::addr) {
+        Some(IpAddr::V6(address)) => format!("[{address}]:{port}"),
+        Some(IpAddr::V4(address)) => format!("{address}:{port}"),
+        None => config
+            .cluster
+            .endpoint
+            .trim_start_matches("https://")
+            .trim_end_matches('/')
+            .to_owned(),
+    }
+}
+
+fn component(server: &Arc<Server>, name: &str) -> Arc<dyn Transport> {
+    Arc::new(InProcess::new(server.clone(), name))
+}
+
+async fn terminated() -> anyhow::Result<()> {
+    let mut term = signal(SignalKind::terminate()).context("listen for SIGTERM")?;
+    let mut int = signal(SignalKind::interrupt()).context("listen for SIGINT")?;
+    tokio::select! {
+        _ = term.recv() => {}
+        _ = int.recv() => {}
+    }
+    Ok(())
+}
