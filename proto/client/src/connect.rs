@@ -88,7 +88,7 @@ pub async fn connect(machine: &MachineAddress, credentials: Credentials<'_>) -> 
         .map_err(|error| ConnectError::Unreachable {
             name: machine.name.clone(),
             endpoint: machine.endpoint.clone(),
-            cause: deepest(&error),
+            cause: in_words(deepest(&error)),
         })?;
     Ok(Connection(channel))
 }
@@ -108,6 +108,18 @@ async fn open(connector: &TlsConnector, name: ServerName<'static>, address: &str
     tokio::time::timeout(CONNECT_DEADLINE, opening)
         .await
         .map_err(|_| late())?
+}
+
+/// What TLS says about the other side's certificate, for a person.
+fn in_words(cause: String) -> String {
+    let is = |word: &str| cause.contains("invalid peer certificate") && cause.contains(word);
+    if is("BadSignature") || is("UnknownIssuer") {
+        return "its certificate is of another CA than your identity's: it belongs to another cluster, or is in maintenance (then give --fingerprint)".to_owned();
+    }
+    if is("NotValidForName") {
+        return format!("its certificate bears other names: call it by its name from the identity file ({cause})");
+    }
+    cause
 }
 
 /// The innermost cause: what the layers above it say is only that they failed.

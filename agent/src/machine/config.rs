@@ -1,0 +1,169 @@
+//! Config: get, validate, apply. A config takes effect whole or not at all.
+
+use super::{Machine, refuse};
+use crate::acquire::{self, Running, Source};
+use crate::events::Kind;
+use crate::state;
+use config::{Changes, Effect, MachineConfig, diff};
+use init_protocol::{Down, Request as InitRequest};
+use proto::machine::v1::config_server::Config;
+use proto::machine::v1::{
+    Applied, ApplyConfigRequest, ApplyConfigResponse, ApplyMode, GetConfigRequest, GetConfigResponse, Problem,
+    ValidateConfigRequest, ValidateConfigResponse,
+};
+use std::sync::Arc;
+use tonic::{Request, Response, Status};
+
+pub struct Calls(pub Arc<Machine>);
+
+#[tonic::async_trait]
+impl Config for Calls {
+    async fn get(&self, _: Request<GetConfigRequest>) -> Result<Response<GetConfigResponse>, Status> {
+        let running = self
+            .0
+            .running()
+            .ok_or_else(|| refuse::not_now("this machine has no config"))?;
+        Ok(Response::new(GetConfigResponse {
+            config: running.text.clone(),
+            source: running.source.to_string(),
+        }))
+    }
+
+    async fn validate(
+        &self,
+        request: Request<ValidateConfigRequest>,
+    ) -> Result<Response<ValidateConfigResponse>, Status> {
+        let problems = config::parse(&request.into_inner().config).err().unwrap_or_default();
+        let problem = |problem: config::Problem| Problem {
+            line: u32::try_from(problem.line).unwrap_or(u32::MAX),
+            column: u32::try_from(problem.column).unwrap_or(u32::MAX),
+            message: problem.message,
+        };
+        Ok(Response::new(ValidateConfigResponse {
+            problems: problems.into_iter().map(problem).collect(),
+        }))
+    }
+
+    async fn apply(&self, request: Request<ApplyConfigRequest>) -> Result<Response<ApplyConfigResponse>, Status> {
+        let request = request.into_inner();
+        let mode = request.mode();
+        let old = self.0.running();
+        let new = checked(request, old.as_deref())?;
+        let changes = old.as_ref().map(|old| diff(&old.config, &new.config));
+        let text = changes
+            .as_ref()
+            .map_or_else(|| everything(&new.config), ToString::to_string);
+        let applied = match plan(mode, old.as_deref(), changes.as_ref(), &new)? {
+            Applied::Unspecified | Applied::Nothing => Applied::Nothing,
+            Applied::Starting => self.start_with(new).await?,
+            Applied::Live => self.apply_live(new).await?,
+            Applied::Rebooting => self.reboot_into(new).await?,
+        };
+        Ok(Response::new(ApplyConfigResponse {
+            applied: applied.into(),
+            diff: text,
+        }))
+    }
+}
+
+/// The config that is asked for, good as far as can be known; without secrets of its own, with those of the machine.
+fn checked(request: ApplyConfigRequest, old: Option<&Running>) -> Result<Running, Status> {
+    let secrets = match (request.secrets.is_empty(), old) {
+        (false, _) => request.secrets,
+        (true, Some(old)) => old.secrets_text.clone(),
+        (true, None) => {
+            config::parse(&request.config).map_err(|problems| refuse::invalid(config::sentence(&problems)))?;
+            return Err(refuse::invalid(
+                "this machine has no secrets yet: give them too, with --secrets FILE",
+            ));
+        }
+    };
+    acquire::check(&request.config, &secrets, Source::State).map_err(refuse::invalid)
+}
+
+/// What is to be done.
+fn plan(mode: ApplyMode, old: Option<&Running>, changes: Option<&Changes>, new: &Running) -> Result<Applied, Status> {
+    let same_secrets = old.is_some_and(|old| old.secrets_text == new.secrets_text);
+    let same = same_secrets && old.is_some_and(|old| old.text == new.text);
+    match (mode, changes) {
+        (ApplyMode::Unspecified, _) => Err(refuse::invalid("say how to apply: dry-run, auto or reboot")),
+        (ApplyMode::Try, _) => Err(Status::unimplemented(
+            "applying on trial is not there yet: use dry-run to see what changes, then auto",
+        )),
+        (ApplyMode::DryRun, _) => Ok(Applied::Nothing),
+        (ApplyMode::Reboot, _) => Ok(Applied::Rebooting),
+        (ApplyMode::Auto, None) => Ok(Applied::Starting),
+        (ApplyMode::Auto, Some(_)) if same => Ok(Applied::Nothing),
+        (ApplyMode::Auto, Some(changes)) if same_secrets && changes.effect() == Effect::Live => Ok(Applied::Live),
+        (ApplyMode::Auto, Some(_)) => Ok(Applied::Rebooting),
+    }
+}
+
+fn everything(config: &MachineConfig) -> String {
+    format!(
+        "+ everything: {} of cluster {}\n",
+        config.machine.name, config.cluster.name
+    )
+}
+
+// === impl Calls ===
+
+impl Calls {
+    async fn start_with(&self, new: Running) -> Result<Applied, Status> {
+        let late = "another call brought a config just before; the machine is starting with that one";
+        let installer = self.0.take_installer().ok_or_else(|| refuse::not_now(late))?;
+        match self.store(new).await {
+            Ok(new) => {
+                self.0.events.note(
+                    Kind::Config,
+                    &new.config.machine.name,
+                    "applied; the machine leaves maintenance",
+                );
+                installer
+                    .send(new)
+                    .map_err(|_| refuse::failed("the config is stored, but the agent ends; reboot"))?;
+                Ok(Applied::Starting)
+            }
+            Err(status) => {
+                self.0.await_config(installer);
+                Err(status)
+            }
+        }
+    }
+
+    async fn apply_live(&self, new: Running) -> Result<Applied, Status> {
+        let new = self.store(new).await?;
+        self.0
+            .events
+            .note(Kind::Config, &new.config.machine.name, "applied while everything runs");
+        self.0.run_with(Arc::new(new));
+        Ok(Applied::Live)
+    }
+
+    async fn reboot_into(&self, new: Running) -> Result<Applied, Status> {
+        // Without init there is no reboot: learn that before anything is stored.
+        self.0.init.ask(InitRequest::Services).await.map_err(refuse::init)?;
+        let new = self.store(new).await?;
+        self.0.events.note(
+            Kind::Config,
+            &new.config.machine.name,
+            "stored; the machine reboots into it",
+        );
+        self.0
+            .init
+            .ask(InitRequest::Down(Down::Reboot))
+            .await
+            .map_err(refuse::init)?;
+        Ok(Applied::Rebooting)
+    }
+
+    async fn store(&self, new: Running) -> Result<Running, Status> {
+        let folder = self.0.places.state.clone();
+        refuse::blocking(move || {
+            state::store(&folder, &new.text, &new.secrets_text)
+                .map_err(|error| refuse::failed(format!("nothing was applied: {error}")))?;
+            Ok(new)
+        })
+        .await
+    }
+}
