@@ -72,19 +72,29 @@ pub fn product(name: &str, inputs: Inputs, make: impl FnOnce(&Path) -> Result<()
         return Ok(done);
     }
     fs::create_dir_all(&cache).with_context(|| format!("make the cache folder {}", cache.display()))?;
+    let _only_one = lock(&cache, name)?;
+    if done.is_dir() {
+        return Ok(done);
+    }
     let aside = tempfile::Builder::new()
         .prefix(&format!("{name}.partial-"))
         .tempdir_in(&cache)?;
     make(aside.path())?;
     fs::set_permissions(aside.path(), std::os::unix::fs::PermissionsExt::from_mode(0o755))?;
-    let aside = aside.keep();
-    match fs::rename(&aside, &done) {
-        Ok(()) => Ok(done),
-        Err(_) if done.is_dir() => fs::remove_dir_all(&aside)
-            .map(|()| done)
-            .context("drop a product made twice"),
-        Err(cause) => Err(cause).with_context(|| format!("move the finished {name} to {}", done.display())),
+    fs::rename(aside.keep(), &done).with_context(|| format!("move the finished {name} to {}", done.display()))?;
+    Ok(done)
+}
+
+/// Waits until no other process makes a product of this name; two would cost twice the time and write one log.
+fn lock(cache: &Path, name: &str) -> Result<fs::File> {
+    let path = cache.join(format!("{name}.lock"));
+    let file = fs::File::create(&path).with_context(|| format!("make the lock {}", path.display()))?;
+    if file.try_lock().is_err() {
+        eprintln!("waiting for another build of {name} (lock {})", path.display());
+        file.lock()
+            .with_context(|| format!("wait for the lock {}", path.display()))?;
     }
+    Ok(file)
 }
 
 #[cfg(test)]
