@@ -5,6 +5,7 @@ use crate::elevate;
 use anyhow::{Context, Result, ensure};
 use clap::Args;
 use image::Progress;
+use qemu::provider::namespaces;
 use qemu::{Artifacts, Cluster, ClusterSpec, ProviderName, oci_images, timeline};
 use std::path::Path;
 use std::time::Duration;
@@ -34,13 +35,19 @@ pub struct Up {
 
 /// Do it.
 pub fn run(told: Up) -> Result<()> {
+    spec(&told).check()?;
     elevate::ensure_root("building the image makes file systems with the owners that they need")?;
     let progress = Progress::new();
     let artifacts = Artifacts::build(&progress)?;
     let cluster = match Cluster::open(&told.name) {
         Ok(existing) => renew(existing, artifacts, &told)?,
-        Err(_) => found(artifacts, &told)?,
+        Err(_) => Cluster::create(spec(&told), artifacts)?,
     };
+    if cluster.plan().spec.provider == ProviderName::Namespaces {
+        for lack in namespaces::host_lacks() {
+            eprintln!("NOTE  {lack}");
+        }
+    }
     let step = progress.step("start the machines");
     if cluster.status().is_err() {
         supervise::start(&cluster)?;
@@ -58,14 +65,14 @@ pub fn run(told: Up) -> Result<()> {
     Ok(())
 }
 
-/// A new cluster.
-fn found(artifacts: Artifacts, told: &Up) -> Result<Cluster> {
+/// What is asked for, if it is a new cluster.
+fn spec(told: &Up) -> ClusterSpec {
     let mut spec = ClusterSpec::new(&told.name, told.nodes.unwrap_or(1));
     spec.provider = told.provider.unwrap_or(ProviderName::Qemu);
     for machine in &mut spec.machines {
         machine.memory_mib = told.memory.unwrap_or(machine.memory_mib);
     }
-    Cluster::create(spec, artifacts)
+    spec
 }
 
 /// A cluster that exists: onto what was built now, if that differs from what it runs.

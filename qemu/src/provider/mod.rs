@@ -3,10 +3,12 @@
 mod arguments;
 mod carry_over;
 mod disk;
+pub mod namespaces;
 mod qemu;
 mod qmp;
 
 pub use carry_over::carry_over;
+pub use namespaces::Namespaces;
 pub use qemu::Qemu;
 
 use crate::MachinePlan;
@@ -18,7 +20,7 @@ use std::sync::Arc;
 pub trait Provider: Send + Sync {
     /// Runs `machine` from power-on until it ends, on the calling thread, which owns it: when the thread or the process
     /// dies, so does the machine. `started` gets its switches as soon as it runs.
-    fn run(&self, machine: &MachinePlan, started: &mut dyn FnMut(Arc<dyn Power>)) -> Result<Ended>;
+    fn run(&self, machine: &MachinePlan, started: &mut (dyn FnMut(Arc<dyn Power>) + Send)) -> Result<Ended>;
 
     /// What goes wrong on the network between machines, from now on.
     fn set_faults(&self, faults: Faults) -> Result<()>;

@@ -61,7 +61,7 @@ impl Qemu {
 }
 
 impl Provider for Qemu {
-    fn run(&self, plan: &MachinePlan, started: &mut dyn FnMut(Arc<dyn Power>)) -> Result<Ended> {
+    fn run(&self, plan: &MachinePlan, started: &mut (dyn FnMut(Arc<dyn Power>) + Send)) -> Result<Ended> {
         let files = Files::of(&plan.folder);
         disk::prepare(plan, &files)?;
         let mut child = self.spawn(plan, &files)?;

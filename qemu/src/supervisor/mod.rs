@@ -7,7 +7,7 @@ mod slot;
 pub use protocol::{MachineState, MachineStatus, Reply, Request};
 pub(crate) use serve::ask;
 
-use crate::provider::{Provider, Qemu};
+use crate::provider::{Namespaces, Provider, Qemu};
 use crate::registry::Registry;
 use crate::{ClusterFolder, ClusterPlan, ProviderName};
 use anyhow::{Context, Result};
@@ -37,7 +37,7 @@ impl Supervisor {
         let machines = plan.machines(folder);
         let provider: Box<dyn Provider> = match plan.spec.provider {
             ProviderName::Qemu => Box::new(Qemu::start(&machines)?),
-            ProviderName::Namespaces => anyhow::bail!("the namespaces provider is not built into this version"),
+            ProviderName::Namespaces => Box::new(Namespaces::start(plan, &machines)?),
         };
         let registry = Registry::start(&plan.artifacts.tools, plan.registry_port, &folder.registry_log())?;
         let shared = Arc::new(Shared {
