@@ -237,7 +237,7 @@ words!(Found {
     Repaired = "repaired",
     Created = "created",
     Absent = "absent",
-    Corrupt = "corrupt",
+    Unusable = "unusable",
     Given = "given",
 });
 words!(Phase { Down = "down", Up = "up", BackOff = "back-off", Stopping = "stopping" });

@@ -26,8 +26,8 @@ pub enum Found {
     Created,
     /// There is no such partition: the mount is a tmpfs, nothing outlives this boot.
     Absent,
-    /// There is something that init must not touch; the mount is a tmpfs and the partition is as it was.
-    Corrupt,
+    /// The partition is corrupt, or holds what init must not touch: the mount is a tmpfs and the partition is as it was.
+    Unusable,
     /// It was mounted before init started (namespaces provider).
     Given,
 }
@@ -74,7 +74,7 @@ mod tests {
     fn a_report_survives_its_line() {
         let report = VolumeReport {
             volume: Volume::State,
-            found: Found::Corrupt,
+            found: Found::Unusable,
             note: "partition state (vda6) holds no file system that we know".into(),
         };
         assert_eq!(report.to_string().parse(), Ok(report));
