@@ -1,6 +1,11 @@
 //! ServiceAccount: who a pod is.
 
-use crate::kind::{Kind, Subresource, Verb};
+use crate::{
+    kind::{Column, Kind, Subresource, Verb},
+    metadata, read,
+};
+use jiff::Timestamp;
+use serde_json::Value;
 
 /// `v1` ServiceAccount.
 pub struct ServiceAccount;
@@ -18,5 +23,19 @@ impl Kind for ServiceAccount {
         verbs: &[Verb::Create],
     }];
     const KEY: &'static str = "serviceaccounts";
+    const COLUMNS: &'static [Column] = &[
+        Column::NAME,
+        Column::narrow("Secrets", "string", "The number of its secrets."),
+        Column::AGE,
+    ];
     type Object = k8s_openapi::api::core::v1::ServiceAccount;
+
+    fn row(account: &Value, now: Timestamp) -> Vec<Value> {
+        let secrets = read::list(account, "/secrets").len();
+        vec![
+            metadata::name(account).into(),
+            secrets.into(),
+            metadata::age(account, now).into(),
+        ]
+    }
 }
