@@ -195,10 +195,12 @@ impl State {
             Some(after) if after >= prefix => Bound::Excluded(after),
             Some(_) | None => Bound::Included(prefix),
         };
-        self.index
-            .range::<str, _>((start, Bound::Unbounded))
-            .map(|(_, entry)| entry)
-            .take_while(move |entry| entry.key.starts_with(prefix))
+        let end = first_past(prefix);
+        let past = after.zip(end.as_deref()).is_some_and(|(after, end)| after >= end);
+        let end = end.as_deref().map_or(Bound::Unbounded, Bound::Excluded);
+        // A range whose start is past its end panics.
+        let range = (!past).then(|| self.index.range::<str, _>((start, end)));
+        range.into_iter().flatten().map(|(_, entry)| entry)
     }
 
     fn since(&self, revision: Revision) -> Result<impl DoubleEndedIterator<Item = &Arc<Change>>, Compacted> {
@@ -261,6 +263,15 @@ fn in_range(key: &str, prefix: &str, after: Option<&str>) -> bool {
     key.starts_with(prefix) && after.is_none_or(|after| key > after)
 }
 
+/// The least key greater than all that start with `prefix`, so that a range is counted without looking at its keys.
+fn first_past(prefix: &str) -> Option<String> {
+    let (head, last) = prefix.char_indices().next_back()?;
+    match (last..=char::MAX).nth(1) {
+        Some(next) => Some(format!("{}{next}", &prefix[..head])),
+        None => first_past(&prefix[..head]),
+    }
+}
+
 fn snapshot(revision: Revision, mut entries: impl Iterator<Item = Entry>, limit: usize) -> Snapshot {
     let page: Vec<Entry> = entries
         .by_ref()
@@ -270,5 +281,18 @@ fn snapshot(revision: Revision, mut entries: impl Iterator<Item = Entry>, limit:
         revision,
         entries: page,
         remaining: entries.count() as u64,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::first_past;
+
+    #[test]
+    fn a_prefix_ends_where_its_last_character_does() {
+        let table = [("/a/", Some("/a0")), ("", None), ("a\u{10ffff}", Some("b")), ("\u{10ffff}", None), ("é", Some("ê"))];
+        for (prefix, expected) in table {
+            assert_eq!(first_past(prefix).as_deref(), expected);
+        }
     }
 }
