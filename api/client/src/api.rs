@@ -51,6 +51,15 @@ impl Api<Dynamic> {
     pub fn dynamic(transport: Arc<dyn Transport>, resource: &Resource, namespace: Option<&str>) -> Api<Dynamic> {
         Api::at(transport, resource, namespace)
     }
+
+    /// Of no kind: to read whatever the server has at a path.
+    pub(crate) fn server(transport: Arc<dyn Transport>) -> Api<Dynamic> {
+        Api { transport, path: String::new(), kind: PhantomData }
+    }
+
+    pub(crate) async fn read(&self, path: &str) -> Result<Dynamic, Error> {
+        self.call(Method::GET, path.to_owned(), None::<(&str, &())>).await
+    }
 }
 
 impl<K: Object> Api<K> {

@@ -3,6 +3,7 @@
 mod api;
 mod backoff;
 mod cache;
+mod discover;
 mod error;
 mod event;
 mod http;
@@ -17,6 +18,7 @@ mod watch;
 pub use api::Api;
 pub use backoff::Backoff;
 pub use cache::{Cache, Changes, Update};
+pub use discover::{Served, discover};
 pub use error::Error;
 pub use event::Recorder;
 pub use http::{ConnectError, Http, Identity};
