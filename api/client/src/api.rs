@@ -54,7 +54,11 @@ impl Api<Dynamic> {
 
     /// Of no kind: to read whatever the server has at a path.
     pub(crate) fn server(transport: Arc<dyn Transport>) -> Api<Dynamic> {
-        Api { transport, path: String::new(), kind: PhantomData }
+        Api {
+            transport,
+            path: String::new(),
+            kind: PhantomData,
+        }
     }
 
     pub(crate) async fn read(&self, path: &str) -> Result<Dynamic, Error> {

@@ -34,7 +34,11 @@ pub async fn discover(transport: Arc<dyn Transport>) -> Result<Vec<Served>, Erro
     for group in groups.0["groups"].as_array().into_iter().flatten() {
         let name = group["name"].as_str().unwrap_or_default();
         let version = group["preferredVersion"]["version"].as_str().unwrap_or_default();
-        served.extend(kinds(&server.read(&format!("/apis/{name}/{version}")).await?, name, version));
+        served.extend(kinds(
+            &server.read(&format!("/apis/{name}/{version}")).await?,
+            name,
+            version,
+        ));
     }
     Ok(served)
 }
@@ -45,7 +49,11 @@ fn kinds(list: &Dynamic, group: &str, version: &str) -> Vec<Served> {
     let whole = resources.filter(|resource| !text(&resource["name"]).contains('/'));
     whole
         .map(|resource| Served {
-            resource: Resource { group: group.to_owned(), version: version.to_owned(), plural: text(&resource["name"]) },
+            resource: Resource {
+                group: group.to_owned(),
+                version: version.to_owned(),
+                plural: text(&resource["name"]),
+            },
             kind: text(&resource["kind"]),
             namespaced: resource["namespaced"].as_bool().unwrap_or(false),
             verbs: resource["verbs"].as_array().into_iter().flatten().map(text).collect(),

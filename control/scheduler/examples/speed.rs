@@ -6,7 +6,9 @@ use serde_json::json;
 use std::time::Instant;
 
 fn main() {
-    let mut args = std::env::args().skip(1).map(|arg| arg.parse::<usize>().expect("a number"));
+    let mut args = std::env::args()
+        .skip(1)
+        .map(|arg| arg.parse::<usize>().expect("a number"));
     let (nodes, pods) = (args.next().unwrap_or(5000), args.next().unwrap_or(10_000));
     let mut cluster = Cluster::new();
     for number in 0..nodes {
@@ -33,5 +35,8 @@ fn main() {
         cluster.add_pod(pod.on(&placement.node));
     }
     let took = started.elapsed();
-    println!("{pods} pods on {nodes} nodes in {took:?}: {:.0} choices/s", pods as f64 / took.as_secs_f64());
+    println!(
+        "{pods} pods on {nodes} nodes in {took:?}: {:.0} choices/s",
+        pods as f64 / took.as_secs_f64()
+    );
 }

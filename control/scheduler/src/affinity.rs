@@ -23,7 +23,10 @@ impl Selector {
     pub(crate) fn read(labels: Option<&Labels>, affinity: Option<&NodeAffinity>) -> Selector {
         let required = affinity.and_then(|node| node.required_during_scheduling_ignored_during_execution.as_ref());
         let terms = required.map(|selector| selector.node_selector_terms.iter().map(Term::read).collect());
-        Selector { labels: labels.cloned().unwrap_or_default(), terms }
+        Selector {
+            labels: labels.cloned().unwrap_or_default(),
+            terms,
+        }
     }
 
     pub(crate) fn is_empty(&self) -> bool {
@@ -32,7 +35,10 @@ impl Selector {
 
     pub(crate) fn matches(&self, name: &str, labels: &Labels) -> bool {
         self.labels.iter().all(|(key, value)| labels.get(key) == Some(value))
-            && self.terms.as_ref().is_none_or(|terms| terms.iter().any(|term| term.matches(name, labels)))
+            && self
+                .terms
+                .as_ref()
+                .is_none_or(|terms| terms.iter().any(|term| term.matches(name, labels)))
     }
 }
 
@@ -47,7 +53,10 @@ impl Term {
     pub(crate) fn matches(&self, name: &str, labels: &Labels) -> bool {
         let named = |field: &NodeSelectorRequirement| field.key == "metadata.name" && holds(field, Some(name));
         !(self.labels.is_empty() && self.names.is_empty())
-            && self.labels.iter().all(|label| holds(label, labels.get(&label.key).map(String::as_str)))
+            && self
+                .labels
+                .iter()
+                .all(|label| holds(label, labels.get(&label.key).map(String::as_str)))
             && self.names.iter().all(named)
     }
 }
@@ -62,8 +71,14 @@ fn holds(requirement: &NodeSelectorRequirement, value: Option<&str>) -> bool {
         "NotIn" => !listed(),
         "Exists" => value.is_some(),
         "DoesNotExist" => value.is_none(),
-        "Gt" => value.and_then(number).zip(bound()).is_some_and(|(value, bound)| value > bound),
-        "Lt" => value.and_then(number).zip(bound()).is_some_and(|(value, bound)| value < bound),
+        "Gt" => value
+            .and_then(number)
+            .zip(bound())
+            .is_some_and(|(value, bound)| value > bound),
+        "Lt" => value
+            .and_then(number)
+            .zip(bound())
+            .is_some_and(|(value, bound)| value < bound),
         // The API server stores no other; an unknown one of a newer server must not let a pod in.
         _ => false,
     }

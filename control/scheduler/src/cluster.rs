@@ -79,7 +79,9 @@ impl Cluster {
         let status = node.status.as_ref().unwrap_or(&empty.1);
         let allocatable = status.allocatable.as_ref().or(status.capacity.as_ref());
         let has = Amounts::read(allocatable);
-        let pods = allocatable.and_then(|list| list.get("pods")).and_then(|text| text.0.parse().ok());
+        let pods = allocatable
+            .and_then(|list| list.get("pods"))
+            .and_then(|text| text.0.parse().ok());
         self.known_nodes += usize::from(!self.known[slot]);
         self.known[slot] = true;
         self.unschedulable[slot] = spec.unschedulable.unwrap_or(false);
@@ -100,7 +102,9 @@ impl Cluster {
 
     /// Removes a node; the pods on it stay counted in case it comes back.
     pub fn remove_node(&mut self, name: &str) {
-        let Some(slot) = self.slots.get(name).copied() else { return };
+        let Some(slot) = self.slots.get(name).copied() else {
+            return;
+        };
         self.known_nodes -= usize::from(self.known[slot]);
         self.known[slot] = false;
         self.set_images(slot, Vec::new());
@@ -118,7 +122,9 @@ impl Cluster {
 
     /// Counts a pod no more; true if it was counted.
     pub fn remove_pod(&mut self, uid: &str) -> bool {
-        let Some((slot, pod)) = self.pods.remove(uid) else { return false };
+        let Some((slot, pod)) = self.pods.remove(uid) else {
+            return false;
+        };
         self.count(slot, &pod, -1);
         self.release(slot);
         true
@@ -146,8 +152,11 @@ impl Cluster {
 
     /// What of a node decides whether a pod fits: heartbeats change none of it.
     fn offer(&self, slot: Slot) -> impl PartialEq + use<> {
-        let extended: Vec<(String, i64)> =
-            self.details[slot].extended.iter().map(|(name, room)| (name.clone(), room.has)).collect();
+        let extended: Vec<(String, i64)> = self.details[slot]
+            .extended
+            .iter()
+            .map(|(name, room)| (name.clone(), room.has))
+            .collect();
         let has = [&self.milli_cpu, &self.memory, &self.storage, &self.pod_count].map(|column| column[slot].has);
         let flags = (self.known[slot], self.unschedulable[slot], self.taint_set[slot]);
         (flags, has, extended, self.details[slot].labels.clone())
@@ -168,7 +177,12 @@ impl Cluster {
         self.unschedulable.push(false);
         let no_taints = self.intern(&[]);
         self.taint_set.push(no_taints);
-        for column in [&mut self.milli_cpu, &mut self.memory, &mut self.storage, &mut self.pod_count] {
+        for column in [
+            &mut self.milli_cpu,
+            &mut self.memory,
+            &mut self.storage,
+            &mut self.pod_count,
+        ] {
             column.push(Room::default());
         }
         self.scored.push((0, 0));
@@ -189,12 +203,18 @@ impl Cluster {
 
     fn intern(&mut self, taints: &[Taint]) -> usize {
         // When a taint was put on decides nothing, and would make every set its own.
-        let plain = |taint: &Taint| Taint { time_added: None, ..taint.clone() };
+        let plain = |taint: &Taint| Taint {
+            time_added: None,
+            ..taint.clone()
+        };
         let set: Vec<Taint> = taints.iter().map(plain).collect();
-        self.taint_sets.iter().position(|known| *known == set).unwrap_or_else(|| {
-            self.taint_sets.push(set);
-            self.taint_sets.len() - 1
-        })
+        self.taint_sets
+            .iter()
+            .position(|known| *known == set)
+            .unwrap_or_else(|| {
+                self.taint_sets.push(set);
+                self.taint_sets.len() - 1
+            })
     }
 
     fn set_images(&mut self, slot: Slot, present: Vec<&k8s_openapi::api::core::v1::ContainerImage>) {

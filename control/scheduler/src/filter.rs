@@ -57,7 +57,9 @@ impl<'a> Filter<'a> {
         };
         let hard = |taint: &Taint| taint.effect == "NoSchedule" || taint.effect == "NoExecute";
         let tolerated = |set: &Vec<Taint>| {
-            set.iter().filter(|taint| hard(taint)).all(|taint| is_tolerated(taint, &pod.tolerations))
+            set.iter()
+                .filter(|taint| hard(taint))
+                .all(|taint| is_tolerated(taint, &pod.tolerations))
         };
         Filter {
             pod,
@@ -83,7 +85,11 @@ impl<'a> Filter<'a> {
         if !pod.required.is_empty() && !pod.required.matches(&details.name, &details.labels) {
             return vec![Reason::Affinity];
         }
-        if pod.ports.iter().any(|port| details.ports.iter().any(|taken| collide(port, taken))) {
+        if pod
+            .ports
+            .iter()
+            .any(|port| details.ports.iter().any(|taken| collide(port, taken)))
+        {
             return vec![Reason::Ports];
         }
         self.missing(slot)
@@ -106,7 +112,11 @@ impl<'a> Filter<'a> {
         check("memory", requests.memory, cluster.memory[slot]);
         check("ephemeral-storage", requests.storage, cluster.storage[slot]);
         for (name, wanted) in &requests.extended {
-            check(name, *wanted, cluster.details[slot].extended.get(name).copied().unwrap_or_default());
+            check(
+                name,
+                *wanted,
+                cluster.details[slot].extended.get(name).copied().unwrap_or_default(),
+            );
         }
         reasons
     }

@@ -32,7 +32,11 @@ impl fmt::Display for Unplaceable {
         if self.nodes == 0 {
             return f.write_str("no nodes available to schedule pods");
         }
-        let mut counted: Vec<String> = self.reasons.iter().map(|(reason, count)| format!("{count} {reason}")).collect();
+        let mut counted: Vec<String> = self
+            .reasons
+            .iter()
+            .map(|(reason, count)| format!("{count} {reason}"))
+            .collect();
         counted.sort();
         write!(f, "0/{} nodes are available: {}.", self.nodes, counted.join(", "))
     }
@@ -48,7 +52,9 @@ pub fn place(pod: &Pod, cluster: &Cluster) -> Result<Placement, Unplaceable> {
         if reasons.is_empty() {
             fitting.push(slot);
         }
-        reasons.into_iter().for_each(|reason| *refused.entry(reason).or_default() += 1);
+        reasons
+            .into_iter()
+            .for_each(|reason| *refused.entry(reason).or_default() += 1);
     }
     let placed = |slot: Slot, score| Placement {
         node: cluster.details[slot].name.clone(),
@@ -56,12 +62,19 @@ pub fn place(pod: &Pod, cluster: &Cluster) -> Result<Placement, Unplaceable> {
         fitting: fitting.len(),
     };
     match fitting.as_slice() {
-        [] => Err(Unplaceable { nodes: cluster.len(), reasons: refused }),
+        [] => Err(Unplaceable {
+            nodes: cluster.len(),
+            reasons: refused,
+        }),
         [only] => Ok(placed(*only, 0)),
         several => {
             let scores = scores(pod, cluster, several);
             let best = scores.iter().copied().max().unwrap_or(0);
-            let ties = several.iter().zip(&scores).filter(|(_, score)| **score == best).map(|(slot, _)| *slot);
+            let ties = several
+                .iter()
+                .zip(&scores)
+                .filter(|(_, score)| **score == best)
+                .map(|(slot, _)| *slot);
             let chosen = ties.min_by_key(|slot| lot(pod, &cluster.details[*slot].name));
             Ok(placed(chosen.unwrap_or(several[0]), best))
         }
@@ -70,6 +83,14 @@ pub fn place(pod: &Pod, cluster: &Cluster) -> Result<Placement, Unplaceable> {
 
 /// A number that looks drawn but is always the same for one pod and node (FNV-1a).
 fn lot(pod: &Pod, node: &str) -> u64 {
-    let bytes = pod.namespace.bytes().chain([b'/']).chain(pod.name.bytes()).chain([b'/']).chain(node.bytes());
-    bytes.fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3))
+    let bytes = pod
+        .namespace
+        .bytes()
+        .chain([b'/'])
+        .chain(pod.name.bytes())
+        .chain([b'/'])
+        .chain(node.bytes());
+    bytes.fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
+        (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
+    })
 }

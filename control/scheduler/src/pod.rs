@@ -56,7 +56,10 @@ impl Pod {
         let empty = core::PodSpec::default();
         let spec = pod.spec.as_ref().unwrap_or(&empty);
         let init = spec.init_containers.as_deref().unwrap_or_default();
-        let affinity = spec.affinity.as_ref().and_then(|affinity| affinity.node_affinity.as_ref());
+        let affinity = spec
+            .affinity
+            .as_ref()
+            .and_then(|affinity| affinity.node_affinity.as_ref());
         let preferred = affinity.and_then(|node| node.preferred_during_scheduling_ignored_during_execution.as_ref());
         let all = init.iter().chain(&spec.containers);
         Pod {
@@ -78,13 +81,19 @@ impl Pod {
                 .map(|term| (i64::from(term.weight), Term::read(&term.preference)))
                 .collect(),
             ports: all.clone().flat_map(|container| host_ports(container, spec)).collect(),
-            images: all.filter_map(|container| container.image.as_deref()).map(normalized).collect(),
+            images: all
+                .filter_map(|container| container.image.as_deref())
+                .map(normalized)
+                .collect(),
         }
     }
 
     /// The same pod, on `node`.
     pub fn on(&self, node: &str) -> Pod {
-        Pod { node: Some(node.to_owned()), ..self.clone() }
+        Pod {
+            node: Some(node.to_owned()),
+            ..self.clone()
+        }
     }
 
     /// Neither cpu nor memory is asked for.
@@ -97,7 +106,9 @@ impl Amounts {
     pub(crate) fn read(list: Option<&BTreeMap<String, Text>>) -> Amounts {
         let mut amounts = Amounts::default();
         for (name, text) in list.into_iter().flatten() {
-            let Ok(quantity) = Quantity::parse(&text.0) else { continue };
+            let Ok(quantity) = Quantity::parse(&text.0) else {
+                continue;
+            };
             match name.as_str() {
                 "cpu" => amounts.milli_cpu = quantity.millis(),
                 "memory" => amounts.memory = quantity.units(),
@@ -133,7 +144,12 @@ impl Amounts {
 /// requests for cpu and memory win (upstream `resourcehelper.PodRequests`).
 fn requests(spec: &core::PodSpec, scored: bool) -> Amounts {
     let of = |container: &Container| {
-        let mut amounts = Amounts::read(container.resources.as_ref().and_then(|resources| resources.requests.as_ref()));
+        let mut amounts = Amounts::read(
+            container
+                .resources
+                .as_ref()
+                .and_then(|resources| resources.requests.as_ref()),
+        );
         if scored && amounts.milli_cpu == 0 {
             amounts.milli_cpu = SCORED_MILLI_CPU;
         }
@@ -154,7 +170,11 @@ fn requests(spec: &core::PodSpec, scored: bool) -> Amounts {
     spec.containers.iter().for_each(|container| total.add(&of(container)));
     total.add(&sidecars);
     total.raise(&peak);
-    let whole = Amounts::read(spec.resources.as_ref().and_then(|resources| resources.requests.as_ref()));
+    let whole = Amounts::read(
+        spec.resources
+            .as_ref()
+            .and_then(|resources| resources.requests.as_ref()),
+    );
     if whole.milli_cpu > 0 {
         total.milli_cpu = whole.milli_cpu;
     }
@@ -169,9 +189,20 @@ fn host_ports(container: &Container, spec: &core::PodSpec) -> Vec<HostPort> {
     let on_host = spec.host_network.unwrap_or(false);
     let ports = container.ports.iter().flatten();
     let taken = ports.filter_map(|port| {
-        let number = port.host_port.filter(|number| *number > 0).or(on_host.then_some(port.container_port))?;
-        let address = port.host_ip.clone().filter(|address| address != "0.0.0.0").unwrap_or_default();
-        Some(HostPort { protocol: port.protocol.clone().unwrap_or_else(|| "TCP".into()), address, port: number })
+        let number = port
+            .host_port
+            .filter(|number| *number > 0)
+            .or(on_host.then_some(port.container_port))?;
+        let address = port
+            .host_ip
+            .clone()
+            .filter(|address| address != "0.0.0.0")
+            .unwrap_or_default();
+        Some(HostPort {
+            protocol: port.protocol.clone().unwrap_or_else(|| "TCP".into()),
+            address,
+            port: number,
+        })
     });
     taken.collect()
 }
@@ -181,5 +212,9 @@ pub(crate) fn normalized(name: &str) -> String {
     let (path, last) = name.rsplit_once('/').map_or(("", name), |(path, last)| (path, last));
     let tagged = last.contains([':', '@']);
     let slash = if path.is_empty() { "" } else { "/" };
-    if tagged { name.to_owned() } else { format!("{path}{slash}{last}:latest") }
+    if tagged {
+        name.to_owned()
+    } else {
+        format!("{path}{slash}{last}:latest")
+    }
 }

@@ -48,7 +48,15 @@ impl Queue {
             None => {
                 self.arrivals += 1;
                 self.ready.insert((Reverse(pod.priority), self.arrivals), uid.clone());
-                self.pods.insert(uid, Waiting { pod, arrival: self.arrivals, tries: 0, state: State::Ready });
+                self.pods.insert(
+                    uid,
+                    Waiting {
+                        pod,
+                        arrival: self.arrivals,
+                        tries: 0,
+                        state: State::Ready,
+                    },
+                );
             }
             Some(known) if *known.pod == *pod => {}
             Some(known) if matches!(known.state, State::Parked(_)) => {
@@ -98,7 +106,12 @@ impl Queue {
     /// The cluster has changed: parked pods are tried again, each once its pause is over.
     pub(crate) fn wake_all(&mut self, now: Instant) {
         let parked = |known: &Waiting| matches!(known.state, State::Parked(_));
-        let uids: Vec<String> = self.pods.iter().filter(|(_, known)| parked(known)).map(|(uid, _)| uid.clone()).collect();
+        let uids: Vec<String> = self
+            .pods
+            .iter()
+            .filter(|(_, known)| parked(known))
+            .map(|(uid, _)| uid.clone())
+            .collect();
         uids.iter().for_each(|uid| self.wake(uid, now));
     }
 
@@ -121,11 +134,14 @@ impl Queue {
     fn make_ready(&mut self, uid: &str) {
         if let Some(known) = self.pods.get_mut(uid) {
             known.state = State::Ready;
-            self.ready.insert((Reverse(known.pod.priority), known.arrival), uid.to_owned());
+            self.ready
+                .insert((Reverse(known.pod.priority), known.arrival), uid.to_owned());
         }
     }
 }
 
 fn pause(tries: u32) -> Duration {
-    FIRST_PAUSE.saturating_mul(1 << tries.saturating_sub(1).min(16)).min(LONGEST_PAUSE)
+    FIRST_PAUSE
+        .saturating_mul(1 << tries.saturating_sub(1).min(16))
+        .min(LONGEST_PAUSE)
 }

@@ -18,7 +18,10 @@ pub(crate) struct Report {
 
 impl Report {
     pub(crate) fn new(transport: Arc<dyn Transport>) -> Report {
-        Report { events: Recorder::new(transport.clone(), SCHEDULER, ""), transport }
+        Report {
+            events: Recorder::new(transport.clone(), SCHEDULER, ""),
+            transport,
+        }
     }
 
     /// Puts the pod on the node, and says so.
@@ -37,7 +40,8 @@ impl Report {
 
     /// Says in an event and in the pod's condition why it has no node.
     pub(crate) async fn unplaceable(&self, pod: &Pod, message: String) {
-        self.events.say(reference(pod), "Warning", "FailedScheduling", message.clone());
+        self.events
+            .say(reference(pod), "Warning", "FailedScheduling", message.clone());
         let condition = json!({
             "type": "PodScheduled",
             "status": "False",

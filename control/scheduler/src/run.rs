@@ -24,8 +24,16 @@ const FLUSH: Duration = Duration::from_secs(300);
 
 /// Schedules until `stop`.
 pub async fn run(transport: Arc<dyn Transport>, stop: CancellationToken) {
-    let nodes = Cache::start(Api::<core::Node>::all(transport.clone()), ListOptions::default(), stop.clone());
-    let pods = Cache::start(Api::<core::Pod>::all(transport.clone()), ListOptions::default(), stop.clone());
+    let nodes = Cache::start(
+        Api::<core::Node>::all(transport.clone()),
+        ListOptions::default(),
+        stop.clone(),
+    );
+    let pods = Cache::start(
+        Api::<core::Pod>::all(transport.clone()),
+        ListOptions::default(),
+        stop.clone(),
+    );
     // Pods before nodes would be told that there are no nodes; nodes before pods would look empty.
     if !(nodes.ready().await && pods.ready().await) {
         return;
@@ -100,7 +108,9 @@ impl Scheduler {
                     self.queue.wake_all(Instant::now());
                 }
             }
-            (None, Some(node)) => self.cluster.remove_node(node.metadata.name.as_deref().unwrap_or_default()),
+            (None, Some(node)) => self
+                .cluster
+                .remove_node(node.metadata.name.as_deref().unwrap_or_default()),
             (None, None) => {}
         }
     }
@@ -144,7 +154,9 @@ impl Scheduler {
     /// Places some of what is ready; false if nothing is.
     fn round(&mut self) -> bool {
         for tried in 0..ROUND {
-            let Some(pod) = self.queue.take(Instant::now()) else { return tried > 0 };
+            let Some(pod) = self.queue.take(Instant::now()) else {
+                return tried > 0;
+            };
             match place(&pod, &self.cluster) {
                 Ok(placement) => self.bind(pod, placement.node),
                 Err(unplaceable) => {
@@ -197,7 +209,10 @@ fn has_ended(pod: &core::Pod) -> bool {
 }
 
 fn has_node(pod: &core::Pod) -> bool {
-    pod.spec.as_ref().and_then(|spec| spec.node_name.as_deref()).is_some_and(|node| !node.is_empty())
+    pod.spec
+        .as_ref()
+        .and_then(|spec| spec.node_name.as_deref())
+        .is_some_and(|node| !node.is_empty())
 }
 
 /// Waits for this scheduler, and may be placed now.

@@ -30,7 +30,8 @@ fn asking(requests: Value) -> Value {
 fn merge(base: &mut Value, more: Value) {
     match (base, more) {
         (Value::Object(base), Value::Object(more)) => {
-            more.into_iter().for_each(|(key, value)| merge(base.entry(key).or_insert(Value::Null), value));
+            more.into_iter()
+                .for_each(|(key, value)| merge(base.entry(key).or_insert(Value::Null), value));
         }
         (base, more) => *base = more,
     }
@@ -66,17 +67,57 @@ fn each_filter_refuses_in_upstreams_words() {
     let required = json!({"affinity": {"nodeAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": {
         "nodeSelectorTerms": [{"matchExpressions": [{"key": "zone", "operator": "In", "values": ["x"]}]}]}}}});
     let table = [
-        (pod("p", json!({})), one(json!({"spec": {"unschedulable": true}})), "1 node(s) were unschedulable"),
-        (pod("p", json!({"nodeName": "b"})), one(json!({})), "1 node(s) didn't match the requested node name"),
+        (
+            pod("p", json!({})),
+            one(json!({"spec": {"unschedulable": true}})),
+            "1 node(s) were unschedulable",
+        ),
+        (
+            pod("p", json!({"nodeName": "b"})),
+            one(json!({})),
+            "1 node(s) didn't match the requested node name",
+        ),
         (pod("p", json!({})), one(taint), "1 node(s) had untolerated taint(s)"),
-        (pod("p", json!({"nodeSelector": {"disk": "ssd"}})), one(json!({})), "1 node(s) didn't match Pod's node affinity/selector"),
-        (pod("p", required), one(json!({})), "1 node(s) didn't match Pod's node affinity/selector"),
-        (pod("p", port), taken, "1 node(s) didn't have free ports for the requested pod ports"),
-        (pod("p", asking(json!({"cpu": "4001m"}))), one(json!({})), "1 Insufficient cpu"),
-        (pod("p", asking(json!({"memory": "9Gi"}))), one(json!({})), "1 Insufficient memory"),
-        (pod("p", asking(json!({"ephemeral-storage": "11Gi"}))), one(json!({})), "1 Insufficient ephemeral-storage"),
-        (pod("p", asking(json!({"example.com/gpu": "1"}))), one(json!({})), "1 Insufficient example.com/gpu"),
-        (pod("p", json!({})), one(json!({"status": {"allocatable": {"pods": "0"}}})), "1 Too many pods"),
+        (
+            pod("p", json!({"nodeSelector": {"disk": "ssd"}})),
+            one(json!({})),
+            "1 node(s) didn't match Pod's node affinity/selector",
+        ),
+        (
+            pod("p", required),
+            one(json!({})),
+            "1 node(s) didn't match Pod's node affinity/selector",
+        ),
+        (
+            pod("p", port),
+            taken,
+            "1 node(s) didn't have free ports for the requested pod ports",
+        ),
+        (
+            pod("p", asking(json!({"cpu": "4001m"}))),
+            one(json!({})),
+            "1 Insufficient cpu",
+        ),
+        (
+            pod("p", asking(json!({"memory": "9Gi"}))),
+            one(json!({})),
+            "1 Insufficient memory",
+        ),
+        (
+            pod("p", asking(json!({"ephemeral-storage": "11Gi"}))),
+            one(json!({})),
+            "1 Insufficient ephemeral-storage",
+        ),
+        (
+            pod("p", asking(json!({"example.com/gpu": "1"}))),
+            one(json!({})),
+            "1 Insufficient example.com/gpu",
+        ),
+        (
+            pod("p", json!({})),
+            one(json!({"status": {"allocatable": {"pods": "0"}}})),
+            "1 Too many pods",
+        ),
         (
             pod("p", asking(json!({"cpu": "5", "memory": "9Gi"}))),
             one(json!({"status": {"allocatable": {"pods": "0"}}})),
@@ -86,7 +127,10 @@ fn each_filter_refuses_in_upstreams_words() {
     for (pod, cluster, reasons) in table {
         assert_eq!(message(&pod, &cluster), format!("0/1 nodes are available: {reasons}."));
     }
-    assert_eq!(message(&pod("p", json!({})), &Cluster::new()), "no nodes available to schedule pods");
+    assert_eq!(
+        message(&pod("p", json!({})), &Cluster::new()),
+        "no nodes available to schedule pods"
+    );
 }
 
 #[test]
@@ -102,7 +146,10 @@ fn reasons_of_several_nodes_are_counted_and_sorted() {
 
 #[test]
 fn tolerations_let_pods_onto_tainted_and_cordoned_nodes() {
-    let tainted = cluster([node("a", json!({"spec": {"taints": [{"key": "k", "value": "v", "effect": "NoSchedule"}]}}))]);
+    let tainted = cluster([node(
+        "a",
+        json!({"spec": {"taints": [{"key": "k", "value": "v", "effect": "NoSchedule"}]}}),
+    )]);
     let with = |toleration: Value| pod("p", json!({"tolerations": [toleration]}));
     let table = [
         (json!({"key": "k", "value": "v", "effect": "NoSchedule"}), true),
@@ -134,9 +181,7 @@ fn affinity_operators_are_upstreams() {
         (json!({"key": "cores", "operator": "Lt", "values": ["8"]}), false),
         (json!({"key": "zone", "operator": "Gt", "values": ["7"]}), false),
     ];
-    let required = |terms: Value| {
-        json!({"affinity": {"nodeAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": {"nodeSelectorTerms": terms}}}})
-    };
+    let required = |terms: Value| json!({"affinity": {"nodeAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": {"nodeSelectorTerms": terms}}}});
     for (expression, fits) in table {
         let pod = pod("p", required(json!([{"matchExpressions": [expression]}])));
         assert_eq!(place(&pod, &cluster).is_ok(), fits, "{expression}");
@@ -147,7 +192,10 @@ fn affinity_operators_are_upstreams() {
     };
     assert!(place(&by_name("a"), &cluster).is_ok());
     assert!(place(&by_name("b"), &cluster).is_err());
-    assert!(place(&pod("p", required(json!([{}]))), &cluster).is_err(), "an empty term matches nothing");
+    assert!(
+        place(&pod("p", required(json!([{}]))), &cluster).is_err(),
+        "an empty term matches nothing"
+    );
 }
 
 #[test]
@@ -159,7 +207,10 @@ fn what_pods_use_is_counted_once_and_given_back() {
     cluster.add_pod(placed.clone());
     cluster.add_pod(placed);
     let second = pod("second", asking(json!({"cpu": "2"})));
-    assert_eq!(message(&second, &cluster), "0/1 nodes are available: 1 Insufficient cpu.");
+    assert_eq!(
+        message(&second, &cluster),
+        "0/1 nodes are available: 1 Insufficient cpu."
+    );
     assert!(cluster.remove_pod("first"));
     assert!(!cluster.remove_pod("first"));
     assert_eq!(chosen(&second, &cluster), "a");
@@ -175,7 +226,10 @@ fn pods_of_a_node_that_is_not_known_yet_are_counted_when_it_comes() {
     assert!(cluster.set_node(&node("a", json!({}))));
     assert!(place(&pod("second", asking(json!({"cpu": "2"}))), &cluster).is_err());
     cluster.remove_node("a");
-    assert_eq!(message(&pod("p", json!({})), &cluster), "no nodes available to schedule pods");
+    assert_eq!(
+        message(&pod("p", json!({})), &cluster),
+        "no nodes available to schedule pods"
+    );
 }
 
 #[test]
@@ -183,17 +237,45 @@ fn init_containers_and_overhead_count_as_upstream_counts_them() {
     let container = |cpu: &str| json!({"name": "c", "resources": {"requests": {"cpu": cpu}}});
     let sidecar = json!({"name": "s", "restartPolicy": "Always", "resources": {"requests": {"cpu": "1"}}});
     let table = [
-        (json!({"initContainers": [container("4")], "containers": [container("1")]}), true),
-        (json!({"initContainers": [container("4100m")], "containers": [container("1")]}), false),
-        (json!({"initContainers": [sidecar], "containers": [container("3")]}), true),
-        (json!({"initContainers": [sidecar], "containers": [container("3100m")]}), false),
-        (json!({"initContainers": [sidecar, container("3100m")], "containers": [container("1")]}), false),
-        (json!({"initContainers": [container("4"), sidecar], "containers": [container("1")]}), true),
-        (json!({"overhead": {"cpu": "1"}, "containers": [container("3100m")]}), false),
-        (json!({"resources": {"requests": {"cpu": "5"}}, "containers": [container("1")]}), false),
+        (
+            json!({"initContainers": [container("4")], "containers": [container("1")]}),
+            true,
+        ),
+        (
+            json!({"initContainers": [container("4100m")], "containers": [container("1")]}),
+            false,
+        ),
+        (
+            json!({"initContainers": [sidecar], "containers": [container("3")]}),
+            true,
+        ),
+        (
+            json!({"initContainers": [sidecar], "containers": [container("3100m")]}),
+            false,
+        ),
+        (
+            json!({"initContainers": [sidecar, container("3100m")], "containers": [container("1")]}),
+            false,
+        ),
+        (
+            json!({"initContainers": [container("4"), sidecar], "containers": [container("1")]}),
+            true,
+        ),
+        (
+            json!({"overhead": {"cpu": "1"}, "containers": [container("3100m")]}),
+            false,
+        ),
+        (
+            json!({"resources": {"requests": {"cpu": "5"}}, "containers": [container("1")]}),
+            false,
+        ),
     ];
     for (spec, fits) in table {
-        assert_eq!(place(&pod("p", spec.clone()), &cluster([node("a", json!({}))])).is_ok(), fits, "{spec}");
+        assert_eq!(
+            place(&pod("p", spec.clone()), &cluster([node("a", json!({}))])).is_ok(),
+            fits,
+            "{spec}"
+        );
     }
 }
 
@@ -203,13 +285,22 @@ fn host_ports_collide_by_protocol_and_address() {
         json!({"containers": [{"name": "a", "ports": [
             {"containerPort": 80, "hostPort": 80, "hostIP": address, "protocol": protocol}]}]})
     };
-    let table = [("127.0.0.1", "TCP", false), ("0.0.0.0", "TCP", false), ("127.0.0.2", "TCP", true), ("127.0.0.1", "UDP", true)];
+    let table = [
+        ("127.0.0.1", "TCP", false),
+        ("0.0.0.0", "TCP", false),
+        ("127.0.0.2", "TCP", true),
+        ("127.0.0.1", "UDP", true),
+    ];
     for (address, protocol, fits) in table {
         let mut cluster = cluster([node("a", json!({}))]);
         let mut first = port("127.0.0.1", "TCP");
         merge(&mut first, json!({"nodeName": "a"}));
         cluster.add_pod(pod("first", first));
-        assert_eq!(place(&pod("p", port(address, protocol)), &cluster).is_ok(), fits, "{address} {protocol}");
+        assert_eq!(
+            place(&pod("p", port(address, protocol)), &cluster).is_ok(),
+            fits,
+            "{address} {protocol}"
+        );
     }
 }
 
@@ -221,7 +312,14 @@ fn the_emptier_node_wins() {
     cluster.add_pod(pod("first", big));
     let second = pod("second", asking(json!({"cpu": "1", "memory": "2Gi"})));
     // LeastAllocated 75; balanced 75, for the pod changes nothing; no soft taints: 3 × 100.
-    assert_eq!(place(&second, &cluster), Ok(Placement { node: "b".into(), score: 75 + 75 + 300, fitting: 2 }));
+    assert_eq!(
+        place(&second, &cluster),
+        Ok(Placement {
+            node: "b".into(),
+            score: 75 + 75 + 300,
+            fitting: 2
+        })
+    );
 }
 
 #[test]
@@ -233,12 +331,22 @@ fn soft_taints_preferences_and_images_weigh_in() {
     let preferred = json!({"affinity": {"nodeAffinity": {"preferredDuringSchedulingIgnoredDuringExecution": [
         {"weight": 10, "preference": {"matchExpressions": [{"key": "disk", "operator": "In", "values": ["ssd"]}]}}]}}});
     let ssd = json!({"metadata": {"labels": {"disk": "ssd"}}});
-    assert_eq!(chosen(&pod("p", preferred), &cluster([node("a", json!({})), node("b", ssd)])), "b");
+    assert_eq!(
+        chosen(&pod("p", preferred), &cluster([node("a", json!({})), node("b", ssd)])),
+        "b"
+    );
 
     let image = json!({"status": {"images": [{"names": ["app:latest"], "sizeBytes": 900 << 20}]}});
     let with_image = cluster([node("a", json!({})), node("b", image)]);
     // Half of the nodes have it: (450 − 23) of (1000 − 23) MiB.
-    assert_eq!(place(&plain, &with_image), Ok(Placement { node: "b".into(), score: 97 + 300 + 43, fitting: 2 }));
+    assert_eq!(
+        place(&plain, &with_image),
+        Ok(Placement {
+            node: "b".into(),
+            score: 97 + 300 + 43,
+            fitting: 2
+        })
+    );
 }
 
 #[test]
@@ -251,13 +359,19 @@ fn equal_nodes_share_pods_and_the_same_pod_gets_the_same_node() {
         assert_eq!(chosen(&pod, &cluster), node);
         *counts.entry(node).or_default() += 1;
     }
-    assert!(counts.len() == 4 && counts.values().all(|count| *count > 50), "{counts:?}");
+    assert!(
+        counts.len() == 4 && counts.values().all(|count| *count > 50),
+        "{counts:?}"
+    );
 }
 
 #[test]
 fn heartbeats_wake_nobody_and_changes_that_matter_do() {
     let mut cluster = cluster([node("a", json!({}))]);
-    assert!(!cluster.set_node(&node("a", json!({"status": {"conditions": [{"type": "Ready", "status": "True"}]}}))));
+    assert!(!cluster.set_node(&node(
+        "a",
+        json!({"status": {"conditions": [{"type": "Ready", "status": "True"}]}})
+    )));
     assert!(cluster.set_node(&node("a", json!({"status": {"allocatable": {"cpu": "8"}}}))));
     assert!(cluster.set_node(&node("a", json!({"metadata": {"labels": {"zone": "x"}}}))));
     assert!(cluster.set_node(&node("a", json!({"spec": {"unschedulable": true}}))));

@@ -290,7 +290,13 @@ mod tests {
 
     #[test]
     fn a_prefix_ends_where_its_last_character_does() {
-        let table = [("/a/", Some("/a0")), ("", None), ("a\u{10ffff}", Some("b")), ("\u{10ffff}", None), ("é", Some("ê"))];
+        let table = [
+            ("/a/", Some("/a0")),
+            ("", None),
+            ("a\u{10ffff}", Some("b")),
+            ("\u{10ffff}", None),
+            ("é", Some("ê")),
+        ];
         for (prefix, expected) in table {
             assert_eq!(first_past(prefix).as_deref(), expected);
         }

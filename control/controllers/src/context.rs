@@ -1,0 +1,51 @@
+//! What every controller is given: the transport, the settings and the caches that several of them read.
+
+use client::{Api, Cache, ListOptions, Object, Recorder, Transport};
+use ipnet::IpNet;
+use k8s_openapi::api::coordination::v1::Lease;
+use k8s_openapi::api::core::v1::{Namespace, Node, Pod};
+use std::sync::Arc;
+use tokio_util::sync::CancellationToken;
+
+/// Where nodes keep their heartbeats.
+const NODE_LEASES: &str = "kube-node-lease";
+
+/// What the machine config decides.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// The cluster's pod networks, at most one an address family; nodes get parts of each, in this order.
+    pub pod_cidrs: Vec<IpNet>,
+}
+
+/// Shared by all controllers; cheap to clone.
+#[derive(Clone)]
+pub struct Context {
+    pub(crate) transport: Arc<dyn Transport>,
+    pub(crate) settings: Arc<Settings>,
+    pub(crate) stop: CancellationToken,
+    pub(crate) namespaces: Cache<Namespace>,
+    pub(crate) nodes: Cache<Node>,
+    pub(crate) pods: Cache<Pod>,
+    pub(crate) leases: Cache<Lease>,
+    pub(crate) events: Recorder,
+}
+
+impl Context {
+    pub(crate) fn start(transport: Arc<dyn Transport>, settings: Settings, stop: CancellationToken) -> Context {
+        Context {
+            namespaces: cache(Api::all(transport.clone()), &stop),
+            nodes: cache(Api::all(transport.clone()), &stop),
+            pods: cache(Api::all(transport.clone()), &stop),
+            leases: cache(Api::namespaced(transport.clone(), NODE_LEASES), &stop),
+            events: Recorder::new(transport.clone(), "controllers", ""),
+            settings: Arc::new(settings),
+            transport,
+            stop,
+        }
+    }
+}
+
+/// A cache of all that `api` gives.
+pub(crate) fn cache<K: Object>(api: Api<K>, stop: &CancellationToken) -> Cache<K> {
+    Cache::start(api, ListOptions::default(), stop.clone())
+}

@@ -1,0 +1,44 @@
+//! Which controllers there are, and running them all.
+
+use crate::context::{Context, Settings};
+use crate::{event_ttl, namespace, node_ipam, node_lifecycle, pod_gc, service_account};
+use client::Transport;
+use std::pin::Pin;
+use std::sync::Arc;
+use tokio_util::sync::CancellationToken;
+
+type Controller = fn(Context) -> Pin<Box<dyn Future<Output = ()> + Send>>;
+
+/// Upstream's names, as `kube-controller-manager --controllers` has them, and what runs each until it is stopped.
+const CONTROLLERS: &[(&str, Controller)] = &[
+    ("namespace-controller", |context| Box::pin(namespace::run(context))),
+    ("serviceaccount-controller", |context| {
+        Box::pin(service_account::run(context))
+    }),
+    ("node-ipam-controller", |context| Box::pin(node_ipam::run(context))),
+    ("node-lifecycle-controller", |context| {
+        Box::pin(node_lifecycle::run(context))
+    }),
+    ("pod-garbage-collector-controller", |context| {
+        Box::pin(pod_gc::run(context))
+    }),
+    ("event-ttl-controller", |context| Box::pin(event_ttl::run(context))),
+];
+
+/// Runs all controllers until `stop`. One that panics is logged and started again; the others go on.
+pub async fn run(transport: Arc<dyn Transport>, settings: Settings, stop: CancellationToken) {
+    let context = Context::start(transport, settings, stop);
+    let mut running = tokio::task::JoinSet::new();
+    for (name, controller) in CONTROLLERS {
+        let context = context.clone();
+        running.spawn(async move {
+            while !context.stop.is_cancelled() {
+                tracing::info!(controller = name, "started");
+                if let Err(panic) = tokio::spawn(controller(context.clone())).await {
+                    tracing::error!(controller = name, error = %panic, "stopped; starting it again");
+                }
+            }
+        });
+    }
+    running.join_all().await;
+}
