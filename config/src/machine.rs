@@ -165,6 +165,22 @@ pub struct Registry {
     pub mirrors: Vec<String>,
 }
 
+// === impl Cluster ===
+
+impl Cluster {
+    /// A cluster with the usual address ranges and domain.
+    pub fn new(name: &str, endpoint: &str) -> Self {
+        Self {
+            name: name.to_owned(),
+            endpoint: endpoint.to_owned(),
+            node_cidr: None,
+            pod_cidrs: default_pod_cidrs(),
+            service_cidrs: default_service_cidrs(),
+            dns_domain: default_dns_domain(),
+        }
+    }
+}
+
 /// An address with its prefix length, as the schema says it: a string of the format `cidr`.
 struct Cidr;
 
