@@ -4,13 +4,24 @@
 
 #![allow(unsafe_code)]
 
+pub mod beneath;
 pub mod block;
+pub mod clone;
 pub mod device_mapper;
 pub mod entropy;
 pub mod error;
+pub mod fdpass;
 pub mod lifeline;
 pub mod loopback;
+pub mod mounts;
+pub mod namespaces;
+pub mod pidfd;
+pub mod poll;
+pub mod privileges;
+pub mod seccomp;
 pub mod service;
+pub mod signals;
+pub mod terminal;
 pub mod watchdog;
 
 pub use error::Error;

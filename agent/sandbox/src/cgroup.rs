@@ -1,1 +1,228 @@
-//! cgroup v2.
+//! The cgroup v2 tree: groups with limits, killing and removing them (cgroup-v2.rst). The facade of all resource limits.
+
+use crate::Limits;
+use std::fs;
+use std::io;
+use std::os::fd::OwnedFd;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+/// The controllers that limits need.
+const CONTROLLERS: [&str; 3] = ["cpu", "memory", "pids"];
+
+/// How long a killed group may take to become empty. Killed tasks die within milliseconds unless a disk hangs.
+const EMPTY_DEADLINE: Duration = Duration::from_secs(5);
+
+/// A mounted cgroup v2 tree.
+#[derive(Clone, Debug)]
+pub struct Tree {
+    root: PathBuf,
+}
+
+/// One group of it.
+#[derive(Clone, Debug)]
+pub struct Group {
+    dir: PathBuf,
+}
+
+/// What could not be done to a group.
+#[derive(Debug, thiserror::Error)]
+#[error("{what} {path}: {cause}")]
+pub struct CgroupError {
+    /// What was tried.
+    pub what: String,
+    /// The group's folder or one of its files.
+    pub path: PathBuf,
+    /// Why it failed.
+    pub cause: io::Error,
+}
+
+// === impl Tree ===
+
+impl Tree {
+    /// The tree that is mounted at `root`, if one is.
+    pub fn at(root: &Path) -> Option<Tree> {
+        // Every cgroup v2 folder has this file, and no other file system's does.
+        root.join("cgroup.controllers")
+            .exists()
+            .then(|| Tree { root: root.to_owned() })
+    }
+
+    /// The controllers that limits need and this tree does not have.
+    pub fn missing(&self) -> Vec<&'static str> {
+        let there = words(&self.root.join("cgroup.controllers"));
+        CONTROLLERS
+            .into_iter()
+            .filter(|name| !there.iter().any(|word| word == name))
+            .collect()
+    }
+
+    /// Makes a group, and the way to it, with limits; those whose controller the machine lacks are left out.
+    pub fn make(&self, path: &Path, limits: &Limits) -> Result<Group, CgroupError> {
+        let dir = self.root.join(path);
+        let mut parent = self.root.clone();
+        for part in path.components() {
+            hand_down_controllers(&parent)?;
+            parent.push(part);
+            match fs::create_dir(&parent) {
+                Err(cause) if cause.kind() != io::ErrorKind::AlreadyExists => {
+                    return Err(refused("make cgroup", &parent)(cause));
+                }
+                _ => {}
+            }
+        }
+        let group = Group { dir };
+        group.limit(limits)?;
+        Ok(group)
+    }
+
+    /// A group that exists or existed.
+    pub fn group(&self, path: &Path) -> Group {
+        Group {
+            dir: self.root.join(path),
+        }
+    }
+}
+
+/// Lets the children of a group have limits of their own.
+fn hand_down_controllers(dir: &Path) -> Result<(), CgroupError> {
+    let there = words(&dir.join("cgroup.controllers"));
+    let file = dir.join("cgroup.subtree_control");
+    let enabled = words(&file);
+    for name in CONTROLLERS {
+        let has = |list: &[String]| list.iter().any(|word| word == name);
+        if has(&there) && !has(&enabled) {
+            write(&file, &format!("+{name}"))?;
+        }
+    }
+    Ok(())
+}
+
+// === impl Group ===
+
+impl Group {
+    fn limit(&self, limits: &Limits) -> Result<(), CgroupError> {
+        for (file, value) in settings(limits) {
+            let path = self.dir.join(file);
+            if path.exists() {
+                write(&path, &value)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Its folder, open, for clone3(2).
+    pub fn open(&self) -> Result<OwnedFd, CgroupError> {
+        fs::File::open(&self.dir)
+            .map(OwnedFd::from)
+            .map_err(refused("open cgroup", &self.dir))
+    }
+
+    /// Kills every process in it and below; none is fine.
+    pub fn kill(&self) -> Result<(), CgroupError> {
+        match write(&self.dir.join("cgroup.kill"), "1") {
+            Err(error) if error.cause.kind() == io::ErrorKind::NotFound => Ok(()),
+            done => done,
+        }
+    }
+
+    /// How many of its processes the kernel has killed because of its memory limit.
+    pub fn oom_kills(&self) -> u64 {
+        let events = fs::read_to_string(self.dir.join("memory.events")).unwrap_or_default();
+        let value = |line: &str| line.strip_prefix("oom_kill ")?.parse().ok();
+        events.lines().find_map(value).unwrap_or(0)
+    }
+
+    /// Removes it and all below, waiting until killed processes are gone; it is fine when there is none.
+    pub fn remove(&self) -> Result<(), CgroupError> {
+        let deadline = Instant::now() + EMPTY_DEADLINE;
+        for child in children(&self.dir) {
+            Group { dir: child }.remove()?;
+        }
+        loop {
+            match fs::remove_dir(&self.dir) {
+                Ok(()) => return Ok(()),
+                Err(cause) if cause.kind() == io::ErrorKind::NotFound => return Ok(()),
+                Err(cause) if cause.raw_os_error() != Some(libc_ebusy()) || Instant::now() > deadline => {
+                    return Err(refused("remove cgroup", &self.dir)(cause));
+                }
+                Err(_) => std::thread::sleep(Duration::from_millis(1)),
+            }
+        }
+    }
+}
+
+/// EBUSY, without a dependency for one number.
+fn libc_ebusy() -> i32 {
+    16
+}
+
+/// Files and what is written to them.
+fn settings(limits: &Limits) -> Vec<(&'static str, String)> {
+    let mut settings = Vec::new();
+    if let Some(quota) = limits.cpu_quota_us {
+        settings.push(("cpu.max", format!("{quota} 100000")));
+    }
+    if let Some(weight) = limits.cpu_weight {
+        settings.push(("cpu.weight", weight.to_string()));
+    }
+    if let Some(bytes) = limits.memory_max {
+        settings.push(("memory.max", bytes.to_string()));
+        // A limit that spills into swap would be none.
+        settings.push(("memory.swap.max", "0".to_owned()));
+    }
+    if let Some(most) = limits.pids_max {
+        settings.push(("pids.max", most.to_string()));
+    }
+    if limits.oom_group {
+        settings.push(("memory.oom.group", "1".to_owned()));
+    }
+    settings
+}
+
+fn children(dir: &Path) -> Vec<PathBuf> {
+    let entries = fs::read_dir(dir).into_iter().flatten().flatten();
+    entries
+        .filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()))
+        .map(|entry| entry.path())
+        .collect()
+}
+
+fn words(file: &Path) -> Vec<String> {
+    let text = fs::read_to_string(file).unwrap_or_default();
+    text.split_whitespace().map(str::to_owned).collect()
+}
+
+fn write(file: &Path, value: &str) -> Result<(), CgroupError> {
+    fs::write(file, value).map_err(refused(&format!("write {value:?} to"), file))
+}
+
+fn refused(what: &str, path: &Path) -> impl FnOnce(io::Error) -> CgroupError {
+    let (what, path) = (what.to_owned(), path.to_owned());
+    move |cause| CgroupError { what, path, cause }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn limits_become_lines() {
+        let limits = Limits {
+            cpu_quota_us: Some(50_000),
+            cpu_weight: Some(79),
+            memory_max: Some(1 << 20),
+            pids_max: Some(10),
+            oom_group: true,
+        };
+        let lines = settings(&limits);
+        assert_eq!(lines[0], ("cpu.max", "50000 100000".to_owned()));
+        assert_eq!(lines.len(), 6);
+        assert!(settings(&Limits::default()).is_empty());
+    }
+
+    #[test]
+    fn what_is_no_tree_is_none() {
+        assert!(Tree::at(Path::new("/proc")).is_none());
+    }
+}

@@ -4,16 +4,18 @@
 //! over its socket. Every call is a connection of its own, so a `Pod` holds no state that a dead agent could lose.
 
 pub mod cgroup;
+mod connection;
 mod exec;
 mod plan;
 mod pod;
 pub mod protocol;
 mod sandboxes;
 mod state;
+pub mod sweep;
 pub mod wire;
 
-pub use exec::{Exec, ExecError};
+pub use exec::{Exec, ExecError, Reader, Writer};
 pub use plan::{ContainerPlan, ExecPlan, LOG_SIZE, Limits, Mount, Network, PodPlan, Root, Seccomp, Source, User};
-pub use pod::{CallError, DestroyError, Events, Pod, StartContainerError};
-pub use sandboxes::{AdoptError, OpenError, Sandboxes, Settings, StartError};
+pub use pod::{CallError, DestroyError, Events, Pod, SOCKET, StartContainerError};
+pub use sandboxes::{AdoptError, OpenError, PLAN, READY, Sandboxes, Settings, StartError};
 pub use state::{ContainerState, Ended};

@@ -1,0 +1,100 @@
+//! A container's first process, from clone to exec. pod-init has one thread, so nothing here is forbidden after a fork.
+
+use crate::identity::{self, Identity};
+use crate::program;
+use crate::report::Reporter;
+use crate::rootfs::{self, Places};
+use crate::setup::{IGNORED, ROOT};
+use sandbox::{ContainerPlan, sweep};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::Path;
+
+/// What a program reads and writes; a terminal is made later, in the container.
+pub enum Stdio {
+    /// A pseudo terminal.
+    Terminal,
+    /// Pipes; without input, /dev/null.
+    Pipes {
+        stdin: Option<OwnedFd>,
+        stdout: OwnedFd,
+        stderr: OwnedFd,
+    },
+}
+
+/// Returns only when it failed, and has told so then.
+pub fn run(plan: &ContainerPlan, dir: &Path, has_cgroups: bool, stdio: Stdio, reporter: Reporter) -> i32 {
+    if let Err(why) = prepare(plan, dir, has_cgroups, &stdio, &reporter) {
+        reporter.not_prepared(&why);
+        return 1;
+    }
+    reporter.not_executed(&program::execute(&plan.argv, &plan.env));
+    127
+}
+
+fn prepare(
+    plan: &ContainerPlan,
+    dir: &Path,
+    has_cgroups: bool,
+    stdio: &Stdio,
+    reporter: &Reporter,
+) -> Result<(), String> {
+    set_oom_score(plan.oom_score_adj)?;
+    let places = Places {
+        root: &dir.join(ROOT),
+        shm: &dir.join(sweep::SHM),
+        cgroups: has_cgroups,
+    };
+    rootfs::build(plan, &places).map_err(|error| error.to_string())?;
+    finish(stdio, &plan.cwd, plan, &plan.user, reporter)
+}
+
+/// What starting a container and executing in a running one have in common, once the process is in the container's root.
+pub fn finish(
+    stdio: &Stdio,
+    cwd: &Path,
+    plan: &ContainerPlan,
+    user: &sandbox::User,
+    reporter: &Reporter,
+) -> Result<(), String> {
+    rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o022));
+    connect(stdio, user.uid, reporter).map_err(|error| format!("connect the standard streams: {error}"))?;
+    rustix::process::chdir(cwd).map_err(|errno| format!("change to the working folder {}: {errno}", cwd.display()))?;
+    linux::signals::unblock(&IGNORED).map_err(|error| error.to_string())?;
+    let identity = Identity {
+        user,
+        capabilities: &plan.capabilities,
+        no_new_privs: plan.no_new_privs,
+        seccomp: plan.seccomp,
+    };
+    identity::assume(&identity).map_err(|error| error.to_string())
+}
+
+/// On a machine without CAP_SYS_RESOURCE (a container itself) a value below the present one is refused; the pod runs without.
+pub fn set_oom_score(value: i32) -> Result<(), String> {
+    match std::fs::write("/proc/self/oom_score_adj", value.to_string()) {
+        Err(cause) if cause.kind() == std::io::ErrorKind::PermissionDenied => {
+            eprintln!("pod-init: this machine does not allow an oom_score_adj of {value}: {cause}");
+            Ok(())
+        }
+        done => done.map_err(|cause| format!("set oom_score_adj to {value}: {cause}")),
+    }
+}
+
+fn connect(stdio: &Stdio, owner: u32, reporter: &Reporter) -> Result<(), linux::Error> {
+    match stdio {
+        Stdio::Terminal => {
+            let terminal = linux::terminal::open(Path::new("/dev/pts"))?;
+            let owner = rustix::fs::Uid::from_raw(owner);
+            rustix::fs::fchown(&terminal.program, Some(owner), None).map_err(linux::Error::rustix("fchown"))?;
+            linux::terminal::control(&terminal.program)?;
+            reporter.terminal(terminal.main.as_fd())?;
+            linux::clone::set_stdio([terminal.program.as_fd(); 3])
+        }
+        Stdio::Pipes { stdin, stdout, stderr } => {
+            rustix::process::setsid().map_err(linux::Error::rustix("setsid"))?;
+            let null = rootfs::open_null()?;
+            let input: BorrowedFd<'_> = stdin.as_ref().map_or(null.as_fd(), AsFd::as_fd);
+            linux::clone::set_stdio([input, stdout.as_fd(), stderr.as_fd()])
+        }
+    }
+}

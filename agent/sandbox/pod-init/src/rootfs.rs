@@ -1,0 +1,282 @@
+//! What a container sees as its files: overlay, fixed mounts, the plan's mounts, and what is hidden or read-only.
+//!
+//! Runs in the child, in its own mount namespace. Every place inside the root is resolved with the root taken for `/`
+//! (`linux::beneath`), so an image full of hostile links cannot make us touch the machine. All mounts forbid device files;
+//! the devices that a container has are bound one by one, which makes CAP_MKNOD harmless without a device filter in BPF.
+
+use linux::beneath::Folder;
+use linux::mounts::{self, Attributes, NotMounted};
+use rustix::fs::{FileType, Mode, OFlags};
+use sandbox::{ContainerPlan, Mount, Source};
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::{Path, PathBuf};
+
+/// Why a root could not be built.
+#[derive(Debug, thiserror::Error)]
+pub enum RootError {
+    /// A file system could not be made.
+    #[error("{0}")]
+    Mount(#[from] NotMounted),
+    /// Something at a place inside the container.
+    #[error("{what} {place} in the container: {cause}")]
+    Place {
+        /// What was tried.
+        what: &'static str,
+        /// Where.
+        place: PathBuf,
+        /// Why it failed.
+        cause: linux::Error,
+    },
+    /// A file or folder of the machine.
+    #[error("{what} {path}: {cause}")]
+    Host {
+        /// What was tried.
+        what: &'static str,
+        /// On what.
+        path: PathBuf,
+        /// Why it failed.
+        cause: linux::Error,
+    },
+    /// A mount would cover a part of /proc.
+    #[error("mount {0} in the container: it leads into /proc, which may not be covered")]
+    IntoProc(PathBuf),
+}
+
+/// Where a pod's own things are.
+pub struct Places<'a> {
+    /// An empty folder to put the overlay on.
+    pub root: &'a Path,
+    /// The memory that the pod's containers share.
+    pub shm: &'a Path,
+    /// Whether there is a cgroup v2 tree to show.
+    pub cgroups: bool,
+}
+
+const NODEV: Attributes = Attributes {
+    readonly: false,
+    nosuid: false,
+    nodev: true,
+    noexec: false,
+};
+/// For /dev: programs may not be put there, and its devices are mounts of their own.
+const DEV: Attributes = Attributes {
+    readonly: false,
+    nosuid: true,
+    nodev: true,
+    noexec: true,
+};
+/// Device files that every container has (OCI runtime spec, "Default Devices").
+const DEVICES: [&str; 6] = ["null", "zero", "full", "random", "urandom", "tty"];
+/// Links that every container has, "Default Dev symbolic links".
+const LINKS: [(&str, &str); 5] = [
+    ("fd", "/proc/self/fd"),
+    ("stdin", "/proc/self/fd/0"),
+    ("stdout", "/proc/self/fd/1"),
+    ("stderr", "/proc/self/fd/2"),
+    ("ptmx", "pts/ptmx"),
+];
+
+/// Builds the container's root and makes it the process's own.
+pub fn build(plan: &ContainerPlan, places: &Places<'_>) -> Result<(), RootError> {
+    mounts::make_private().map_err(host("make mounts private below", Path::new("/")))?;
+    let root = overlay(plan, places.root)?;
+    fixed_mounts(&root, plan, places)?;
+    for mount in &plan.mounts {
+        add(&root, mount)?;
+    }
+    root.make_folder(&plan.cwd, 0o755)
+        .map_err(place("make working folder", &plan.cwd))?;
+    if !plan.privileged {
+        for path in &plan.masked_paths {
+            mask(&root, path)?;
+        }
+        for path in &plan.readonly_paths {
+            freeze(&root, path)?;
+        }
+    }
+    if plan.root.readonly {
+        mounts::restrict(root.as_fd(), readonly(NODEV), false).map_err(place("make read-only", Path::new("/")))?;
+    }
+    mounts::enter(root.as_fd()).map_err(host("enter", places.root))
+}
+
+fn overlay(plan: &ContainerPlan, at: &Path) -> Result<Folder, RootError> {
+    let upper = plan.root.scratch.join(sandbox::sweep::SCRATCH[0]);
+    let work = plan.root.scratch.join(sandbox::sweep::SCRATCH[1]);
+    let mut options: Vec<(&str, &Path)> = plan
+        .root
+        .lower
+        .iter()
+        .map(|layer| ("lowerdir+", layer.as_path()))
+        .collect();
+    options.push(("upperdir", &upper));
+    options.push(("workdir", &work));
+    let mount = mounts::make("overlay", &options, NODEV)?;
+    let folder = Folder::open(at).map_err(host("open", at))?;
+    mounts::attach(mount.as_fd(), folder.as_fd()).map_err(host("mount the container's root on", at))?;
+    Folder::open(at).map_err(host("open", at))
+}
+
+fn fixed_mounts(root: &Folder, plan: &ContainerPlan, places: &Places<'_>) -> Result<(), RootError> {
+    put(root, "/proc", mounts::make("proc", &[], Attributes::DATA)?)?;
+    if plan.privileged {
+        put(root, "/dev", mounts::make("devtmpfs", &[], Attributes::default())?)?;
+    } else {
+        devices(root)?;
+    }
+    let pts = [("ptmxmode", "0666"), ("mode", "0620"), ("gid", "5")];
+    let pts = pts.map(|(key, value)| (key, Path::new(value)));
+    let attributes = Attributes {
+        nosuid: true,
+        noexec: true,
+        ..Attributes::default()
+    };
+    put(root, "/dev/pts", mounts::make("devpts", &pts, attributes)?)?;
+    put(
+        root,
+        "/dev/shm",
+        mounts::copy(places.shm).map_err(host("copy the mount", places.shm))?,
+    )?;
+    put(root, "/dev/mqueue", mounts::make("mqueue", &[], Attributes::DATA)?)?;
+    let sys = if plan.privileged {
+        Attributes::DATA
+    } else {
+        readonly(Attributes::DATA)
+    };
+    put(root, "/sys", mounts::make("sysfs", &[], sys)?)?;
+    if places.cgroups {
+        linux::namespaces::unshare_cgroup().map_err(place("hide the cgroups above", Path::new("/sys/fs/cgroup")))?;
+        put(root, "/sys/fs/cgroup", mounts::make("cgroup2", &[], sys)?)?;
+    }
+    Ok(())
+}
+
+/// A /dev with the standard devices. A mount of a single device keeps the flags of the machine's /dev, which allow it.
+fn devices(root: &Folder) -> Result<(), RootError> {
+    let options = [("mode", Path::new("755")), ("size", Path::new("65536k"))];
+    put(root, "/dev", mounts::make("tmpfs", &options, DEV)?)?;
+    for name in DEVICES {
+        let path = Path::new("/dev").join(name);
+        let device = mounts::copy(&path).map_err(host("copy the device", &path))?;
+        let target = root.make_file(&path, 0o666).map_err(place("make", &path))?;
+        mounts::attach(device.as_fd(), target.as_fd()).map_err(place("mount a device on", &path))?;
+    }
+    let dev = root
+        .resolve(Path::new("/dev"), OFlags::PATH)
+        .map_err(place("open", Path::new("/dev")))?;
+    for (name, target) in LINKS {
+        rustix::fs::symlinkat(target, &dev, name)
+            .map_err(linux::Error::rustix("symlinkat"))
+            .map_err(place("make the link", &Path::new("/dev").join(name)))?;
+    }
+    Ok(())
+}
+
+fn put(root: &Folder, at: &str, mount: OwnedFd) -> Result<(), RootError> {
+    let at = Path::new(at);
+    let target = root.make_folder(at, 0o755).map_err(place("make mount point", at))?;
+    mounts::attach(mount.as_fd(), target.as_fd()).map_err(place("mount on", at))
+}
+
+/// One of the plan's mounts.
+fn add(root: &Folder, mount: &Mount) -> Result<(), RootError> {
+    let (source, is_folder) = match &mount.source {
+        Source::Bind(path) => bind(path, mount.readonly)?,
+        Source::Tmpfs { size, mode } => (tmpfs(*size, *mode, mount.readonly)?, true),
+    };
+    let make = place("make mount point", &mount.target);
+    let target = if is_folder {
+        root.make_folder(&mount.target, 0o755).map_err(make)?
+    } else {
+        root.make_file(&mount.target, 0o644).map_err(make)?
+    };
+    let on = rustix::fs::fstatfs(&target)
+        .map_err(linux::Error::rustix("fstatfs"))
+        .map_err(place("look at", &mount.target))?;
+    if on.f_type == libc::PROC_SUPER_MAGIC {
+        return Err(RootError::IntoProc(mount.target.clone()));
+    }
+    mounts::attach(source.as_fd(), target.as_fd()).map_err(place("mount on", &mount.target))
+}
+
+fn bind(path: &Path, is_readonly: bool) -> Result<(OwnedFd, bool), RootError> {
+    let copy = mounts::copy(path).map_err(host("mount into the container", path))?;
+    let attributes = if is_readonly { readonly(NODEV) } else { NODEV };
+    mounts::restrict(copy.as_fd(), attributes, true).map_err(host("restrict the mount of", path))?;
+    let stat = rustix::fs::fstat(&copy)
+        .map_err(linux::Error::rustix("fstat"))
+        .map_err(host("look at", path))?;
+    Ok((copy, FileType::from_raw_mode(stat.st_mode) == FileType::Directory))
+}
+
+fn tmpfs(size: u64, mode: u32, is_readonly: bool) -> Result<OwnedFd, RootError> {
+    let (size_text, mode) = (PathBuf::from(size.to_string()), PathBuf::from(format!("{mode:o}")));
+    let mut options: Vec<(&str, &Path)> = vec![("mode", &mode)];
+    if size > 0 {
+        options.push(("size", &size_text));
+    }
+    let attributes = if is_readonly { readonly(NODEV) } else { NODEV };
+    Ok(mounts::make("tmpfs", &options, attributes)?)
+}
+
+/// Hides a file or folder, if it is there.
+fn mask(root: &Folder, path: &Path) -> Result<(), RootError> {
+    let Some(target) = existing(root, path)? else {
+        return Ok(());
+    };
+    let stat = rustix::fs::fstat(&target)
+        .map_err(linux::Error::rustix("fstat"))
+        .map_err(place("look at", path))?;
+    let cover = if FileType::from_raw_mode(stat.st_mode) == FileType::Directory {
+        mounts::make("tmpfs", &[("size", Path::new("4k"))], readonly(Attributes::DATA))?
+    } else {
+        let null = Path::new("/dev/null");
+        mounts::copy(null).map_err(host("copy the device", null))?
+    };
+    mounts::attach(cover.as_fd(), target.as_fd()).map_err(place("hide", path))
+}
+
+/// Makes a file or folder read-only, if it is there.
+fn freeze(root: &Folder, path: &Path) -> Result<(), RootError> {
+    let Some(target) = existing(root, path)? else {
+        return Ok(());
+    };
+    let copy = mounts::copy_at(target.as_fd()).map_err(place("copy the mount", path))?;
+    let attributes = Attributes {
+        readonly: true,
+        ..Attributes::default()
+    };
+    mounts::restrict(copy.as_fd(), attributes, true).map_err(place("make read-only", path))?;
+    mounts::attach(copy.as_fd(), target.as_fd()).map_err(place("make read-only", path))
+}
+
+fn existing(root: &Folder, path: &Path) -> Result<Option<OwnedFd>, RootError> {
+    match root.resolve(path, OFlags::PATH) {
+        Ok(fd) => Ok(Some(fd)),
+        Err(error) if error.is(libc::ENOENT) || error.is(libc::ENOTDIR) => Ok(None),
+        Err(error) => Err(place("look at", path)(error)),
+    }
+}
+
+fn readonly(attributes: Attributes) -> Attributes {
+    Attributes {
+        readonly: true,
+        ..attributes
+    }
+}
+
+fn place(what: &'static str, place: &Path) -> impl FnOnce(linux::Error) -> RootError {
+    let place = place.to_owned();
+    move |cause| RootError::Place { what, place, cause }
+}
+
+fn host(what: &'static str, path: &Path) -> impl FnOnce(linux::Error) -> RootError {
+    let path = path.to_owned();
+    move |cause| RootError::Host { what, path, cause }
+}
+
+/// Opens a file of the container for reading and writing, e.g. /dev/null, after [`build`].
+pub fn open_null() -> Result<OwnedFd, linux::Error> {
+    rustix::fs::open("/dev/null", OFlags::RDWR | OFlags::CLOEXEC, Mode::empty())
+        .map_err(linux::Error::rustix("open(/dev/null)"))
+}

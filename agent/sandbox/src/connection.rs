@@ -1,0 +1,46 @@
+//! The agent's end of a connection to one pod-init.
+
+use crate::protocol::{Reply, Request};
+use crate::wire::{self, Inbox};
+use std::io;
+use std::path::Path;
+use tokio::io::{AsyncWriteExt, Interest};
+use tokio::net::UnixStream;
+
+/// One request and what is answered to it.
+#[derive(Debug)]
+pub(crate) struct Connection {
+    stream: UnixStream,
+    pub(crate) inbox: Inbox,
+}
+
+impl Connection {
+    pub(crate) async fn ask(socket: &Path, request: &Request) -> io::Result<Connection> {
+        let mut stream = UnixStream::connect(socket).await?;
+        let frame = wire::frame(request).map_err(io::Error::other)?;
+        stream.write_all(&frame).await?;
+        Ok(Connection {
+            stream,
+            inbox: Inbox::default(),
+        })
+    }
+
+    /// The next reply; UnexpectedEof when pod-init is gone. Safe to cancel.
+    pub(crate) async fn reply(&mut self) -> io::Result<Reply> {
+        loop {
+            if let Some(reply) = self.inbox.next().map_err(io::Error::other)? {
+                return Ok(reply);
+            }
+            let mut buffer = [0; 8192];
+            let Connection { stream, inbox } = self;
+            let receive = || {
+                linux::fdpass::receive(&*stream, &mut buffer, &mut inbox.files)
+                    .map_err(|error| io::Error::from_raw_os_error(error.errno))
+            };
+            match stream.async_io(Interest::READABLE, receive).await? {
+                0 => return Err(io::ErrorKind::UnexpectedEof.into()),
+                length => inbox.push(&buffer[..length]),
+            }
+        }
+    }
+}

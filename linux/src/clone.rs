@@ -1,0 +1,254 @@
+//! New processes in new namespaces and straight into a cgroup, man 2 clone3.
+//!
+//! Two doors: [`fork`] for programs that have one thread, whose child may do anything; [`execute`] for all others, whose
+//! child makes system calls and nothing else before it becomes another program.
+
+use crate::Error;
+use std::ffi::{CStr, CString};
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::sync::atomic::{AtomicBool, Ordering};
+
+/// man 2 clone3; libc's constant does not fit the type that libc gives it.
+const CLONE_INTO_CGROUP: u64 = 0x2_0000_0000;
+
+/// A child process that the caller has to wait for.
+#[derive(Debug)]
+pub struct Child {
+    /// Its number as the caller counts.
+    pub pid: u32,
+    /// The process itself, which no later process can be mistaken for.
+    pub pidfd: OwnedFd,
+}
+
+/// Which namespaces are new, as `CLONE_NEW…` of libc.
+pub type Namespaces = libc::c_int;
+
+/// The fact that this process has one thread, so that no lock can be held by a thread that a fork leaves behind.
+#[derive(Debug)]
+pub struct SingleThreaded(());
+
+// === impl SingleThreaded ===
+
+impl SingleThreaded {
+    /// Counts the threads. Whoever keeps the proof must not start a thread later.
+    pub fn prove() -> Option<Self> {
+        let threads = std::fs::read_dir("/proc/self/task").ok()?.count();
+        (threads == 1).then_some(SingleThreaded(()))
+    }
+}
+
+/// Runs `child` in a new process and ends it with what `child` returns. The child has the caller's memory, but none of its threads.
+pub fn fork(
+    _proof: &SingleThreaded,
+    namespaces: Namespaces,
+    cgroup: Option<BorrowedFd<'_>>,
+    child: impl FnOnce() -> i32,
+) -> Result<Child, Error> {
+    match clone3(namespaces, cgroup)? {
+        Some(started) => Ok(started),
+        None => {
+            let outcome = std::panic::catch_unwind(std::panic::AssertUnwindSafe(child));
+            exit(outcome.unwrap_or(PANICKED))
+        }
+    }
+}
+
+/// What a child that panicked returns: as a Rust program would.
+const PANICKED: i32 = 101;
+
+/// A program to become.
+#[derive(Debug)]
+pub struct Execution<'a> {
+    /// Path, not looked up anywhere.
+    pub program: &'a CStr,
+    /// Arguments, the program's name first. The environment is empty.
+    pub arguments: &'a [&'a CStr],
+    /// What it has as standard input, output and error.
+    pub stdio: BorrowedFd<'a>,
+    /// What it has as descriptor 3.
+    pub extra: BorrowedFd<'a>,
+}
+
+/// Starts a program as leader of a session of its own with no descriptor but 0 to 3; returns once it is executed.
+pub fn execute(
+    execution: &Execution<'_>,
+    namespaces: Namespaces,
+    cgroup: Option<BorrowedFd<'_>>,
+) -> Result<Child, Error> {
+    let mut arguments: Vec<*const libc::c_char> = execution.arguments.iter().map(|a| a.as_ptr()).collect();
+    arguments.push(std::ptr::null());
+    // Above 3, so that the child's descriptor 3 cannot be one of these.
+    let stdio = high(execution.stdio)?;
+    let extra = high(execution.extra)?;
+    let (failure, failed) = nix::unistd::pipe2(nix::fcntl::OFlag::O_CLOEXEC).map_err(Error::nix("pipe2"))?;
+    let failed = high(std::os::fd::AsFd::as_fd(&failed))?;
+    match clone3(namespaces, cgroup)? {
+        Some(child) => {
+            drop(failed);
+            wait_for_execution(child, failure)
+        }
+        None => become_program(
+            execution.program,
+            &arguments,
+            stdio.as_raw_fd(),
+            extra.as_raw_fd(),
+            failed.as_raw_fd(),
+        ),
+    }
+}
+
+/// Descriptor 3 as [`execute`] gave it to this program; once.
+pub fn extra() -> Option<OwnedFd> {
+    static TAKEN: AtomicBool = AtomicBool::new(false);
+    // SAFETY: no pointer is passed; asks whether descriptor 3 is open.
+    let open = unsafe { libc::fcntl(3, libc::F_SETFD, libc::FD_CLOEXEC) } == 0;
+    // SAFETY: it is open, and nobody else took it from here.
+    (open && !TAKEN.swap(true, Ordering::Relaxed)).then(|| unsafe { OwnedFd::from_raw_fd(3) })
+}
+
+/// Makes these the calling process's standard input, output and error.
+pub fn set_stdio(stdio: [BorrowedFd<'_>; 3]) -> Result<(), Error> {
+    // Above the three first, so that none is overwritten before it is copied.
+    let copies = [high(stdio[0])?, high(stdio[1])?, high(stdio[2])?];
+    for (number, copy) in copies.iter().enumerate() {
+        // SAFETY: no pointer is passed. 0 to 2 are nobody's `OwnedFd`.
+        if unsafe { libc::dup2(copy.as_raw_fd(), number as RawFd) } < 0 {
+            return Err(Error::last("dup2"));
+        }
+    }
+    Ok(())
+}
+
+/// Becomes another program; returns only if that failed.
+pub fn replace(program: &CStr, arguments: &[CString], environment: &[CString]) -> Error {
+    match nix::unistd::execve(program, arguments, environment) {
+        Ok(never) => match never {},
+        Err(errno) => Error::nix("execve")(errno),
+    }
+}
+
+/// A copy whose number is at least 10.
+fn high(fd: BorrowedFd<'_>) -> Result<OwnedFd, Error> {
+    rustix::io::fcntl_dupfd_cloexec(fd, 10).map_err(Error::rustix("fcntl(F_DUPFD_CLOEXEC)"))
+}
+
+fn wait_for_execution(child: Child, failure: OwnedFd) -> Result<Child, Error> {
+    let mut errno = [0; 4];
+    let got = rustix::io::retry_on_intr(|| rustix::io::read(&failure, &mut errno));
+    if got == Ok(errno.len()) {
+        let _ = rustix::process::waitid(
+            rustix::process::WaitId::PidFd(std::os::fd::AsFd::as_fd(&child.pidfd)),
+            rustix::process::WaitIdOptions::EXITED,
+        );
+        return Err(Error {
+            call: "execve",
+            errno: i32::from_ne_bytes(errno),
+        });
+    }
+    Ok(child)
+}
+
+/// The child of a process that may have many threads: no allocation, no locks, no logging from here on.
+fn become_program(program: &CStr, arguments: &[*const libc::c_char], stdio: RawFd, extra: RawFd, failed: RawFd) -> ! {
+    let environment: [*const libc::c_char; 1] = [std::ptr::null()];
+    // SAFETY: no pointer is passed.
+    unsafe { libc::setsid() };
+    for number in 0..3 {
+        // SAFETY: no pointer is passed; both numbers are open or become so.
+        unsafe { libc::dup2(stdio, number) };
+    }
+    // SAFETY: as above.
+    unsafe { libc::dup2(extra, 3) };
+    // SAFETY: no pointer is passed; closes on exec what nobody here uses after it.
+    unsafe { libc::syscall(libc::SYS_close_range, 4, libc::c_uint::MAX, libc::CLOSE_RANGE_CLOEXEC) };
+    unblock_signals();
+    // SAFETY: all three are or point to arrays of strings that end in null and outlive the call.
+    unsafe { libc::execve(program.as_ptr(), arguments.as_ptr(), environment.as_ptr()) };
+    let errno = std::io::Error::last_os_error()
+        .raw_os_error()
+        .unwrap_or(libc::EIO)
+        .to_ne_bytes();
+    // SAFETY: the kernel reads four bytes of a live array.
+    unsafe { libc::write(failed, errno.as_ptr().cast(), errno.len()) };
+    exit(127)
+}
+
+/// Gives the calling process an empty signal mask.
+fn unblock_signals() {
+    // SAFETY: sigset_t is plain data for which all zeros is the empty set on Linux.
+    let none: libc::sigset_t = unsafe { std::mem::zeroed() };
+    // SAFETY: the kernel reads one sigset_t that outlives the call; nothing is written back.
+    unsafe { libc::sigprocmask(libc::SIG_SETMASK, &none, std::ptr::null_mut()) };
+}
+
+fn exit(code: i32) -> ! {
+    // SAFETY: never returns; runs no destructors or exit handlers, which belong to the parent.
+    unsafe { libc::_exit(code) }
+}
+
+/// `None` in the child.
+fn clone3(namespaces: Namespaces, cgroup: Option<BorrowedFd<'_>>) -> Result<Option<Child>, Error> {
+    let mut pidfd: RawFd = -1;
+    // SAFETY: clone_args is plain data for which all zeros is a value.
+    let mut args: libc::clone_args = unsafe { std::mem::zeroed() };
+    args.flags = namespaces as u32 as u64 | libc::CLONE_PIDFD as u64;
+    args.pidfd = &raw mut pidfd as u64;
+    args.exit_signal = libc::SIGCHLD as u64;
+    if let Some(cgroup) = cgroup {
+        args.flags |= CLONE_INTO_CGROUP;
+        args.cgroup = cgroup.as_raw_fd() as u64;
+    }
+    // SAFETY: `args` and `pidfd` outlive the call; without CLONE_VM the child runs on a copy of this stack. That it does not
+    // meet a lock of a lost thread is what the two callers see to.
+    let pid = unsafe { libc::syscall(libc::SYS_clone3, &raw mut args, size_of::<libc::clone_args>()) };
+    match pid {
+        0 => Ok(None),
+        1.. => Ok(Some(Child {
+            pid: pid as u32,
+            // SAFETY: the kernel has just opened it for us (CLONE_PIDFD).
+            pidfd: unsafe { OwnedFd::from_raw_fd(pidfd) },
+        })),
+        _ => Err(Error::last("clone3")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::fd::AsFd;
+
+    #[test]
+    fn a_program_that_is_not_there_is_an_error() {
+        let null = std::fs::File::open("/dev/null").unwrap();
+        let execution = Execution {
+            program: c"/no/such",
+            arguments: &[c"such"],
+            stdio: null.as_fd(),
+            extra: null.as_fd(),
+        };
+        let error = execute(&execution, 0, None).unwrap_err();
+        assert_eq!(error.errno, libc::ENOENT);
+    }
+
+    #[test]
+    fn a_program_gets_descriptor_three_and_no_more() {
+        let (mut reader, writer) = std::io::pipe().unwrap();
+        let null = std::fs::File::open("/dev/null").unwrap();
+        let execution = Execution {
+            program: c"/bin/sh",
+            arguments: &[c"sh", c"-c", c"echo /proc/self/fd/* >&3"],
+            stdio: null.as_fd(),
+            extra: writer.as_fd(),
+        };
+        execute(&execution, 0, None).unwrap();
+        drop(writer);
+        let mut said = String::new();
+        std::io::Read::read_to_string(&mut reader, &mut said).unwrap();
+        // The shell itself opens /proc/self/fd to list it.
+        assert!(
+            said.starts_with("/proc/self/fd/0 /proc/self/fd/1 /proc/self/fd/2 /proc/self/fd/3"),
+            "{said}"
+        );
+        assert!(!said.contains("/10"), "{said}");
+    }
+}

@@ -1,0 +1,94 @@
+//! Giving up privileges for good: users, groups, capabilities, `no_new_privs`; man 7 capabilities.
+
+use crate::Error;
+use caps::{CapSet, Capability, CapsHashSet};
+use std::str::FromStr;
+
+/// Sets of capabilities by name, e.g. `CAP_CHOWN`; the name of the first that does not exist otherwise.
+pub fn capabilities(names: &[String]) -> Result<CapsHashSet, String> {
+    names
+        .iter()
+        .map(|name| Capability::from_str(name).map_err(|_| name.clone()))
+        .collect()
+}
+
+/// Drops all capabilities but these from the bounding set; those that this kernel knows and we do not, too.
+pub fn limit_bounding_set(keep: &CapsHashSet) -> Result<(), Error> {
+    let mask: u64 = keep
+        .iter()
+        .map(|capability| capability.bitmask())
+        .fold(0, |all, one| all | one);
+    for number in 0..u64::BITS {
+        if mask & (1 << number) != 0 {
+            continue;
+        }
+        // SAFETY: no pointer is passed.
+        if unsafe { libc::prctl(libc::PR_CAPBSET_DROP, number, 0, 0, 0) } < 0 {
+            let error = Error::last("prctl(PR_CAPBSET_DROP)");
+            // The kernel knows none of this number or above.
+            return if error.is(libc::EINVAL) { Ok(()) } else { Err(error) };
+        }
+    }
+    Ok(())
+}
+
+/// Becomes another user and keeps the permitted capabilities for [`limit_capabilities`].
+pub fn become_user(uid: u32, gid: u32, groups: &[u32]) -> Result<(), Error> {
+    // SAFETY: no pointer is passed.
+    check("prctl(PR_SET_KEEPCAPS)", unsafe {
+        libc::prctl(libc::PR_SET_KEEPCAPS, 1, 0, 0, 0)
+    })?;
+    // SAFETY: the kernel reads that many numbers of a live slice.
+    check("setgroups", unsafe { libc::setgroups(groups.len(), groups.as_ptr()) })?;
+    // SAFETY: no pointer is passed.
+    check("setresgid", unsafe { libc::setresgid(gid, gid, gid) })?;
+    // SAFETY: no pointer is passed.
+    check("setresuid", unsafe { libc::setresuid(uid, uid, uid) })?;
+    // SAFETY: no pointer is passed.
+    check("prctl(PR_SET_KEEPCAPS)", unsafe {
+        libc::prctl(libc::PR_SET_KEEPCAPS, 0, 0, 0, 0)
+    })
+}
+
+/// Keeps of the permitted capabilities only these, makes them effective, and empties the inheritable and the ambient set.
+pub fn limit_capabilities(keep: &CapsHashSet) -> Result<(), Error> {
+    // SAFETY: no pointer is passed.
+    check("prctl(PR_CAP_AMBIENT)", unsafe {
+        libc::prctl(libc::PR_CAP_AMBIENT, libc::PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0)
+    })?;
+    let refused = |_| Error::last("capset");
+    // What this machine does not have itself it cannot give.
+    let permitted = caps::read(None, CapSet::Permitted).map_err(|_| Error::last("capget"))?;
+    let keep: CapsHashSet = keep.intersection(&permitted).copied().collect();
+    caps::set(None, CapSet::Effective, &keep).map_err(refused)?;
+    caps::set(None, CapSet::Permitted, &keep).map_err(refused)?;
+    caps::set(None, CapSet::Inheritable, &CapsHashSet::new()).map_err(refused)
+}
+
+/// No program that is executed from now on gains privileges.
+pub fn forbid_new_privileges() -> Result<(), Error> {
+    // SAFETY: no pointer is passed.
+    check("prctl(PR_SET_NO_NEW_PRIVS)", unsafe {
+        libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
+    })
+}
+
+/// The calling process dies with its parent.
+pub fn die_with_parent() -> Result<(), Error> {
+    // SAFETY: no pointer is passed.
+    check("prctl(PR_SET_PDEATHSIG)", unsafe {
+        libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL, 0, 0, 0)
+    })
+}
+
+/// Nobody without CAP_SYS_PTRACE sees this process's memory or program file through /proc, until it executes another program.
+pub fn hide_from_proc() -> Result<(), Error> {
+    // SAFETY: no pointer is passed.
+    check("prctl(PR_SET_DUMPABLE)", unsafe {
+        libc::prctl(libc::PR_SET_DUMPABLE, 0, 0, 0, 0)
+    })
+}
+
+fn check(call: &'static str, result: i32) -> Result<(), Error> {
+    if result < 0 { Err(Error::last(call)) } else { Ok(()) }
+}
