@@ -115,6 +115,9 @@ const SECOND: [Mount; 8] = [
     },
 ];
 
+/// File systems that show the one kernel there is, whichever namespace asks: in namespaces it is the host's.
+const OF_THE_KERNEL: [&str; 2] = ["securityfs", "efivarfs"];
+
 /// A mount that the kernel refused.
 #[derive(Debug, thiserror::Error)]
 #[error("mount {fstype} on {}", target.display())]
@@ -145,7 +148,8 @@ pub fn all(provider: Provider) {
     for line in FIRST.iter().chain(&SECOND) {
         let target = Path::new(line.target);
         let missing = !line.made && !target.exists();
-        if missing || is_mount_point(target) {
+        let is_the_hosts = provider == Provider::Namespaces && OF_THE_KERNEL.contains(&line.fstype);
+        if missing || is_the_hosts || is_mount_point(target) {
             continue;
         }
         if let Err(error) = make(line) {

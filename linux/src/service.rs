@@ -26,7 +26,7 @@ pub struct User {
     pub gid: u32,
 }
 
-/// Starts `command` confined; it leads a session of its own and starts with no signal blocked (the standard library sees to that).
+/// Starts `command` confined; it leads a session of its own and starts with no signal blocked.
 pub fn spawn(mut command: Command, confinement: Confinement) -> io::Result<Child> {
     let enter = move || confine(&confinement).map_err(|error| io::Error::from_raw_os_error(error.errno));
     // SAFETY: `confine` makes system calls and nothing else: no allocation, no locks, no logging.
@@ -41,17 +41,54 @@ fn confine(confinement: &Confinement) -> Result<(), Error> {
     }
     // SAFETY: no pointer is passed.
     check("setsid", unsafe { libc::setsid() })?;
-    let (soft, hard) = confinement.open_files;
-    let limit = libc::rlimit {
-        rlim_cur: soft,
-        rlim_max: hard,
-    };
-    // SAFETY: the kernel reads one rlimit, and `limit` outlives the call.
-    check("setrlimit", unsafe { libc::setrlimit(libc::RLIMIT_NOFILE, &limit) })?;
+    limit_open_files(confinement.open_files)?;
+    unblock_signals()?;
     match confinement.user {
         Some(user) => become_user(user),
         None => Ok(()),
     }
+}
+
+/// A host may have given us a lower hard limit and no right to raise it: then that one is the limit.
+fn limit_open_files((soft, hard): (u64, u64)) -> Result<(), Error> {
+    let mut current = libc::rlimit {
+        rlim_cur: 0,
+        rlim_max: 0,
+    };
+    // SAFETY: the kernel writes one rlimit, and `current` outlives the call.
+    check("getrlimit", unsafe {
+        libc::getrlimit(libc::RLIMIT_NOFILE, &mut current)
+    })?;
+    // SAFETY: the kernel reads one rlimit, which outlives the call.
+    let raised = unsafe {
+        libc::setrlimit(
+            libc::RLIMIT_NOFILE,
+            &libc::rlimit {
+                rlim_cur: soft,
+                rlim_max: hard,
+            },
+        )
+    };
+    if raised == 0 {
+        return Ok(());
+    }
+    let most = hard.min(current.rlim_max);
+    let within = libc::rlimit {
+        rlim_cur: soft.min(most),
+        rlim_max: most,
+    };
+    // SAFETY: the kernel reads one rlimit, and `within` outlives the call.
+    check("setrlimit", unsafe { libc::setrlimit(libc::RLIMIT_NOFILE, &within) })
+}
+
+/// Whoever reads its signals from a descriptor has them blocked, and the mask outlives exec (signal(7)).
+fn unblock_signals() -> Result<(), Error> {
+    // SAFETY: sigset_t is plain data for which all zeros is a value: on Linux the empty set.
+    let nothing: libc::sigset_t = unsafe { std::mem::zeroed() };
+    // SAFETY: the kernel reads one sigset_t, and a null pointer asks for no old mask.
+    check("sigprocmask", unsafe {
+        libc::sigprocmask(libc::SIG_SETMASK, &nothing, std::ptr::null_mut())
+    })
 }
 
 fn enter_cgroup(procs: RawFd) -> Result<(), Error> {
@@ -108,6 +145,9 @@ mod tests {
             eprintln!("skipped: becoming another user needs root");
             return;
         }
+        nix::sys::signal::SigSet::all()
+            .thread_block()
+            .expect("a thread may block its signals");
         let mut command = Command::new("/bin/cat");
         command.arg("/proc/self/status").stdout(Stdio::piped());
         let confinement = Confinement {
@@ -124,6 +164,7 @@ mod tests {
             "Uid:\t60\t60\t60\t60",
             "Gid:\t60\t60\t60\t60",
             "NoNewPrivs:\t1",
+            "SigBlk:\t0000000000000000",
             "CapBnd:\t0000000000000000",
         ] {
             assert!(status.contains(line), "{line:?} is not in\n{status}");
