@@ -54,12 +54,18 @@ impl Marks {
 
     /// Notes that `name` is reached now. A name counts once: a restarted agent does not boot the machine again.
     pub fn note(&mut self, name: &str) {
+        self.note_at(name, boottime_us());
+    }
+
+    /// Notes that `name` was reached at `at_us` of CLOCK_BOOTTIME.
+    pub fn note_at(&mut self, name: &str, at_us: u64) {
         let known = self.marks.iter().any(|mark| mark.name == name);
         if !known && self.marks.len() < MOST {
             self.marks.push(Mark {
-                at_us: boottime_us() - self.zero_us,
+                at_us: at_us.saturating_sub(self.zero_us),
                 name: name.to_owned(),
             });
+            self.marks.sort_by_key(|mark| mark.at_us);
         }
     }
 

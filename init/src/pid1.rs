@@ -9,7 +9,7 @@ use crate::marks::{self, Marks};
 use crate::provider::Provider;
 use crate::supervise::Supervisor;
 use crate::{console, entropy, mounts, sysctl};
-use init_protocol::{Found, LOG_DIR, VOLUMES, Volume, VolumeReport};
+use init_protocol::{Found, LOG_DIR, VOLUMES, Volume};
 use std::fs;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
@@ -36,7 +36,9 @@ pub fn run(provider: Provider) -> ! {
     guarded("network and name", name_and_loopback);
     marks.note("cgroups-ready");
     let volumes = guarded("volumes", || volumes(provider)).unwrap_or_default();
-    marks.note("volumes-ready");
+    for volume in &volumes {
+        marks.note_at(&format!("{}-ready", volume.report.volume), volume.at_us);
+    }
     if provider == Provider::Machine {
         guarded("entropy", entropy::restore);
     }
@@ -75,17 +77,8 @@ fn name_and_loopback() {
 /// STATE and DATA, both at a time: each waits for its own check.
 fn volumes(provider: Provider) -> Vec<Prepared> {
     if provider == Provider::Namespaces {
-        let given = |volume| VolumeReport {
-            volume,
-            found: Found::Given,
-            note: String::new(),
-        };
-        return [Volume::State, Volume::Data]
-            .map(|volume| Prepared {
-                report: given(volume),
-                partition: None,
-            })
-            .into();
+        let given = |volume| Prepared::now(volume, Found::Given, String::new(), None);
+        return [Volume::State, Volume::Data].map(given).into();
     }
     let all = partitions::list().unwrap_or_default();
     let disk = boot_disk(&all);

@@ -28,7 +28,8 @@ const SETTINGS: [(&str, &str); 11] = [
 pub fn apply() {
     for (name, value) in SETTINGS {
         let file = format!("/proc/sys/{name}");
-        match fs::write(&file, value) {
+        // printk_devkmsg refuses a word without a line break.
+        match fs::write(&file, format!("{value}\n")) {
             Ok(()) => {}
             Err(why) if why.kind() == std::io::ErrorKind::NotFound => {}
             Err(why) => console::warn(format_args!(

@@ -3,6 +3,7 @@
 
 use super::partitions::{Choice, Partition, choose};
 use super::{blank, pending, signature, tools};
+use crate::marks::boottime_us;
 use crate::{console, mounts};
 use init_protocol::{Found, Volume, VolumeReport};
 use nix::mount::{MsFlags, mount};
@@ -51,6 +52,19 @@ pub struct Prepared {
     pub report: VolumeReport,
     /// The partition that is meant, also where it could not be used; a reset wipes it.
     pub partition: Option<Partition>,
+    /// Microseconds of CLOCK_BOOTTIME when it was in place.
+    pub at_us: u64,
+}
+
+impl Prepared {
+    /// It is in place now.
+    pub fn now(volume: Volume, found: Found, note: String, partition: Option<&Partition>) -> Self {
+        Prepared {
+            report: VolumeReport { volume, found, note },
+            partition: partition.cloned(),
+            at_us: boottime_us(),
+        }
+    }
 }
 
 /// Why a partition cannot be used.
@@ -101,14 +115,7 @@ pub fn prepare(place: &Place, all: &[Partition], boot_disk: Option<&str>) -> Pre
             if !note.is_empty() {
                 console::notice(&note);
             }
-            Prepared {
-                report: VolumeReport {
-                    volume: name,
-                    found,
-                    note,
-                },
-                partition: Some(partition.clone()),
-            }
+            Prepared::now(name, found, note, Some(partition))
         }
         Err(why) => {
             let why = format!(
@@ -137,14 +144,7 @@ fn in_memory(place: &Place, partition: Option<&Partition>, found: Found, why: St
     if let Err(error) = mounts::memory(Path::new(target), place.memory) {
         console::error(console::chain(&error));
     }
-    Prepared {
-        report: VolumeReport {
-            volume: name,
-            found,
-            note,
-        },
-        partition: partition.cloned(),
-    }
+    Prepared::now(name, found, note, partition)
 }
 
 fn bring_up(place: &Place, partition: &Partition) -> Result<Found, Unusable> {
