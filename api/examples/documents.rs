@@ -2,6 +2,18 @@
 
 use std::{fs, path::PathBuf, time::Instant};
 
+/// What this process holds in memory now, and held at most, as the kernel says it.
+fn memory() -> String {
+    let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let wanted = |line: &&str| line.starts_with("VmRSS") || line.starts_with("VmHWM");
+    status
+        .lines()
+        .filter(wanted)
+        .map(|l| l.split_whitespace().collect::<Vec<_>>().join(" "))
+        .collect::<Vec<_>>()
+        .join(", ")
+}
+
 fn main() -> std::io::Result<()> {
     let folder = PathBuf::from(std::env::args().nth(1).unwrap_or_else(|| "documents".to_owned()));
     let write = |path: &str, text: &str| {
@@ -9,6 +21,10 @@ fn main() -> std::io::Result<()> {
         fs::create_dir_all(file.parent().unwrap_or(&folder))?;
         fs::write(file, text)
     };
+    println!("at first: {}", memory());
+    let start = Instant::now();
+    let known = api::schema::types().by_name("io.k8s.api.core.v1.Pod").is_some();
+    println!("types (compiled: {known}) in {:?}: {}", start.elapsed(), memory());
     write("api", &api::discovery::api_versions("127.0.0.1").to_string())?;
     write("apis", &api::discovery::api_group_list().to_string())?;
     for (group, version) in api::discovery::group_versions() {
@@ -29,8 +45,7 @@ fn main() -> std::io::Result<()> {
     let document = api::openapi::v2_document();
     println!("openapi/v2: {} bytes in {:?}", document.len(), start.elapsed());
     write("openapi/v2", &document)?;
-    let start = Instant::now();
-    let known = api::schema::types().by_name("io.k8s.api.core.v1.Pod").is_some();
-    println!("types (compiled: {known}) in {:?}", start.elapsed());
+    drop(document);
+    println!("at the end: {}", memory());
     Ok(())
 }

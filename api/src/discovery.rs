@@ -2,7 +2,8 @@
 
 use crate::{
     KINDS,
-    kind::{Rules, Subresource, Verb},
+    kind::{Subresource, Verb},
+    rules::Rules,
 };
 use serde_json::{Value, json};
 
@@ -184,4 +185,69 @@ fn aggregated_resource(rules: &Rules) -> Value {
         object["subresources"] = subresources.collect();
     }
     object
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn both_forms_name_the_same_resources() {
+        let core = api_resource_list("", "v1").expect("the core group is served");
+        let resources = core["resources"].as_array().expect("there are resources");
+        let names: Vec<&str> = resources.iter().filter_map(|r| r["name"].as_str()).collect();
+        for name in [
+            "pods",
+            "pods/status",
+            "pods/binding",
+            "namespaces/finalize",
+            "serviceaccounts/token",
+            "nodes/status",
+        ] {
+            assert!(names.contains(&name), "{name}");
+        }
+        let aggregated = aggregated_core();
+        let both = aggregated["items"][0]["versions"][0]["resources"]
+            .as_array()
+            .expect("there are resources");
+        assert_eq!(both.len(), names.iter().filter(|n| !n.contains('/')).count());
+        let eviction = resources
+            .iter()
+            .find(|r| r["name"] == "pods/eviction")
+            .expect("pods can be evicted");
+        assert_eq!(
+            (&eviction["group"], &eviction["version"], &eviction["kind"]),
+            (&json!("policy"), &json!("v1"), &json!("Eviction"))
+        );
+        assert_eq!(api_resource_list("apps", "v1"), None);
+    }
+
+    #[test]
+    fn groups_have_their_versions() {
+        assert_eq!(group_versions()[..2], [("", "v1"), ("coordination.k8s.io", "v1")]);
+        let group = api_group("coordination.k8s.io").expect("leases are served");
+        assert_eq!(
+            group["preferredVersion"],
+            json!({ "groupVersion": "coordination.k8s.io/v1", "version": "v1" })
+        );
+        assert_eq!(api_group_list()["groups"][0]["name"], "coordination.k8s.io");
+        assert_eq!(
+            aggregated_groups()["items"][0]["metadata"]["name"],
+            "coordination.k8s.io"
+        );
+    }
+
+    #[test]
+    fn no_name_is_taken_twice() {
+        let mut seen = std::collections::HashSet::new();
+        for rules in KINDS {
+            for name in [rules.plural, rules.singular]
+                .iter()
+                .chain(rules.short_names)
+                .collect::<std::collections::BTreeSet<_>>()
+            {
+                assert!(seen.insert(format!("{}/{name}", rules.group)), "{name}");
+            }
+        }
+    }
 }

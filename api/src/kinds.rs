@@ -11,7 +11,7 @@ mod secret;
 mod service;
 mod service_account;
 
-use crate::kind::Rules;
+use crate::rules::Rules;
 
 /// Every kind, in discovery's order within its group.
 pub static KINDS: &[&Rules] = &[

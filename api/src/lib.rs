@@ -14,11 +14,13 @@ pub mod openapi;
 pub mod patch;
 pub mod quantity;
 pub mod read;
+mod rules;
 pub mod schema;
 pub mod selector;
 pub mod status;
 pub mod table;
 
 pub use field::FieldError;
-pub use kind::{Column, Context, Kind, Rules, SelectableField, Subresource, Verb};
+pub use kind::{Column, Context, Kind, SelectableField, Subresource, Verb};
 pub use kinds::{KINDS, find, find_kind};
+pub use rules::Rules;

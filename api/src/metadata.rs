@@ -1,11 +1,6 @@
 //! ObjectMeta: what every write does to it and what may be in it (apimachinery `rest.BeforeCreate`, `validation.ValidateObjectMeta`).
 
-use crate::{
-    duration,
-    field::FieldError,
-    kind::{Context, Rules},
-    names, read,
-};
+use crate::{duration, field::FieldError, kind::Context, names, read, rules::Rules};
 use jiff::Timestamp;
 use serde_json::{Map, Value, json};
 
@@ -370,4 +365,155 @@ pub(crate) fn validate_update(rules: &Rules, new: &Value, old: &Value) -> Vec<Fi
         )
     }));
     errors
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::find;
+
+    fn context(subresource: &'static str) -> Context<'static> {
+        Context {
+            now: "2026-01-01T00:00:00Z",
+            uid: "u-1",
+            suffix: "bcdfg",
+            namespace: "n",
+            subresource,
+        }
+    }
+
+    fn rules(plural: &str) -> &'static Rules {
+        find("", "v1", plural).expect("the kind is served")
+    }
+
+    #[test]
+    fn a_create_decides_what_is_the_systems() {
+        let mut pod = json!({
+            "metadata": {
+                "generateName": "web-", "uid": "mine", "creationTimestamp": null, "generation": 7, "labels": {},
+                "deletionTimestamp": "2026-01-01T00:00:00Z", "selfLink": "/x", "finalizers": [],
+            },
+            "spec": {}, "status": { "phase": "Running" },
+        });
+        before_create(rules("pods"), &mut pod, &context(""));
+        let expected = json!({
+            "generateName": "web-", "name": "web-bcdfg", "namespace": "n", "uid": "u-1",
+            "creationTimestamp": "2026-01-01T00:00:00Z", "generation": 1,
+        });
+        assert_eq!(pod["metadata"], expected);
+        assert_eq!(
+            (&pod["apiVersion"], &pod["kind"], &pod["status"]),
+            (&json!("v1"), &json!("Pod"), &json!({}))
+        );
+    }
+
+    #[test]
+    fn a_long_generated_name_is_cut_so_that_its_suffix_fits() {
+        let mut pod = json!({ "metadata": { "generateName": "a".repeat(80) } });
+        before_create(rules("pods"), &mut pod, &context(""));
+        assert_eq!(name(&pod), format!("{}bcdfg", "a".repeat(58)));
+    }
+
+    #[test]
+    fn nodes_bring_their_status_and_have_no_namespace() {
+        let mut node =
+            json!({ "metadata": { "name": "a", "namespace": "x" }, "status": { "capacity": { "cpu": "1" } } });
+        before_create(rules("nodes"), &mut node, &context(""));
+        assert_eq!(namespace(&node), "");
+        assert_eq!(node["status"]["capacity"]["cpu"], "1");
+    }
+
+    #[test]
+    fn spec_and_status_are_written_apart_and_only_the_spec_counts() {
+        let old = json!({
+            "apiVersion": "v1", "kind": "Pod",
+            "metadata": { "name": "a", "namespace": "n", "uid": "u", "generation": 3, "creationTimestamp": "2026-01-01T00:00:00Z" },
+            "spec": { "nodeName": "x" }, "status": { "phase": "Pending", "qosClass": "Burstable" },
+        });
+        for (subresource, node, phase, generation) in [("", "y", "Pending", 4), ("status", "x", "Running", 3)] {
+            let mut new = old.clone();
+            new["spec"]["nodeName"] = "y".into();
+            new["status"]["phase"] = "Running".into();
+            new["metadata"]["generation"] = 99.into();
+            new["metadata"]["labels"] = json!({ "a": "b" });
+            rules("pods").before_update(&mut new, &old, &context(subresource));
+            let seen = (
+                read::text(&new, "/spec/nodeName"),
+                read::text(&new, "/status/phase"),
+                read::int(&new, "/metadata/generation"),
+            );
+            assert_eq!(seen, (node, phase, generation), "{subresource}");
+            assert_eq!(new["metadata"]["labels"]["a"], "b");
+        }
+    }
+
+    #[test]
+    fn a_write_of_the_same_changes_nothing() {
+        let old = json!({
+            "apiVersion": "v1", "kind": "ConfigMap", "data": { "a": "b" },
+            "metadata": { "name": "a", "namespace": "n", "uid": "u", "creationTimestamp": "2026-01-01T00:00:00Z" },
+        });
+        let mut new = json!({ "data": { "a": "b" }, "metadata": { "name": "a", "labels": {}, "annotations": null } });
+        rules("configmaps").before_update(&mut new, &old, &context(""));
+        assert_eq!(new, old);
+    }
+
+    #[test]
+    fn metadata_is_judged_as_upstream() {
+        let subdomain = names::dns1123_subdomain("A").remove(0);
+        for (metadata, message) in [
+            (json!({ "namespace": "n" }), "metadata.name: Required value: name or generateName is required".to_owned()),
+            (json!({ "name": "A", "namespace": "n" }), format!("metadata.name: Invalid value: \"A\": {subdomain}")),
+            (json!({ "name": "a" }), "metadata.namespace: Required value".to_owned()),
+            (
+                json!({ "name": "a", "namespace": "n", "labels": { "a": "b c" } }),
+                format!("metadata.labels: Invalid value: \"b c\": {}", names::label_value("b c")[0]),
+            ),
+            (
+                json!({ "name": "a", "namespace": "n", "annotations": { "a": "x".repeat(ANNOTATIONS_MAX) } }),
+                "metadata.annotations: Too long: may not be more than 262144 bytes".to_owned(),
+            ),
+            (
+                json!({ "name": "a", "namespace": "n", "ownerReferences": [{ "apiVersion": "v1", "kind": "Pod", "name": "p" }] }),
+                "metadata.ownerReferences[0].uid: Invalid value: \"\": must not be empty".to_owned(),
+            ),
+            (
+                json!({ "name": "a", "namespace": "n", "finalizers": ["mine"] }),
+                "metadata.finalizers: Invalid value: \"mine\": name is neither a standard finalizer name nor is it fully qualified".to_owned(),
+            ),
+        ] {
+            let errors = validate(rules("configmaps"), &json!({ "metadata": metadata }));
+            assert_eq!(errors.iter().map(ToString::to_string).collect::<Vec<_>>(), [message]);
+        }
+        let errors = validate(
+            rules("nodes"),
+            &json!({ "metadata": { "name": "a", "namespace": "n" } }),
+        );
+        assert_eq!(
+            errors[0].to_string(),
+            "metadata.namespace: Forbidden: not allowed on this type"
+        );
+    }
+
+    #[test]
+    fn what_is_immutable_in_metadata_stays() {
+        let meta = |change: Value| {
+            let mut metadata = json!({ "name": "a", "namespace": "n", "uid": "u" });
+            for (key, value) in change.as_object().into_iter().flatten() {
+                metadata[key] = value.clone();
+            }
+            json!({ "metadata": metadata })
+        };
+        let errors = validate_update(rules("configmaps"), &meta(json!({ "uid": "v" })), &meta(json!({})));
+        assert_eq!(
+            errors[0].to_string(),
+            "metadata.uid: Invalid value: \"v\": field is immutable"
+        );
+        let old = meta(json!({ "deletionTimestamp": "2026-01-01T00:00:00Z" }));
+        let new = meta(json!({ "deletionTimestamp": "2026-01-01T00:00:00Z", "finalizers": ["a.b/c"] }));
+        let errors = validate_update(rules("configmaps"), &new, &old);
+        let why =
+            "no new finalizers can be added if the object is being deleted, found new finalizers []string{\"a.b/c\"}";
+        assert_eq!(errors[0].to_string(), format!("metadata.finalizers: Forbidden: {why}"));
+    }
 }

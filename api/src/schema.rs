@@ -11,7 +11,7 @@ mod source;
 pub use canonical::canonicalize;
 pub use check::{decode_error, unknown_fields};
 pub use compiled::{Field, Shape, Type, Types, types};
-pub(crate) use merge_facts::facts_of;
+pub(crate) use merge_facts::Facts;
 pub use scan::duplicate_fields;
 pub(crate) use source::definitions;
 pub use source::{Described, Source};

@@ -1,6 +1,6 @@
 //! The `Status` object that answers a request that failed, with upstream's reasons and sentences (apimachinery `api/errors`).
 
-use crate::{field::FieldError, kind::Rules};
+use crate::{field::FieldError, rules::Rules};
 use serde_json::{Map, Value, json};
 use std::fmt;
 
@@ -260,4 +260,97 @@ pub fn unavailable(message: impl Into<String>) -> Status {
 /// 504: `Timeout: …`.
 pub fn timeout(why: &str) -> Status {
     Status::new(504, "Timeout", format!("Timeout: {why}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::find;
+
+    #[test]
+    fn refusals_read_as_upstream_says_them() {
+        let pods = find("", "v1", "pods").expect("pods are served");
+        let leases = find("coordination.k8s.io", "v1", "leases").expect("leases are served");
+        let required = FieldError::required("spec.containers", "");
+        let bad = FieldError::invalid("metadata.name", "A", "no");
+        for (status, code, reason, message) in [
+            (not_found(pods, "x"), 404, "NotFound", "pods \"x\" not found"),
+            (
+                not_found(leases, "x"),
+                404,
+                "NotFound",
+                "leases.coordination.k8s.io \"x\" not found",
+            ),
+            (
+                already_exists(pods, "x"),
+                409,
+                "AlreadyExists",
+                "pods \"x\" already exists",
+            ),
+            (
+                modified(pods, "x"),
+                409,
+                "Conflict",
+                "Operation cannot be fulfilled on pods \"x\": the object has been modified; please apply your changes to the latest version and try again",
+            ),
+            (
+                invalid(pods, "x", std::slice::from_ref(&required)),
+                422,
+                "Invalid",
+                "Pod \"x\" is invalid: spec.containers: Required value",
+            ),
+            (
+                invalid(leases, "x", &[required.clone(), bad, required]),
+                422,
+                "Invalid",
+                "Lease.coordination.k8s.io \"x\" is invalid: [spec.containers: Required value, metadata.name: Invalid value: \"A\": no]",
+            ),
+            (forbidden(pods, "", "no"), 403, "Forbidden", "pods is forbidden: no"),
+            (
+                forbidden(pods, "x", "no"),
+                403,
+                "Forbidden",
+                "pods \"x\" is forbidden: no",
+            ),
+            (
+                method_not_supported(pods, "watch"),
+                405,
+                "MethodNotAllowed",
+                "watch is not supported on resources of kind \"pods\"",
+            ),
+            (timeout("late"), 504, "Timeout", "Timeout: late"),
+            (internal("oh"), 500, "InternalError", "Internal error occurred: oh"),
+            (
+                too_large(9),
+                413,
+                "RequestEntityTooLarge",
+                "Request entity too large: limit is 9",
+            ),
+        ] {
+            assert_eq!(
+                (status.code, status.reason, status.message.as_str()),
+                (code, reason, message)
+            );
+        }
+    }
+
+    #[test]
+    fn the_object_on_the_wire_has_details_and_causes() {
+        let pods = find("", "v1", "pods").expect("pods are served");
+        let status = invalid(pods, "x", &[FieldError::required("spec.containers", "")]);
+        let expected = json!({
+            "kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure", "reason": "Invalid", "code": 422,
+            "message": "Pod \"x\" is invalid: spec.containers: Required value",
+            "details": {
+                "name": "x", "kind": "Pod",
+                "causes": [{ "reason": "FieldValueRequired", "message": "Required value", "field": "spec.containers" }],
+            },
+        });
+        assert_eq!(status.to_value(), expected);
+        let gone = deleted(pods, "x", "u");
+        assert_eq!(
+            (&gone["status"], &gone["details"]),
+            (&json!("Success"), &json!({ "name": "x", "kind": "pods", "uid": "u" }))
+        );
+    }
 }

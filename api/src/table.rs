@@ -1,6 +1,6 @@
 //! `meta.k8s.io/v1` Table and PartialObjectMetadata: objects as rows for people, or cut down to their metadata.
 
-use crate::kind::Rules;
+use crate::rules::Rules;
 use jiff::Timestamp;
 use serde_json::{Value, json};
 

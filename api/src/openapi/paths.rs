@@ -3,8 +3,9 @@
 use super::Dialect;
 use crate::{
     KINDS,
-    kind::{Rules, Subresource, Verb},
+    kind::{Subresource, Verb},
     patch::PatchKind,
+    rules::Rules,
 };
 use serde_json::{Map, Value, json};
 

@@ -3,8 +3,8 @@
 use super::Dialect;
 use crate::{
     KINDS,
-    kind::Rules,
-    schema::{definitions, facts_of},
+    rules::Rules,
+    schema::{Facts, definitions},
 };
 use serde_json::{Map, Value, json};
 
@@ -12,9 +12,10 @@ const LIST_META: &str = "io.k8s.apimachinery.pkg.apis.meta.v1.ListMeta";
 
 /// The schemas by component name, of one group-version or of all.
 pub(super) fn of(dialect: Dialect, group_version: Option<(&str, &str)>) -> Map<String, Value> {
+    let facts = Facts::read();
     let mut schemas = definitions(group_version);
     for (name, schema) in &mut schemas {
-        extend_fields(name, schema);
+        extend_fields(&facts, name, schema);
         rewrite(dialect, schema);
         if let Some(scalar) = scalar(dialect, name, schema) {
             *schema = scalar;
@@ -55,14 +56,14 @@ fn list(dialect: Dialect, rules: &Rules, item: &str) -> Value {
 }
 
 /// Writes onto the fields of a type how they merge.
-fn extend_fields(component: &str, schema: &mut Value) {
+fn extend_fields(facts: &Facts, component: &str, schema: &mut Value) {
     for (field, schema) in schema
         .get_mut("properties")
         .and_then(Value::as_object_mut)
         .into_iter()
         .flatten()
     {
-        let facts = facts_of(component, field);
+        let facts = facts.of(component, field);
         for (key, value) in [
             ("x-kubernetes-patch-strategy", facts.strategy),
             ("x-kubernetes-patch-merge-key", facts.merge_key),

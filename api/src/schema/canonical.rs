@@ -40,3 +40,30 @@ fn rewrite_value(types: &Types, shape: &Shape, value: &mut Value) {
         _ => {}
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn one_spelling_is_left() {
+        let mut pod = json!({
+            "metadata": { "creationTimestamp": null, "labels": { "a": "1000m" } }, "mine": { "kept": null },
+            "spec": {
+                "nodeName": null,
+                "containers": [{ "command": null, "resources": { "limits": { "cpu": 1, "memory": "1024Mi", "x/y": "oops" } } }],
+                "volumes": [{ "emptyDir": { "sizeLimit": "0.5Gi" } }],
+            },
+        });
+        canonicalize("io.k8s.api.core.v1.Pod", &mut pod);
+        let expected = json!({
+            "metadata": { "labels": { "a": "1000m" } }, "mine": { "kept": null },
+            "spec": {
+                "containers": [{ "resources": { "limits": { "cpu": "1", "memory": "1Gi", "x/y": "oops" } } }],
+                "volumes": [{ "emptyDir": { "sizeLimit": "512Mi" } }],
+            },
+        });
+        assert_eq!(pod, expected);
+    }
+}

@@ -1,6 +1,6 @@
 //! The schemas without their texts: small enough to keep, quick enough to walk on every write.
 
-use super::{definitions, facts_of};
+use super::{Facts, definitions};
 use serde_json::Value;
 use std::{collections::HashMap, sync::OnceLock};
 
@@ -87,7 +87,7 @@ impl Types {
     }
 }
 
-/// The types, compiled at first use (about 10 ms) and kept.
+/// The types, compiled at first use (some 20 ms) and kept.
 pub fn types() -> &'static Types {
     static TYPES: OnceLock<Types> = OnceLock::new();
     TYPES.get_or_init(compile)
@@ -108,6 +108,7 @@ fn compile() -> Types {
     let context = Context {
         definitions: &definitions,
         by_name: &by_name,
+        facts: Facts::read(),
     };
     let all = objects
         .iter()
@@ -119,6 +120,7 @@ fn compile() -> Types {
 struct Context<'a> {
     definitions: &'a serde_json::Map<String, Value>,
     by_name: &'a HashMap<Box<str>, usize>,
+    facts: Facts,
 }
 
 impl Context<'_> {
@@ -130,7 +132,7 @@ impl Context<'_> {
             .flatten();
         let mut fields: Vec<Field> = properties
             .map(|(field, schema)| {
-                let facts = facts_of(name, field);
+                let facts = self.facts.of(name, field);
                 Field {
                     name: field.as_str().into(),
                     shape: self.shape(schema),

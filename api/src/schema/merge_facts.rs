@@ -1,5 +1,7 @@
 //! How lists and maps merge: patch strategies, merge keys and list types, from `merge_keys.txt`.
 
+use std::collections::HashMap;
+
 /// How one field merges. All texts are empty where upstream says nothing.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct MergeFacts {
@@ -15,29 +17,39 @@ pub(crate) struct MergeFacts {
 
 const TABLE: &str = include_str!("merge_keys.txt");
 
-/// The facts of `field` in the type with that component name, such as `io.k8s.api.core.v1.PodSpec`.
-pub(crate) fn facts_of(component: &str, field: &str) -> MergeFacts {
-    let Some((group, version, name)) = short_name(component) else {
-        return MergeFacts::default();
-    };
-    let known = |text: &'static str| if text == "-" { "" } else { text };
-    for line in TABLE.lines() {
-        let mut words = line.split(' ');
-        let same = words.next().and_then(|w| w.split_once('/')) == Some((group, version))
-            && words.next().and_then(|w| w.split_once('.')) == Some((name, field));
-        if same
-            && let (Some(strategy), Some(merge_key), Some(list_type), Some(keys)) =
-                (words.next(), words.next(), words.next(), words.next())
-        {
-            return MergeFacts {
-                strategy: known(strategy),
-                merge_key: known(merge_key),
-                list_type: known(list_type),
-                list_map_keys: known(keys),
-            };
-        }
+/// The whole table, read. Cheap to read again, so nobody keeps it.
+pub(crate) struct Facts(HashMap<(Component<'static>, &'static str), MergeFacts>);
+
+/// Group, version and name of a type.
+type Component<'a> = (&'a str, &'a str, &'a str);
+
+impl Facts {
+    /// Reads the table.
+    pub(crate) fn read() -> Self {
+        Self(TABLE.lines().filter_map(read_line).collect())
     }
-    MergeFacts::default()
+
+    /// The facts of `field` in the type with that component name, such as `io.k8s.api.core.v1.PodSpec`.
+    pub(crate) fn of(&self, component: &str, field: &str) -> MergeFacts {
+        short_name(component)
+            .and_then(|name| self.0.get(&(name, field)))
+            .copied()
+            .unwrap_or_default()
+    }
+}
+
+fn read_line(line: &'static str) -> Option<((Component<'static>, &'static str), MergeFacts)> {
+    let known = |text: &'static str| if text == "-" { "" } else { text };
+    let mut words = line.split(' ');
+    let (group, version) = words.next()?.split_once('/')?;
+    let (name, field) = words.next()?.split_once('.')?;
+    let facts = MergeFacts {
+        strategy: known(words.next()?),
+        merge_key: known(words.next()?),
+        list_type: known(words.next()?),
+        list_map_keys: known(words.next()?),
+    };
+    (!group.starts_with('#')).then_some((((group, version, name), field), facts))
 }
 
 /// `io.k8s.api.core.v1.PodSpec` → (`core`, `v1`, `PodSpec`).
@@ -54,15 +66,16 @@ mod tests {
 
     #[test]
     fn facts_are_found_by_component_and_field() {
-        let volumes = facts_of("io.k8s.api.core.v1.PodSpec", "volumes");
+        let facts = Facts::read();
+        let volumes = facts.of("io.k8s.api.core.v1.PodSpec", "volumes");
         assert_eq!(
             (volumes.strategy, volumes.merge_key, volumes.list_map_keys),
             ("merge,retainKeys", "name", "name")
         );
-        let owners = facts_of("io.k8s.apimachinery.pkg.apis.meta.v1.ObjectMeta", "ownerReferences");
+        let owners = facts.of("io.k8s.apimachinery.pkg.apis.meta.v1.ObjectMeta", "ownerReferences");
         assert_eq!((owners.strategy, owners.merge_key), ("merge", "uid"));
         assert_eq!(
-            facts_of("io.k8s.api.core.v1.PodSpec", "nodeName"),
+            facts.of("io.k8s.api.core.v1.PodSpec", "nodeName"),
             MergeFacts::default()
         );
     }

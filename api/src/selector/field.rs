@@ -1,7 +1,7 @@
 //! Field selectors: `spec.nodeName=n1,status.phase!=Running`; which labels exist is the kind's own (apimachinery `fields`).
 
 use crate::{
-    kind::Rules,
+    rules::Rules,
     status::{self, Status},
 };
 use serde_json::Value;
