@@ -95,8 +95,6 @@ impl Shared {
             Request::Faults { faults } => self.provider.set_faults(faults),
             Request::Stop => {
                 self.switch_all_off();
-                *self.is_stopping.lock().expect(UNPOISONED) = true;
-                self.stopped.notify_all();
                 Ok(())
             }
         };
@@ -104,6 +102,12 @@ impl Shared {
             Ok(()) => Reply::Done,
             Err(error) => Reply::Refused(format!("{error:#}")),
         }
+    }
+
+    /// Let the supervisor end; after the answer, because its process ends with it.
+    pub(crate) fn note_stopped(&self) {
+        *self.is_stopping.lock().expect(UNPOISONED) = true;
+        self.stopped.notify_all();
     }
 
     fn slot(&self, machine: &str) -> Result<&Slot> {

@@ -42,10 +42,15 @@ fn answer(stream: UnixStream, shared: &Shared) -> Result<()> {
     let mut lines = BufReader::new(&stream);
     let mut line = String::new();
     lines.read_line(&mut line)?;
-    let reply = match serde_json::from_str(&line) {
+    let request = serde_json::from_str::<Request>(&line);
+    let is_stop = matches!(request, Ok(Request::Stop));
+    let reply = match request {
         Ok(request) => shared.answer(request),
         Err(error) => Reply::Refused(format!("cannot understand {line:?}: {error}")),
     };
     writeln!(&stream, "{}", serde_json::to_string(&reply)?)?;
+    if is_stop {
+        shared.note_stopped();
+    }
     Ok(())
 }
