@@ -17,7 +17,7 @@ use serde_json::Value;
 use store::{Entry, Expect, Write, WriteError};
 
 /// A deletion that is overtaken by so many writes in a row gives up.
-const TRIES: usize = 10;
+const TRIES: usize = 256;
 
 /// What one attempt has to do.
 enum Step {

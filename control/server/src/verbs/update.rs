@@ -15,8 +15,9 @@ use http::Response;
 use serde_json::Value;
 use store::{Entry, Expect, Write, WriteError};
 
-/// A write that others keep overtaking gives up after so many tries; the client then hears of the conflict.
-const TRIES: usize = 10;
+/// A write that others keep overtaking gives up after so many tries; the client then hears of the conflict. Each time it was
+/// overtaken another write succeeded, so this many others got through first.
+const TRIES: usize = 256;
 
 /// What became of a change.
 pub(crate) enum Change {
