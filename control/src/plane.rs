@@ -9,11 +9,16 @@ use server::{InProcess, Nodes, PROTOCOLS, Server};
 use std::net::IpAddr;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 use store::Store;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
-use tracing::info;
+use tokio_util::task::TaskTracker;
+use tracing::{info, warn};
+
+/// The loops finish what they have begun within this; what they have not is found again by the next start.
+const DRAIN: Duration = Duration::from_secs(5);
 
 /// A control plane that is ready to run: everything that can be wrong with its files was found.
 pub struct Plane {
@@ -21,6 +26,7 @@ pub struct Plane {
     nodes: Nodes,
     tls: Arc<rustls::ServerConfig>,
     services: Vec<config::IpNet>,
+    pods: Vec<config::IpNet>,
 }
 
 // === impl Plane ===
@@ -49,6 +55,7 @@ impl Plane {
             nodes: Nodes::new(towards_nodes),
             tls,
             services: config.cluster.service_cidrs.clone(),
+            pods: config.cluster.pod_cidrs.clone(),
         })
     }
 
@@ -58,10 +65,22 @@ impl Plane {
         let server = Server::new(self.store, self.nodes, advertised);
         let serving = tokio::spawn(server::listen(server.clone(), listener, self.tls, stop.clone()));
         bootstrap::populate(&component(&server, "system:apiserver"), advertised, &self.services).await?;
+        let loops = TaskTracker::new();
+        loops.spawn(scheduler::run(
+            component(&server, "system:kube-scheduler"),
+            stop.clone(),
+        ));
+        let settings = controllers::Settings { pod_cidrs: self.pods };
+        let transport = component(&server, "system:kube-controller-manager");
+        loops.spawn(controllers::run(transport, settings, stop.clone()));
+        loops.close();
         info!(%advertised, "control plane ready");
         terminated().await?;
         info!("control plane stops");
         stop.cancel();
+        if tokio::time::timeout(DRAIN, loops.wait()).await.is_err() {
+            warn!(loops = loops.len(), "control plane gives up on loops that do not end");
+        }
         serving.await.context("stop the API server")
     }
 }
