@@ -1,0 +1,191 @@
+//! What this node knows about one of its pods: values, changed by the pod's worker alone, read by `decide` and `status`.
+
+use super::backoff::Backoff;
+use jiff::Timestamp;
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+
+/// One pod.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Observed {
+    /// When this node first saw it.
+    pub seen: Timestamp,
+    /// Its namespaces and network.
+    pub sandbox: Sandbox,
+    /// Its addresses, the first family first; the machine's for a pod on the host's network.
+    pub ips: Vec<IpAddr>,
+    /// Its containers and init containers, by name.
+    pub containers: BTreeMap<String, Container>,
+    /// Why the node ended it, e.g. `DeadlineExceeded` and a sentence.
+    pub ended: Option<(String, String)>,
+    /// Whether it is to go: deleted in the API, or gone from it.
+    pub deleted: Option<Deleted>,
+}
+
+/// That a pod was deleted, and how patient to be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Deleted {
+    /// Seconds between the stop signal and SIGKILL.
+    pub grace: i64,
+    /// Whether the API still has the pod: the node's delete ends it there.
+    pub in_api: bool,
+}
+
+/// A pod's namespaces and network.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Sandbox {
+    /// Not made yet.
+    #[default]
+    Absent,
+    /// The last attempt to make it failed.
+    Failed {
+        /// When.
+        at: Timestamp,
+    },
+    /// Ready for containers.
+    Up,
+    /// Taken down after the last container ended.
+    Down,
+}
+
+/// One container.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Container {
+    /// Its image on this node.
+    pub image: Image,
+    /// Its present or last run.
+    pub run: Run,
+    /// How the run before ended.
+    pub before: Option<Ended>,
+    /// Number of the next run; how often it was started again is one less.
+    pub attempt: u32,
+    /// Pauses between runs.
+    pub backoff: Backoff,
+    /// Why the last attempt to start it came to nothing, for reasons outside of the container.
+    pub refused: Option<Refused>,
+    /// Since when it is being stopped.
+    pub stopping: Option<Stopping>,
+}
+
+/// A container's image.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Image {
+    /// Not looked for since the last run ended.
+    #[default]
+    Unknown,
+    /// Being pulled.
+    Pulling,
+    /// On this node: its ID, and the reference by which status names it.
+    Here { id: String, named: String },
+    /// Could not be had.
+    Failed {
+        /// `ErrImagePull`, `ErrImageNeverPull`, `InvalidImageName`.
+        reason: &'static str,
+        /// One sentence.
+        message: String,
+        /// When.
+        at: Timestamp,
+        /// Pauses between pulls.
+        backoff: Backoff,
+    },
+}
+
+/// A container's present or last run.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub enum Run {
+    /// Never started.
+    #[default]
+    Never,
+    /// Runs.
+    Running {
+        /// Since when.
+        since: Timestamp,
+        /// Which run, from 0.
+        attempt: u32,
+    },
+    /// Ran.
+    Ended(Ended),
+}
+
+/// How a run ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Ended {
+    /// Which run, from 0.
+    pub attempt: u32,
+    /// Exit status; 128 plus the signal's number for one that was killed.
+    pub code: i32,
+    /// `Completed`, `Error`, `OOMKilled`, `StartError`.
+    pub reason: &'static str,
+    /// Its termination message, or why it could not start.
+    pub message: String,
+    /// When it started; nothing for one that could not.
+    pub started: Option<Timestamp>,
+    /// When it ended.
+    pub finished: Timestamp,
+}
+
+/// A start that came to nothing.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Refused {
+    /// `CreateContainerConfigError`, `CreateContainerError`.
+    pub reason: &'static str,
+    /// One sentence.
+    pub message: String,
+    /// When to try again.
+    pub retry: Timestamp,
+}
+
+/// A container on its way out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Stopping {
+    /// When SIGKILL follows.
+    pub kill_at: Timestamp,
+    /// Whether it was sent.
+    pub killed: bool,
+}
+
+impl Observed {
+    /// The container of that name; one that was never touched if there is nothing known.
+    pub fn container(&self, name: &str) -> &Container {
+        static NEVER: Container = Container {
+            image: Image::Unknown,
+            run: Run::Never,
+            before: None,
+            attempt: 0,
+            backoff: Backoff::NONE,
+            refused: None,
+            stopping: None,
+        };
+        self.containers.get(name).unwrap_or(&NEVER)
+    }
+
+    /// The container of that name, to be changed.
+    pub fn container_mut(&mut self, name: &str) -> &mut Container {
+        self.containers.entry(name.to_owned()).or_default()
+    }
+
+    /// Whether any container runs.
+    pub fn runs(&self) -> bool {
+        self.containers.values().any(Container::runs)
+    }
+}
+
+impl Container {
+    /// Whether it runs.
+    pub fn runs(&self) -> bool {
+        matches!(self.run, Run::Running { .. })
+    }
+
+    /// How its last run ended, if it does not run.
+    pub fn ended(&self) -> Option<&Ended> {
+        match &self.run {
+            Run::Ended(ended) => Some(ended),
+            Run::Never | Run::Running { .. } => None,
+        }
+    }
+
+    /// Whether its last run ended well.
+    pub fn succeeded(&self) -> bool {
+        self.ended().is_some_and(|ended| ended.code == 0)
+    }
+}
