@@ -12,3 +12,12 @@ pub async fn run(context: NodeContext) -> ! {
     tracing::info!(node = %context.config.machine.name, "node starts");
     std::future::pending().await
 }
+
+/// An error with all its causes in one line.
+pub fn chain(error: &dyn std::error::Error) -> String {
+    let causes = std::iter::successors(error.source(), |cause| cause.source());
+    causes.fold(error.to_string(), |text, cause| {
+        let cause = cause.to_string();
+        if text.ends_with(&cause) { text } else { format!("{text}: {cause}") }
+    })
+}

@@ -2,6 +2,157 @@
 
 mod backoff;
 mod decide;
+pub mod directory;
+pub mod events;
+pub mod host;
+pub mod images;
 mod observed;
-mod quantity;
+pub mod plan;
+pub mod quantity;
 mod spec;
+mod status;
+mod volumes;
+mod worker;
+
+use client::{Api, Cache, ListOptions, Update};
+use host::Host;
+use k8s_openapi::api::core::v1::Pod;
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+use worker::{Input, Worker};
+
+/// How long an orphan's containers get between SIGTERM and SIGKILL: the API's default grace, since nobody knows theirs.
+const ORPHAN_GRACE: Duration = Duration::from_secs(30);
+
+/// Workers, by the pod's UID.
+type Workers = BTreeMap<String, mpsc::UnboundedSender<Input>>;
+
+/// Makes every pod bound to this node real, for ever. Pods that outlived an agent are taken over as they run; those that
+/// the API no longer has are stopped, but only once the API has said so.
+pub async fn run(host: Arc<Host>) {
+    let mut adopted = adopt(&host).await;
+    let options =
+        ListOptions { field_selector: format!("spec.nodeName={}", host.machine.node), ..ListOptions::default() };
+    let api = Api::<Pod>::all(host.transport.clone());
+    let cache = Cache::start(api, options, CancellationToken::new());
+    cache.ready().await;
+    let wanted: BTreeSet<String> = cache.list().iter().filter_map(|pod| pod.metadata.uid.clone()).collect();
+    tracing::info!(wanted = wanted.len(), running = adopted.len(), "pods of this node are known");
+    remove_orphans(&host, &mut adopted, &wanted).await;
+    let mut changes = cache.follow();
+    let mut workers = Workers::new();
+    while let Some(update) = changes.recv().await {
+        take(&host, &mut workers, &mut adopted, update).await;
+        workers.retain(|_, inputs| !inputs.is_closed());
+    }
+}
+
+/// What runs already, by the pod's UID.
+async fn adopt(host: &Host) -> BTreeMap<String, sandbox::Pod> {
+    loop {
+        match host.sandboxes.adopt_all().await {
+            Ok(found) => {
+                let by_uid = found.into_iter().map(|(plan, pod)| {
+                    let uid = plan.labels.get(plan::LABEL_UID).cloned();
+                    (uid.unwrap_or(plan.id), pod)
+                });
+                return by_uid.collect();
+            }
+            Err(error) => {
+                tracing::error!(%error, "running pods cannot be found, trying again");
+                tokio::time::sleep(Duration::from_secs(5)).await;
+            }
+        }
+    }
+}
+
+async fn take(
+    host: &Arc<Host>,
+    workers: &mut Workers,
+    adopted: &mut BTreeMap<String, sandbox::Pod>,
+    update: Update<Pod>,
+) {
+    let uid = |pod: &Arc<Pod>| pod.metadata.uid.clone().unwrap_or_default();
+    if let Some(before) = &update.before
+        && update.now.as_ref().is_none_or(|now| uid(now) != uid(before))
+        && let Some(inputs) = workers.get(&uid(before))
+    {
+        let _ = inputs.send(Input::Gone);
+    }
+    let Some(now) = update.now else { return };
+    if let Some(inputs) = workers.get(&uid(&now))
+        && inputs.send(Input::Desired(now.clone())).is_ok()
+    {
+        return;
+    }
+    let sandbox = adopted.remove(&uid(&now));
+    let (worker, inputs) = Worker::new(host.clone(), now.clone(), sandbox).await;
+    workers.insert(uid(&now), inputs);
+    tokio::spawn(worker.run());
+}
+
+/// Stops pods that nobody wants and removes what former ones left.
+async fn remove_orphans(host: &Arc<Host>, adopted: &mut BTreeMap<String, sandbox::Pod>, wanted: &BTreeSet<String>) {
+    let orphans: Vec<String> = adopted.keys().filter(|uid| !wanted.contains(*uid)).cloned().collect();
+    for uid in orphans {
+        let Some(sandbox) = adopted.remove(&uid) else { continue };
+        tracing::info!(uid, "the API has no such pod, stopping it");
+        let host = host.clone();
+        tokio::spawn(async move { stop_orphan(&host, &uid, &sandbox).await });
+    }
+    let kept: Vec<String> = wanted.iter().cloned().collect();
+    if let Err(error) = host.network.keep_only(&kept).await {
+        tracing::warn!(%error, "addresses of former pods not taken back");
+    }
+    for folder in [&host.paths.kubelet, &host.paths.pods] {
+        for uid in names_in(folder).into_iter().filter(|uid| !wanted.contains(uid)) {
+            remove_traces(host, &uid, &host.paths.logs.join("none"));
+        }
+    }
+    for name in names_in(&host.paths.logs) {
+        let is_wanted = name.rsplit_once('_').is_some_and(|(_, uid)| wanted.contains(uid));
+        if !is_wanted {
+            let _ = fs::remove_dir_all(host.paths.logs.join(name));
+        }
+    }
+}
+
+async fn stop_orphan(host: &Host, uid: &str, sandbox: &sandbox::Pod) {
+    for state in sandbox.states().await.unwrap_or_default() {
+        if state.ended.is_none() {
+            let _ = sandbox.stop(&state.name, nix::libc::SIGTERM, ORPHAN_GRACE).await;
+        }
+    }
+    if let Err(error) = sandbox.destroy().await {
+        tracing::warn!(uid, %error, "orphan not taken down");
+    }
+    let _ = host.network.take_back(uid).await;
+    remove_traces(host, uid, &host.paths.logs.join("none"));
+}
+
+/// Everything of a pod that is on disk, its logs included.
+fn remove_traces(host: &Host, uid: &str, logs: &Path) {
+    let dir = host.pod_dir(uid);
+    if let Err(error) = volumes::take_away(&dir) {
+        tracing::warn!(uid, %error, "volumes not taken away");
+        return;
+    }
+    for folder in [&dir, &host.scratch_dir(uid), logs] {
+        match fs::remove_dir_all(folder) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                tracing::warn!(uid, folder = %folder.display(), %error, "not removed");
+            }
+            Err(_) | Ok(()) => {}
+        }
+    }
+}
+
+fn names_in(folder: &Path) -> Vec<String> {
+    let entries = fs::read_dir(folder).into_iter().flatten().flatten();
+    entries.filter_map(|entry| entry.file_name().into_string().ok()).collect()
+}

@@ -61,6 +61,8 @@ pub struct Container {
     pub attempt: u32,
     /// Pauses between runs.
     pub backoff: Backoff,
+    /// Pauses between pulls.
+    pub pull_backoff: Backoff,
     /// Why the last attempt to start it came to nothing, for reasons outside of the container.
     pub refused: Option<Refused>,
     /// Since when it is being stopped.
@@ -153,6 +155,7 @@ impl Observed {
             before: None,
             attempt: 0,
             backoff: Backoff::NONE,
+            pull_backoff: Backoff::NONE,
             refused: None,
             stopping: None,
         };

@@ -1,0 +1,76 @@
+//! Which pods this node has right now, for the node's face: looked up by name, written by the pods' workers.
+
+use super::observed::{Observed, Run};
+use k8s_openapi::api::core::v1::Pod;
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, MutexGuard};
+
+/// One pod.
+#[derive(Clone)]
+pub struct Entry {
+    /// As the API has it, with the status that this node last computed.
+    pub pod: Arc<Pod>,
+    /// To run programs in it; nothing before it is made and after it is gone.
+    pub sandbox: Option<sandbox::Pod>,
+    /// Its logs: a folder for each container, a file for each attempt.
+    pub logs: PathBuf,
+    /// Container to its present or last attempt; nothing for those that never ran.
+    pub attempts: BTreeMap<String, u32>,
+    /// Names of the containers that run.
+    pub running: Vec<String>,
+}
+
+/// All pods, by namespace and name.
+#[derive(Default)]
+pub struct Directory(Mutex<BTreeMap<(String, String), Entry>>);
+
+impl Entry {
+    /// As a worker sees its pod now.
+    pub fn new(pod: Arc<Pod>, sandbox: Option<sandbox::Pod>, logs: PathBuf, observed: &Observed) -> Self {
+        let attempt = |(name, container): (&String, &super::observed::Container)| match &container.run {
+            Run::Never => container.before.as_ref().map(|before| (name.clone(), before.attempt)),
+            Run::Running { attempt, .. } => Some((name.clone(), *attempt)),
+            Run::Ended(ended) => Some((name.clone(), ended.attempt)),
+        };
+        let attempts = observed.containers.iter().filter_map(attempt).collect();
+        let running = observed.containers.iter().filter(|(_, container)| container.runs());
+        let running = running.map(|(name, _)| name.clone()).collect();
+        Self { pod, sandbox, logs, attempts, running }
+    }
+}
+
+impl Directory {
+    /// The pod of that name.
+    pub fn get(&self, namespace: &str, name: &str) -> Option<Entry> {
+        self.entries().get(&(namespace.to_owned(), name.to_owned())).cloned()
+    }
+
+    /// All pods.
+    pub fn all(&self) -> Vec<Entry> {
+        self.entries().values().cloned().collect()
+    }
+
+    /// Puts or replaces a pod.
+    pub fn put(&self, entry: Entry) {
+        let key = key(&entry.pod);
+        self.entries().insert(key, entry);
+    }
+
+    /// Removes a pod, unless a namesake has taken its place.
+    pub fn remove(&self, pod: &Pod) {
+        let mut entries = self.entries();
+        if entries.get(&key(pod)).is_some_and(|entry| entry.pod.metadata.uid == pod.metadata.uid) {
+            entries.remove(&key(pod));
+        }
+    }
+
+    fn entries(&self) -> MutexGuard<'_, BTreeMap<(String, String), Entry>> {
+        self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+}
+
+fn key(pod: &Pod) -> (String, String) {
+    let text = |field: &Option<String>| field.clone().unwrap_or_default();
+    (text(&pod.metadata.namespace), text(&pod.metadata.name))
+}

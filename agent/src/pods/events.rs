@@ -1,0 +1,60 @@
+//! What people are told about pods, in the order in which it happened and with upstream's words.
+
+use client::Recorder;
+use k8s_openapi::api::core::v1::{ObjectReference, Pod};
+use tokio::sync::mpsc;
+
+/// Says events without waiting for them to be stored.
+#[derive(Clone)]
+pub struct Events(mpsc::Sender<Said>);
+
+/// Events that wait; past it new ones are dropped, as they are while the API server is away.
+const QUEUE: usize = 1024;
+
+struct Said {
+    about: ObjectReference,
+    kind: &'static str,
+    reason: &'static str,
+    message: String,
+}
+
+impl Events {
+    /// Starts the task that writes them one after the other.
+    pub fn start(recorder: Recorder) -> Self {
+        let (sender, mut receiver) = mpsc::channel::<Said>(QUEUE);
+        tokio::spawn(async move {
+            while let Some(said) = receiver.recv().await {
+                if let Err(error) = recorder.record(&said.about, said.kind, said.reason, said.message).await {
+                    tracing::debug!(%error, reason = said.reason, "event lost");
+                }
+            }
+        });
+        Self(sender)
+    }
+
+    /// About a container, or with an empty name about the pod.
+    pub fn normal(&self, pod: &Pod, container: &str, reason: &'static str, message: String) {
+        self.say(pod, container, "Normal", reason, message);
+    }
+
+    /// The same, for what a person should look at.
+    pub fn warning(&self, pod: &Pod, container: &str, reason: &'static str, message: String) {
+        self.say(pod, container, "Warning", reason, message);
+    }
+
+    fn say(&self, pod: &Pod, container: &str, kind: &'static str, reason: &'static str, message: String) {
+        let is_init = super::spec::init_containers(pod).iter().any(|init| init.name == container);
+        let list = if is_init { "initContainers" } else { "containers" };
+        let about = ObjectReference {
+            api_version: Some("v1".to_owned()),
+            kind: Some("Pod".to_owned()),
+            name: pod.metadata.name.clone(),
+            namespace: pod.metadata.namespace.clone(),
+            uid: pod.metadata.uid.clone(),
+            resource_version: pod.metadata.resource_version.clone(),
+            field_path: (!container.is_empty()).then(|| format!("spec.{list}{{{container}}}")),
+        };
+        // A full queue means that the API server is away; the pod's status will tell the rest.
+        let _ = self.0.try_send(Said { about, kind, reason, message });
+    }
+}

@@ -1,0 +1,76 @@
+//! What all pods of this node share: its sandboxes, images, network, API and paths.
+
+use super::directory::Directory;
+use super::events::Events;
+use super::images::Images;
+use super::plan::{Lookups, Machine, References};
+use crate::node::Paths;
+use client::{Api, Object, Transport};
+use k8s_openapi::api::core::v1::Pod;
+use net::pods::PodNetwork;
+use sandbox::Sandboxes;
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
+use std::sync::Arc;
+
+/// Shared by all workers.
+pub struct Host {
+    /// What plans say about this machine.
+    pub machine: Machine,
+    /// Where things are.
+    pub paths: Paths,
+    /// Pods as the kernel has them.
+    pub sandboxes: Sandboxes,
+    /// Images.
+    pub images: Images,
+    /// The pods' network.
+    pub network: Arc<PodNetwork>,
+    /// The API server.
+    pub transport: Arc<dyn Transport>,
+    /// What people are told.
+    pub events: Events,
+    /// The cluster's DNS domain.
+    pub dns_domain: String,
+    /// Who runs what, for the node's face.
+    pub directory: Arc<Directory>,
+}
+
+impl Host {
+    /// The pod's folder: volumes and managed files.
+    pub fn pod_dir(&self, uid: &str) -> PathBuf {
+        self.paths.kubelet.join(uid)
+    }
+
+    /// Where the upper layers of a pod's containers are.
+    pub fn scratch_dir(&self, uid: &str) -> PathBuf {
+        self.paths.pods.join(uid)
+    }
+
+    /// Where the pod's logs are.
+    pub fn log_dir(&self, pod: &Pod) -> PathBuf {
+        let text = |field: &Option<String>| field.clone().unwrap_or_default();
+        let meta = &pod.metadata;
+        self.paths.logs.join(format!("{}_{}_{}", text(&meta.namespace), text(&meta.name), text(&meta.uid)))
+    }
+
+    /// Reads ConfigMaps and Secrets of a namespace; an error means that the API server did not say.
+    pub async fn look_up(&self, namespace: &str, references: &References) -> Result<Lookups, client::Error> {
+        Ok(Lookups {
+            config_maps: read(Api::namespaced(self.transport.clone(), namespace), &references.config_maps).await?,
+            secrets: read(Api::namespaced(self.transport.clone(), namespace), &references.secrets).await?,
+        })
+    }
+}
+
+async fn read<K: Object>(api: Api<K>, names: &BTreeSet<String>) -> Result<BTreeMap<String, Option<K>>, client::Error> {
+    let mut found = BTreeMap::new();
+    for name in names {
+        let object = match api.get(name).await {
+            Ok(object) => Some(object),
+            Err(error) if error.is_not_found() => None,
+            Err(error) => return Err(error),
+        };
+        found.insert(name.clone(), object);
+    }
+    Ok(found)
+}

@@ -1,0 +1,70 @@
+//! From a pod's spec to the sandbox's plain Linux words: Kubernetes ends here. Pure; whatever had to be fetched comes in.
+
+mod container;
+pub mod downward;
+pub mod env;
+mod expand;
+pub mod files;
+mod mounts;
+mod pod;
+mod resources;
+mod security;
+mod user;
+
+pub use container::{Inputs, container};
+pub use mounts::Volumes;
+pub use pod::{LABEL_UID, pod};
+
+use k8s_openapi::api::core::v1::{ConfigMap, Secret};
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+
+/// What plans say about the machine that they are for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Machine {
+    /// The node's name.
+    pub node: String,
+    /// The node's addresses, the first family first.
+    pub ips: Vec<IpAddr>,
+    /// Allocatable thousandths of CPUs.
+    pub cpu_milli: i64,
+    /// Allocatable memory in bytes.
+    pub memory: i64,
+}
+
+/// ConfigMaps and Secrets of the pod's namespace, by name; None for one that does not exist.
+#[derive(Clone, Debug, Default)]
+pub struct Lookups {
+    /// ConfigMaps.
+    pub config_maps: BTreeMap<String, Option<ConfigMap>>,
+    /// Secrets.
+    pub secrets: BTreeMap<String, Option<Secret>>,
+}
+
+/// Names of ConfigMaps and Secrets.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct References {
+    /// ConfigMaps.
+    pub config_maps: BTreeSet<String>,
+    /// Secrets.
+    pub secrets: BTreeSet<String>,
+}
+
+/// A container that cannot be planned as the pod stands; one sentence for its status.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct Refusal(pub String);
+
+impl Lookups {
+    /// The ConfigMap of that name, or upstream's words for a missing one.
+    pub fn config_map(&self, name: &str) -> Result<&ConfigMap, Refusal> {
+        let found = self.config_maps.get(name).and_then(Option::as_ref);
+        found.ok_or_else(|| Refusal(format!("configmap {name:?} not found")))
+    }
+
+    /// The Secret of that name, or upstream's words for a missing one.
+    pub fn secret(&self, name: &str) -> Result<&Secret, Refusal> {
+        let found = self.secrets.get(name).and_then(Option::as_ref);
+        found.ok_or_else(|| Refusal(format!("secret {name:?} not found")))
+    }
+}

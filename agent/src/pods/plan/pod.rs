@@ -1,0 +1,36 @@
+//! The plan of a pod: what its containers share.
+
+use super::super::spec;
+use super::resources;
+use k8s_openapi::api::core::v1::{Pod, PodSpec};
+use sandbox::{Network, PodPlan};
+use std::collections::BTreeMap;
+
+/// Labels by which a restarted agent knows whose sandbox it found; upstream's runtime labels.
+pub const LABEL_NAME: &str = "io.kubernetes.pod.name";
+/// See [`LABEL_NAME`].
+pub const LABEL_NAMESPACE: &str = "io.kubernetes.pod.namespace";
+/// See [`LABEL_NAME`].
+pub const LABEL_UID: &str = "io.kubernetes.pod.uid";
+
+/// Plans the `attempt`th sandbox of a pod.
+pub fn pod(pod: &Pod, spec: &PodSpec, attempt: u32) -> PodPlan {
+    let text = |field: &Option<String>| field.clone().unwrap_or_default();
+    let meta = &pod.metadata;
+    let uid = text(&meta.uid);
+    let labels = BTreeMap::from([
+        (LABEL_NAME.to_owned(), text(&meta.name)),
+        (LABEL_NAMESPACE.to_owned(), text(&meta.namespace)),
+        (LABEL_UID.to_owned(), uid.clone()),
+    ]);
+    let sysctls = spec.security_context.iter().flat_map(|context| context.sysctls.iter().flatten());
+    PodPlan {
+        id: if attempt == 0 { uid.clone() } else { format!("{uid}.{attempt}") },
+        hostname: spec::hostname(pod),
+        network: if spec::host_network(pod) { Network::Host } else { Network::Own },
+        cgroup: resources::cgroup(spec, &uid),
+        limits: resources::pod(spec),
+        sysctls: sysctls.map(|sysctl| (sysctl.name.clone(), sysctl.value.clone())).collect(),
+        labels,
+    }
+}

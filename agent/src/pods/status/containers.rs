@@ -1,0 +1,173 @@
+//! One container's status, with upstream's reasons and sentences.
+
+use super::super::observed::{Container, Ended, Image, Observed, Run, Sandbox};
+use super::super::spec::{self, RestartPolicy};
+use jiff::Timestamp;
+use k8s_openapi::api::core::v1::{
+    Container as Spec, ContainerState, ContainerStateRunning, ContainerStateTerminated, ContainerStateWaiting,
+    ContainerStatus, Pod,
+};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+
+/// The scheme of container IDs.
+pub const SCHEME: &str = "pintle://";
+
+/// What is said about one container or init container.
+pub fn container_status(pod: &Pod, spec: &Spec, observed: &Observed, initialized: bool, now: Timestamp) -> ContainerStatus {
+    let container = observed.container(&spec.name);
+    let is_init = spec::init_containers(pod).iter().any(|init| init.name == spec.name);
+    let policy = match (spec::is_sidecar(spec), is_init, spec::restart_policy(pod)) {
+        (true, _, _) => RestartPolicy::Always,
+        (false, true, RestartPolicy::Always) => RestartPolicy::OnFailure,
+        (false, _, policy) => policy,
+    };
+    let (state, last) = states(pod, spec, container, observed, policy, initialized || is_init, now);
+    let running = container.runs();
+    let (image, image_id) = match &container.image {
+        Image::Here { id, named } => (spec.image.clone().unwrap_or_default(), image_id(id, named)),
+        Image::Unknown | Image::Pulling | Image::Failed { .. } => (spec.image.clone().unwrap_or_default(), String::new()),
+    };
+    // An init container is ready once it has done its work. Probes do not count yet: what runs is ready.
+    let ready = if is_init && !spec::is_sidecar(spec) { container.succeeded() } else { running };
+    ContainerStatus {
+        name: spec.name.clone(),
+        container_id: last_id(pod, container, &spec.name),
+        image,
+        image_id,
+        ready,
+        started: Some(running),
+        restart_count: i32::try_from(container.attempt.saturating_sub(1)).unwrap_or(i32::MAX),
+        state: Some(state),
+        last_state: Some(last),
+        ..ContainerStatus::default()
+    }
+}
+
+/// Whether ordinary containers may start: all init containers are done.
+pub fn has_initialized(pod: &Pod, observed: &Observed) -> bool {
+    let started = spec::containers(pod).iter().any(|spec| !matches!(observed.container(&spec.name).run, Run::Never));
+    let done = |spec: &Spec| {
+        let container = observed.container(&spec.name);
+        if spec::is_sidecar(spec) { !matches!(container.run, Run::Never) } else { container.succeeded() }
+    };
+    started || spec::init_containers(pod).iter().all(done)
+}
+
+/// State and last state.
+fn states(
+    pod: &Pod,
+    spec: &Spec,
+    container: &Container,
+    observed: &Observed,
+    policy: RestartPolicy,
+    initialized: bool,
+    now: Timestamp,
+) -> (ContainerState, ContainerState) {
+    let before = || container.before.as_ref().map(|ended| terminated(pod, &spec.name, ended)).unwrap_or_default();
+    match &container.run {
+        Run::Running { since, .. } => {
+            let running = ContainerStateRunning { started_at: Some(Time(*since)) };
+            (ContainerState { running: Some(running), ..ContainerState::default() }, before())
+        }
+        Run::Ended(ended) => {
+            let ending = observed.deleted.is_some() || observed.ended.is_some();
+            let again = policy.restarts(ended.code) && !ending;
+            let last = terminated(pod, &spec.name, ended);
+            if !again {
+                return (last, before());
+            }
+            match waiting_again(pod, spec, container, ended, now) {
+                Some((reason, message)) => (waiting(reason, message), last),
+                None => (last, before()),
+            }
+        }
+        Run::Never => (first_wait(spec, container, observed, initialized), ContainerState::default()),
+    }
+}
+
+/// Why a container that ended does not run yet.
+fn waiting_again(pod: &Pod, spec: &Spec, container: &Container, ended: &Ended, now: Timestamp) -> Option<(&'static str, String)> {
+    if let Some(refused) = &container.refused {
+        return Some((refused.reason, refused.message.clone()));
+    }
+    if let Image::Failed { .. } = container.image {
+        return image_wait(spec, &container.image);
+    }
+    container.backoff.until(ended.finished, now)?;
+    let pause = go_duration(container.backoff.pause().as_secs());
+    let message = format!("back-off {pause} restarting failed container={} pod={}", spec.name, spec::full_name(pod));
+    Some(("CrashLoopBackOff", message))
+}
+
+/// Why a container that never ran does not run yet.
+fn first_wait(spec: &Spec, container: &Container, observed: &Observed, initialized: bool) -> ContainerState {
+    if let Some(refused) = &container.refused {
+        return waiting(refused.reason, refused.message.clone());
+    }
+    if let Some((reason, message)) = image_wait(spec, &container.image) {
+        return waiting(reason, message);
+    }
+    // Upstream tells a container that waits for its pod's init containers from one that is being made.
+    let reason = if initialized || observed.sandbox != Sandbox::Up { "ContainerCreating" } else { "PodInitializing" };
+    waiting(reason, String::new())
+}
+
+fn image_wait(spec: &Spec, image: &Image) -> Option<(&'static str, String)> {
+    let Image::Failed { reason, message, backoff, at } = image else { return None };
+    let name = spec.image.as_deref().unwrap_or_default();
+    // The first moments show the cause alone, later ones that the node waits before it asks again.
+    let waits = *reason == "ErrImagePull" && backoff.until(*at, *at).is_some() && backoff.pause().as_secs() > 10;
+    Some(if waits {
+        ("ImagePullBackOff", format!("Back-off pulling image {name:?}: ErrImagePull: {message}"))
+    } else {
+        (*reason, message.clone())
+    })
+}
+
+fn waiting(reason: &str, message: String) -> ContainerState {
+    let message = Some(message).filter(|message| !message.is_empty());
+    let waiting = ContainerStateWaiting { reason: Some(reason.to_owned()), message };
+    ContainerState { waiting: Some(waiting), ..ContainerState::default() }
+}
+
+fn terminated(pod: &Pod, name: &str, ended: &Ended) -> ContainerState {
+    let terminated = ContainerStateTerminated {
+        container_id: Some(id(pod, name, ended.attempt)),
+        exit_code: ended.code,
+        reason: Some(ended.reason.to_owned()),
+        message: Some(ended.message.clone()).filter(|message| !message.is_empty()),
+        started_at: ended.started.map(Time),
+        finished_at: Some(Time(ended.finished)),
+        signal: None,
+    };
+    ContainerState { terminated: Some(terminated), ..ContainerState::default() }
+}
+
+fn last_id(pod: &Pod, container: &Container, name: &str) -> Option<String> {
+    match &container.run {
+        Run::Never => None,
+        Run::Running { attempt, .. } => Some(id(pod, name, *attempt)),
+        Run::Ended(ended) => Some(id(pod, name, ended.attempt)),
+    }
+}
+
+/// A container's ID: 64 hex digits like everybody's, made from what names it on this node.
+fn id(pod: &Pod, name: &str, attempt: u32) -> String {
+    use sha2::Digest;
+    let uid = pod.metadata.uid.as_deref().unwrap_or_default();
+    let digest = sha2::Sha256::digest(format!("{uid}/{name}/{attempt}"));
+    let hex: String = digest.iter().map(|byte| format!("{byte:02x}")).collect();
+    format!("{SCHEME}{hex}")
+}
+
+fn image_id(id: &str, named: &str) -> String {
+    if named.is_empty() { id.to_owned() } else { named.to_owned() }
+}
+
+/// As Go prints durations of whole seconds.
+fn go_duration(seconds: i64) -> String {
+    match (seconds / 60, seconds % 60) {
+        (0, seconds) => format!("{seconds}s"),
+        (minutes, seconds) => format!("{minutes}m{seconds}s"),
+    }
+}

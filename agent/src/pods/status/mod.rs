@@ -1,0 +1,72 @@
+//! A pod's status as the API shows it, from what the node knows: pure.
+
+mod conditions;
+mod containers;
+mod phase;
+
+use super::observed::Observed;
+use super::spec;
+use conditions::conditions;
+use containers::container_status;
+use k8s_openapi::api::core::v1::{HostIP, Pod, PodIP, PodStatus};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use jiff::Timestamp;
+use phase::phase;
+use serde_json::{Map, Value, json};
+use std::net::IpAddr;
+
+/// The whole status of a pod on a node with the addresses `host`.
+pub fn status(pod: &Pod, observed: &Observed, host: &[IpAddr], now: Timestamp) -> PodStatus {
+    let initialized = containers::has_initialized(pod, observed);
+    let of = |specs: &[k8s_openapi::api::core::v1::Container]| {
+        let all = specs.iter().map(|spec| container_status(pod, spec, observed, initialized, now));
+        Some(all.collect::<Vec<_>>()).filter(|all| !all.is_empty())
+    };
+    let container_statuses = of(spec::containers(pod));
+    let init_container_statuses = of(spec::init_containers(pod));
+    let phase = phase(pod, observed);
+    let (reason, message) = observed.ended.clone().map_or((None, None), |(reason, message)| (Some(reason), Some(message)));
+    PodStatus {
+        conditions: Some(conditions(pod, observed, phase, container_statuses.as_deref().unwrap_or_default(), now)),
+        container_statuses,
+        init_container_statuses,
+        host_ip: host.first().map(ToString::to_string),
+        host_ips: Some(host.iter().map(|ip| HostIP { ip: ip.to_string() }).collect()),
+        pod_ip: observed.ips.first().map(ToString::to_string),
+        pod_ips: Some(observed.ips.iter().map(|ip| PodIP { ip: ip.to_string() }).collect::<Vec<_>>())
+            .filter(|ips| !ips.is_empty()),
+        observed_generation: pod.metadata.generation,
+        phase: Some(phase.name().to_owned()),
+        qos_class: pod.spec.as_ref().map(|spec| spec::qos(spec).name().to_owned()),
+        reason,
+        message,
+        start_time: Some(Time(observed.seen)),
+        ..PodStatus::default()
+    }
+}
+
+/// What to send so that the API's status becomes `wanted`: only fields that differ; None when none does. The pod's UID
+/// goes along so that a namesake made meanwhile is not touched.
+pub fn patch(pod: &Pod, sent: Option<&PodStatus>, wanted: &PodStatus) -> Option<Value> {
+    let fields = |status: &PodStatus| match serde_json::to_value(status) {
+        Ok(Value::Object(fields)) => fields,
+        Ok(_) | Err(_) => Map::new(),
+    };
+    let (old, new) = (sent.map(fields).unwrap_or_default(), fields(wanted));
+    let mut changed = Map::new();
+    for (name, value) in &new {
+        if old.get(name) != Some(value) {
+            changed.insert(name.clone(), value.clone());
+        }
+    }
+    for name in old.keys().filter(|name| OURS.contains(&name.as_str()) && !new.contains_key(*name)) {
+        changed.insert(name.clone(), Value::Null);
+    }
+    (!changed.is_empty()).then(|| json!({"metadata": {"uid": pod.metadata.uid}, "status": changed}))
+}
+
+/// Fields that this node writes, and therefore clears.
+const OURS: [&str; 5] = ["reason", "message", "podIP", "podIPs", "initContainerStatuses"];
+
+#[cfg(test)]
+mod tests;

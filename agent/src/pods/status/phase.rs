@@ -1,0 +1,53 @@
+//! The one word for a pod (upstream: the kubelet's getPhase).
+
+use super::super::observed::{Observed, Run};
+use super::super::spec;
+use k8s_openapi::api::core::v1::Pod;
+
+/// A pod's phase.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Phase {
+    /// Not all containers have been started.
+    Pending,
+    /// Started, and some container runs or will again.
+    Running,
+    /// All ended well, for good.
+    Succeeded,
+    /// All ended, at least one badly, for good.
+    Failed,
+}
+
+impl Phase {
+    /// The API's word.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Pending => "Pending",
+            Self::Running => "Running",
+            Self::Succeeded => "Succeeded",
+            Self::Failed => "Failed",
+        }
+    }
+
+    /// Whether nothing comes after it.
+    pub fn is_final(self) -> bool {
+        matches!(self, Self::Succeeded | Self::Failed)
+    }
+}
+
+/// Decides.
+pub fn phase(pod: &Pod, observed: &Observed) -> Phase {
+    let stopped = observed.deleted.is_some() && !observed.runs();
+    if observed.ended.is_some() {
+        return if observed.runs() { Phase::Running } else { Phase::Failed };
+    }
+    let runs: Vec<&Run> = spec::containers(pod).iter().map(|spec| &observed.container(&spec.name).run).collect();
+    let ended = || runs.iter().filter_map(|run| if let Run::Ended(ended) = run { Some(ended) } else { None });
+    let all_ended = ended().count() == runs.len() && !runs.is_empty();
+    let ended_well = ended().all(|ended| ended.code == 0);
+    if spec::has_ended(pod, observed) || (stopped && all_ended) {
+        let init_failed = !all_ended;
+        // A pod that is deleted while it would be restarted ends as its containers did.
+        return if ended_well && !init_failed { Phase::Succeeded } else { Phase::Failed };
+    }
+    if runs.iter().any(|run| matches!(run, Run::Never)) { Phase::Pending } else { Phase::Running }
+}

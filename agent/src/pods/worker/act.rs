@@ -1,0 +1,229 @@
+//! The worker's hands: each action changes what is observed, so that the next decision is another one.
+
+use super::{Flow, Input, Worker};
+use crate::pods::decide::Action;
+use crate::pods::observed::{Image, Sandbox, Stopping};
+use crate::pods::{plan, spec, volumes};
+use jiff::{SignedDuration, Timestamp};
+use k8s_openapi::api::core::v1::Secret;
+use sandbox::Network;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+impl Worker {
+    pub(super) async fn act(&mut self, action: &Action) -> Flow {
+        match action {
+            Action::MakeSandbox => self.make_sandbox().await,
+            Action::Pull(container) => self.pull(container).await,
+            Action::Start(container) => self.start(container).await,
+            Action::Stop { container, grace } => self.stop(container, *grace),
+            Action::Kill(container) => self.kill(container).await,
+            Action::TearDown => self.tear_down().await,
+            Action::Finish => return Flow::Over,
+            Action::End { reason, message } => {
+                self.host.events.normal(&self.pod, "", reason, message.clone());
+                self.observed.ended = Some(((*reason).to_owned(), message.clone()));
+            }
+        }
+        Flow::On
+    }
+
+    async fn make_sandbox(&mut self) {
+        if let Some(old) = self.sandbox.take() {
+            // Its supervisor died: what is left of it goes first.
+            if let Err(error) = old.destroy().await {
+                tracing::warn!(pod = %spec::full_name(&self.pod), %error, "what is left of a pod stays");
+            }
+            self.sandboxes += 1;
+        }
+        match self.sandbox_from_nothing().await {
+            Ok(()) => self.observed.sandbox = Sandbox::Up,
+            Err((reason, message)) => {
+                tracing::warn!(pod = %spec::full_name(&self.pod), message, "pod cannot be made yet");
+                self.host.events.warning(&self.pod, "", reason, message);
+                self.observed.sandbox = Sandbox::Failed { at: Timestamp::now() };
+            }
+        }
+    }
+
+    /// Volumes, then namespaces, then network, then managed files; an error is an event's reason and sentence.
+    async fn sandbox_from_nothing(&mut self) -> Result<(), (&'static str, String)> {
+        let pod = self.pod.clone();
+        let Some(spec) = &pod.spec else { return Err(("FailedCreatePodSandBox", "the pod has no spec".to_owned())) };
+        self.prepare_volumes().await.map_err(|message| ("FailedMount", message))?;
+        let failed = |message: String| ("FailedCreatePodSandBox", format!("Failed to create pod sandbox: {message}"));
+        let plan = plan::pod(&pod, spec, self.sandboxes);
+        let made = match self.host.sandboxes.start(&plan).await {
+            Ok(made) => made,
+            Err(error) => {
+                // A name is used once: the next attempt gets another.
+                self.sandboxes += 1;
+                return Err(failed(crate::node::chain(&error)));
+            }
+        };
+        self.sandbox = Some(made.clone());
+        self.watch_sandbox();
+        self.observed.ips = match plan.network {
+            Network::Host => self.host.machine.ips.clone(),
+            Network::Own => self.connect(&made).await.map_err(|error| failed(crate::node::chain(&*error)))?,
+        };
+        self.write_files().map_err(|error| failed(format!("write the pod's files: {error}")))
+    }
+
+    async fn connect(&self, made: &sandbox::Pod) -> Result<Vec<std::net::IpAddr>, Box<dyn std::error::Error + Send + Sync>> {
+        let uid = self.uid();
+        let netns = fs::File::open(format!("/proc/{}/ns/net", made.pid()))?;
+        let addresses = self.host.network.give(&uid).await?;
+        self.host.network.attach(&uid, std::os::fd::AsFd::as_fd(&netns), &addresses).await?;
+        Ok(addresses)
+    }
+
+    /// Reports what happens in the sandbox, for as long as it lives.
+    pub(super) fn watch_sandbox(&self) {
+        let (Some(sandbox), sender) = (self.sandbox.clone(), self.sender.clone()) else { return };
+        tokio::spawn(async move {
+            if let Ok(mut events) = sandbox.subscribe().await {
+                while let Some(state) = events.next().await {
+                    if sender.send(Input::State(state)).is_err() {
+                        return;
+                    }
+                }
+            }
+            let _ = sender.send(Input::SandboxGone);
+        });
+    }
+
+    /// Makes the pod's volumes or brings them up to date; an error is one sentence.
+    pub(super) async fn prepare_volumes(&self) -> Result<plan::Volumes, String> {
+        let namespace = self.pod.metadata.namespace.as_deref().unwrap_or_default();
+        let wanted = volumes::references(&self.pod);
+        let lookups = self.host.look_up(namespace, &wanted).await.map_err(|error| crate::node::chain(&error))?;
+        let source =
+            volumes::Source { pod: &self.pod, ips: &self.observed.ips, machine: &self.host.machine, lookups: &lookups };
+        volumes::prepare(&source, &self.host.pod_dir(&self.uid())).map_err(|error| error.to_string())
+    }
+
+    /// hosts and resolv.conf, the node's gift to every container.
+    fn write_files(&self) -> std::io::Result<()> {
+        let Some(spec) = &self.pod.spec else { return Ok(()) };
+        let dir = self.host.pod_dir(&self.uid());
+        fs::create_dir_all(&dir)?;
+        let aliases = spec.host_aliases.as_deref().unwrap_or_default();
+        let hostname = spec::hostname(&self.pod);
+        let domain = match (&spec.subdomain, &self.pod.metadata.namespace) {
+            (Some(subdomain), Some(namespace)) if !subdomain.is_empty() => {
+                format!("{subdomain}.{namespace}.svc.{}", self.host.dns_domain)
+            }
+            (_, _) => String::new(),
+        };
+        let hosts = if spec::host_network(&self.pod) {
+            plan::files::hosts_of_machine(&read_or_empty(Path::new("/etc/hosts")), aliases)
+        } else {
+            plan::files::hosts(&self.observed.ips, &hostname, &domain, aliases)
+        };
+        fs::write(dir.join("etc-hosts"), hosts)?;
+        let machine = read_or_empty(&self.host.paths.resolv_conf);
+        fs::write(dir.join("resolv.conf"), plan::files::resolv_conf(&machine, spec))?;
+        fs::write(dir.join("hostname"), format!("{hostname}\n"))
+    }
+
+    /// Where the pod's managed files are, and where containers see them.
+    pub(super) fn files(&self) -> Vec<(PathBuf, PathBuf)> {
+        let dir = self.host.pod_dir(&self.uid());
+        let file = |name: &str, seen: &str| (dir.join(name), PathBuf::from(seen));
+        vec![file("etc-hosts", "/etc/hosts"), file("resolv.conf", "/etc/resolv.conf"), file("hostname", "/etc/hostname")]
+    }
+
+    async fn pull(&mut self, name: &str) {
+        let Some(spec) = spec::container(&self.pod, name) else { return };
+        let image = spec.image.clone().unwrap_or_default();
+        let policy = spec.image_pull_policy.clone().unwrap_or_default();
+        self.observed.container_mut(name).image = Image::Pulling;
+        let is_here = self.host.images.local(&image).is_some();
+        if !is_here || policy == "Always" {
+            self.host.events.normal(&self.pod, name, "Pulling", format!("Pulling image {image:?}"));
+        }
+        let (host, pod, sender) = (self.host.clone(), self.pod.clone(), self.sender.clone());
+        let container = name.to_owned();
+        tokio::spawn(async move {
+            let secrets = pull_secrets(&host, &pod).await;
+            let result = host.images.have(&image, &policy, &secrets).await;
+            let _ = sender.send(Input::Pulled { container, result });
+        });
+    }
+
+    fn stop(&mut self, name: &str, grace: i64) {
+        let Some(sandbox) = self.sandbox.clone() else { return };
+        self.host.events.normal(&self.pod, name, "Killing", format!("Stopping container {name}"));
+        tracing::info!(pod = %spec::full_name(&self.pod), container = name, grace, "container is asked to stop");
+        let signal = self.stop_signal(name);
+        let kill_at = Timestamp::now() + SignedDuration::from_secs(grace.max(0));
+        self.observed.container_mut(name).stopping = Some(Stopping { kill_at, killed: false });
+        let (container, grace) = (name.to_owned(), Duration::from_secs(u64::try_from(grace).unwrap_or(0)));
+        tokio::spawn(async move {
+            // Its end is heard through the subscription; a supervisor that does not answer is heard there too.
+            if let Err(error) = sandbox.stop(&container, signal, grace).await {
+                tracing::debug!(container, %error, "stop was not answered");
+            }
+        });
+    }
+
+    async fn kill(&mut self, name: &str) {
+        let Some(sandbox) = &self.sandbox else { return };
+        if let Err(error) = sandbox.signal(name, nix::libc::SIGKILL).await {
+            tracing::debug!(container = name, %error, "SIGKILL was not delivered");
+        }
+        if let Some(stopping) = &mut self.observed.container_mut(name).stopping {
+            stopping.killed = true;
+        }
+    }
+
+    /// The image's stop signal, SIGTERM where it has none or one that is no signal.
+    fn stop_signal(&self, name: &str) -> i32 {
+        let image = spec::container(&self.pod, name).and_then(|spec| spec.image.as_deref());
+        let image = image.and_then(|image| self.host.images.local(image));
+        let text = image.map(|image| image.config.stop_signal).unwrap_or_default();
+        let number = text.parse::<i32>().ok().filter(|number| (1..=64).contains(number));
+        let full = if text.starts_with("SIG") { text } else { format!("SIG{text}") };
+        let named = || full.parse::<nix::sys::signal::Signal>().ok().map(|signal| signal as i32);
+        number.or_else(named).unwrap_or(nix::libc::SIGTERM)
+    }
+
+    async fn tear_down(&mut self) {
+        let uid = self.uid();
+        if let Some(sandbox) = &self.sandbox
+            && let Err(error) = sandbox.destroy().await
+        {
+            tracing::warn!(pod = %spec::full_name(&self.pod), %error, "pod not taken down yet");
+            // The decision is the same again; not in a circle without a pause.
+            return tokio::time::sleep(Duration::from_secs(1)).await;
+        }
+        self.sandbox = None;
+        if let Err(error) = self.host.network.take_back(&uid).await {
+            tracing::warn!(pod = %spec::full_name(&self.pod), %error, "addresses not taken back yet");
+        }
+        if let Err(error) = volumes::take_away(&self.host.pod_dir(&uid)) {
+            tracing::warn!(pod = %spec::full_name(&self.pod), %error, "volumes not taken away");
+        }
+        self.observed.sandbox = Sandbox::Down;
+    }
+
+    pub(super) fn uid(&self) -> String {
+        self.pod.metadata.uid.clone().unwrap_or_default()
+    }
+}
+
+/// The pod's pull secrets; those that cannot be read are as good as none.
+async fn pull_secrets(host: &super::Host, pod: &k8s_openapi::api::core::v1::Pod) -> Vec<Secret> {
+    let names = pod.spec.iter().flat_map(|spec| spec.image_pull_secrets.iter().flatten());
+    let secrets = names.map(|reference| reference.name.clone()).collect();
+    let references = plan::References { secrets, ..plan::References::default() };
+    let namespace = pod.metadata.namespace.as_deref().unwrap_or_default();
+    let found = host.look_up(namespace, &references).await.unwrap_or_default();
+    found.secrets.into_values().flatten().collect()
+}
+
+fn read_or_empty(path: &Path) -> String {
+    fs::read_to_string(path).unwrap_or_default()
+}

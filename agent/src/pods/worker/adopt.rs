@@ -1,0 +1,129 @@
+//! What is known about a pod when its worker begins: from a sandbox that outlived an agent, else from the API's status.
+
+use crate::pods::host::Host;
+use crate::pods::observed::{Container, Ended, Image, Observed, Run, Sandbox};
+use crate::pods::spec;
+use jiff::Timestamp;
+use k8s_openapi::api::core::v1::{ContainerStatus, Pod};
+use sandbox::ContainerState;
+
+/// A run that ended while nobody looked: upstream's ContainerStatusUnknown.
+pub fn unknown_end(attempt: u32, started: Option<Timestamp>, now: Timestamp) -> Ended {
+    Ended {
+        attempt,
+        code: 137,
+        reason: "ContainerStatusUnknown",
+        message: "The container could not be located when the pod was terminated".to_owned(),
+        started,
+        finished: now,
+    }
+}
+
+/// Gathers it.
+pub async fn observed(host: &Host, pod: &Pod, adopted: Option<&sandbox::Pod>) -> Observed {
+    let now = Timestamp::now();
+    let status = pod.status.clone().unwrap_or_default();
+    let mut observed = Observed { seen: status.start_time.map_or(now, |time| time.0), ..Observed::default() };
+    let over = matches!(status.phase.as_deref(), Some("Succeeded" | "Failed"));
+    let known = status.init_container_statuses.iter().flatten().chain(status.container_statuses.iter().flatten());
+    for known in known {
+        observed.containers.insert(known.name.clone(), from_api(known, over, now));
+    }
+    if over && let (Some(reason), Some(message)) = (status.reason, status.message) {
+        observed.ended = Some((reason, message));
+    }
+    let Some(sandbox) = adopted else {
+        observed.sandbox = if over { Sandbox::Down } else { Sandbox::Absent };
+        return observed;
+    };
+    observed.sandbox = Sandbox::Up;
+    observed.ips = addresses(host, pod).await;
+    // Whatever the API remembers, the supervisor knows better.
+    for state in sandbox.states().await.unwrap_or_default() {
+        let container = observed.container_mut(&state.name);
+        take_over(container, &state);
+        let name = spec::container(pod, &state.name).and_then(|spec| spec.image.clone()).unwrap_or_default();
+        if let (true, Some(image)) = (container.runs(), host.images.local(&name)) {
+            container.image = Image::Here { id: image.id.clone(), named: image.id };
+        }
+    }
+    observed
+}
+
+async fn addresses(host: &Host, pod: &Pod) -> Vec<std::net::IpAddr> {
+    if spec::host_network(pod) {
+        return host.machine.ips.clone();
+    }
+    let uid = pod.metadata.uid.as_deref().unwrap_or_default();
+    host.network.give(uid).await.unwrap_or_default()
+}
+
+fn take_over(container: &mut Container, state: &ContainerState) {
+    let since = super::timestamp(state.started_at);
+    if let Run::Ended(before) = &container.run
+        && before.attempt < state.attempt
+    {
+        container.before = Some(before.clone());
+    }
+    container.attempt = state.attempt + 1;
+    container.run = match &state.ended {
+        None => Run::Running { since, attempt: state.attempt },
+        Some(ended) => {
+            let reason = match (ended.oom_killed, ended.exit_code) {
+                (true, _) => "OOMKilled",
+                (false, 0) => "Completed",
+                (false, _) => "Error",
+            };
+            Run::Ended(Ended {
+                attempt: state.attempt,
+                code: ended.exit_code,
+                reason,
+                message: String::new(),
+                started: Some(since),
+                finished: super::timestamp(ended.at),
+            })
+        }
+    };
+}
+
+/// What the API remembers of a container whose sandbox is gone. In a pod that is `over` it stays as it ended; else it is
+/// to run anew, init containers included, and counts as started once more.
+fn from_api(status: &ContainerStatus, over: bool, now: Timestamp) -> Container {
+    let state = status.state.clone().unwrap_or_default();
+    let attempt = u32::try_from(status.restart_count).unwrap_or(0);
+    let ran = state.running.is_some() || state.terminated.is_some() || status.restart_count > 0;
+    let ended = match (&state.terminated, &state.running) {
+        (Some(ended), _) => Ended {
+            attempt,
+            code: ended.exit_code,
+            reason: reason(ended.reason.as_deref(), ended.exit_code),
+            message: ended.message.clone().unwrap_or_default(),
+            started: ended.started_at.as_ref().map(|time| time.0),
+            finished: ended.finished_at.as_ref().map_or(now, |time| time.0),
+        },
+        (None, running) => {
+            let started = running.as_ref().and_then(|running| running.started_at.as_ref()).map(|time| time.0);
+            unknown_end(attempt, started, now)
+        }
+    };
+    let image = match status.image_id.as_str() {
+        "" => Image::Unknown,
+        id => Image::Here { id: id.to_owned(), named: id.to_owned() },
+    };
+    match (ran, over) {
+        (false, _) => Container::default(),
+        (true, true) => Container { attempt: attempt + 1, run: Run::Ended(ended), image, ..Container::default() },
+        (true, false) => Container { attempt: attempt + 1, before: Some(ended), ..Container::default() },
+    }
+}
+
+/// One of the words that this node uses.
+fn reason(said: Option<&str>, code: i32) -> &'static str {
+    match said {
+        Some("OOMKilled") => "OOMKilled",
+        Some("StartError") => "StartError",
+        Some("ContainerStatusUnknown") => "ContainerStatusUnknown",
+        Some(_) | None if code == 0 => "Completed",
+        Some(_) | None => "Error",
+    }
+}

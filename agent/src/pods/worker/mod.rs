@@ -1,0 +1,324 @@
+//! One task for each pod: takes what is wanted and what happened, decides, acts, and has the status published.
+
+mod act;
+pub mod adopt;
+mod publish;
+mod start;
+
+use super::backoff::Backoff;
+use super::decide::{Action, decide};
+use super::directory::Entry;
+use super::host::Host;
+use super::images::{Got, Missing};
+use super::observed::{Container, Deleted, Ended, Image, Observed, Run, Sandbox};
+use super::{spec, status};
+use jiff::Timestamp;
+use k8s_openapi::api::core::v1::{Pod, PodStatus};
+use publish::Wanted;
+use sandbox::ContainerState;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::{mpsc, watch};
+
+/// How often ConfigMaps and Secrets in volumes are read again: upstream's kubelet promises a minute or so.
+const REFRESH: Duration = Duration::from_secs(60);
+
+/// Something that a pod's worker must know.
+pub enum Input {
+    /// The pod as the API has it now.
+    Desired(Arc<Pod>),
+    /// The API has it no more.
+    Gone,
+    /// A pull ended.
+    Pulled {
+        /// For which container.
+        container: String,
+        /// The image, or why there is none.
+        result: Result<Got, Missing>,
+    },
+    /// A container's present state.
+    State(ContainerState),
+    /// The pod's supervisor is gone.
+    SandboxGone,
+}
+
+/// What a worker owns.
+pub struct Worker {
+    host: Arc<Host>,
+    pod: Arc<Pod>,
+    observed: Observed,
+    sandbox: Option<sandbox::Pod>,
+    /// How many sandboxes the pod had.
+    sandboxes: u32,
+    inputs: mpsc::UnboundedReceiver<Input>,
+    /// For tasks that report back.
+    sender: mpsc::UnboundedSender<Input>,
+    status: PodStatus,
+    published: watch::Sender<Option<Wanted>>,
+    publisher: tokio::task::JoinHandle<()>,
+}
+
+/// Whether the worker goes on.
+enum Flow {
+    On,
+    Over,
+}
+
+impl Worker {
+    /// Makes the worker of `pod`; `adopted` is its sandbox if it outlived an agent.
+    pub async fn new(
+        host: Arc<Host>,
+        pod: Arc<Pod>,
+        adopted: Option<sandbox::Pod>,
+    ) -> (Self, mpsc::UnboundedSender<Input>) {
+        let (sender, inputs) = mpsc::unbounded_channel();
+        let (published, wanted) = watch::channel(None);
+        let publisher = tokio::spawn(publish::publish(host.transport.clone(), pod.clone(), wanted));
+        let observed = adopt::observed(&host, &pod, adopted.as_ref()).await;
+        let mut worker = Self {
+            host,
+            status: pod.status.clone().unwrap_or_default(),
+            pod: pod.clone(),
+            observed,
+            sandbox: adopted,
+            sandboxes: 0,
+            inputs,
+            sender: sender.clone(),
+            published,
+            publisher,
+        };
+        worker.desire(pod);
+        worker.watch_sandbox();
+        (worker, sender)
+    }
+
+    /// Runs until the pod is gone from this node and from the API.
+    pub async fn run(mut self) {
+        let mut refresh = tokio::time::interval(REFRESH);
+        refresh.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        loop {
+            let decision = decide(&self.pod, &self.observed, Timestamp::now());
+            for action in &decision.actions {
+                tracing::debug!(pod = %spec::full_name(&self.pod), ?action, "next step");
+                if let Flow::Over = self.act(action).await {
+                    return self.end().await;
+                }
+            }
+            self.publish();
+            if !decision.actions.is_empty() {
+                // An action changed what is known; look again before waiting.
+                self.take_waiting();
+                continue;
+            }
+            let wake = decision.wake.map(|at| at.duration_since(Timestamp::now()));
+            let wake = wake.map(|wait| Duration::try_from(wait).unwrap_or_default());
+            tokio::select! {
+                input = self.inputs.recv() => match input {
+                    Some(input) => self.take(input),
+                    None => return,
+                },
+                () = sleep_or_forever(wake) => {}
+                _ = refresh.tick() => self.refresh_volumes().await,
+            }
+        }
+    }
+
+    fn take_waiting(&mut self) {
+        while let Ok(input) = self.inputs.try_recv() {
+            self.take(input);
+        }
+    }
+
+    fn take(&mut self, input: Input) {
+        match input {
+            Input::Desired(pod) => self.desire(pod),
+            Input::Gone => {
+                // Whoever removed it by force has waited long enough.
+                let grace = self.observed.deleted.map_or(1, |deleted| deleted.grace.min(1));
+                self.observed.deleted = Some(Deleted { grace, in_api: false });
+            }
+            Input::Pulled { container, result } => self.pulled(&container, result),
+            Input::State(state) => self.state(&state),
+            Input::SandboxGone => self.lose_sandbox(),
+        }
+    }
+
+    /// Takes the API's word on everything but what this node itself says: its own conditions.
+    fn desire(&mut self, pod: Arc<Pod>) {
+        if pod.metadata.deletion_timestamp.is_some() {
+            let grace = pod.metadata.deletion_grace_period_seconds.unwrap_or_else(|| spec::grace(&pod));
+            let shorter = self.observed.deleted.is_some_and(|deleted| deleted.grace > grace);
+            self.observed.deleted = Some(Deleted { grace, in_api: true });
+            if shorter {
+                self.hurry(grace);
+            }
+        }
+        let mut pod = (*pod).clone();
+        if let (Some(theirs), Some(ours)) = (&mut pod.status, &self.status.conditions) {
+            let foreign = theirs.conditions.take().unwrap_or_default();
+            let foreign = foreign.into_iter().filter(|known| ours.iter().all(|own| own.type_ != known.type_));
+            theirs.conditions = Some(ours.iter().cloned().chain(foreign).collect());
+        }
+        self.pod = Arc::new(pod);
+    }
+
+    /// A second, less patient delete.
+    fn hurry(&mut self, grace: i64) {
+        let latest = Timestamp::now() + jiff::SignedDuration::from_secs(grace);
+        for container in self.observed.containers.values_mut() {
+            if let Some(stopping) = &mut container.stopping {
+                stopping.kill_at = stopping.kill_at.min(latest);
+            }
+        }
+    }
+
+    fn pulled(&mut self, name: &str, result: Result<Got, Missing>) {
+        let now = Timestamp::now();
+        let Some(spec) = spec::container(&self.pod, name) else { return };
+        let image = spec.image.clone().unwrap_or_default();
+        let events = &self.host.events;
+        let container = self.observed.container_mut(name);
+        match result {
+            Ok(Got { image: got, pulled }) => {
+                let message = match pulled {
+                    None => format!("Container image {image:?} already present on machine and can be accessed by the pod"),
+                    Some(took) => {
+                        let took = format!("{}ms", took.as_millis());
+                        let size = got.size;
+                        format!("Successfully pulled image {image:?} in {took} ({took} including waiting). Image size: {size} bytes.")
+                    }
+                };
+                events.normal(&self.pod, name, "Pulled", message);
+                let named = got.names.first().cloned().unwrap_or_default();
+                let repository = named.parse::<oci::Reference>().ok();
+                let named = repository.map(|name| format!("{}/{}@{}", name.registry, name.repository, got.digest));
+                container.pull_backoff = Backoff::NONE;
+                container.image = Image::Here { id: got.id, named: named.unwrap_or_default() };
+            }
+            Err(Missing { reason, message }) => {
+                container.pull_backoff.grant(now, now);
+                let backoff = container.pull_backoff;
+                if reason == "ErrImagePull" {
+                    events.warning(&self.pod, name, "Failed", format!("Failed to pull image {image:?}: {message}"));
+                    events.warning(&self.pod, name, "Failed", "Error: ErrImagePull".to_owned());
+                    events.normal(&self.pod, name, "BackOff", format!("Back-off pulling image {image:?}"));
+                } else {
+                    events.warning(&self.pod, name, "Failed", format!("Error: {reason}"));
+                }
+                container.image = Image::Failed { reason, message, at: now, backoff };
+            }
+        }
+    }
+
+    /// Takes over what pod-init says about a container.
+    fn state(&mut self, state: &ContainerState) {
+        let message = |code| self.termination_message(&state.name, state.attempt, code);
+        let Some(ended) = state.ended.as_ref() else { return };
+        let container = self.observed.container(&state.name);
+        if !matches!(container.run, Run::Running { attempt, .. } if attempt == state.attempt) {
+            return;
+        }
+        let reason = match (ended.oom_killed, ended.exit_code) {
+            (true, _) => "OOMKilled",
+            (false, 0) => "Completed",
+            (false, _) => "Error",
+        };
+        let ended = Ended {
+            attempt: state.attempt,
+            code: ended.exit_code,
+            reason,
+            message: message(ended.exit_code),
+            started: Some(timestamp(state.started_at)),
+            finished: timestamp(ended.at),
+        };
+        tracing::info!(pod = %spec::full_name(&self.pod), container = %state.name, code = ended.code, reason, "container ended");
+        self.observed.container_mut(&state.name).end(ended);
+        self.announce_backoff(&state.name);
+    }
+
+    fn announce_backoff(&self, name: &str) {
+        let container = self.observed.container(name);
+        let Some(ended) = container.ended() else { return };
+        let now = Timestamp::now();
+        let again = spec::restart_policy(&self.pod).restarts(ended.code) && self.observed.deleted.is_none();
+        if again && container.backoff.until(ended.finished, now).is_some() {
+            let message = format!("Back-off restarting failed container {name} in pod {}", spec::full_name(&self.pod));
+            self.host.events.warning(&self.pod, name, "BackOff", message);
+        }
+    }
+
+    /// What ran in a sandbox that is gone has ended, nobody knows how.
+    fn lose_sandbox(&mut self) {
+        if self.sandbox.is_none() {
+            return;
+        }
+        tracing::warn!(pod = %spec::full_name(&self.pod), "the pod's supervisor is gone");
+        let now = Timestamp::now();
+        for container in self.observed.containers.values_mut() {
+            if let Run::Running { since, attempt } = container.run {
+                container.end(adopt::unknown_end(attempt, Some(since), now));
+            }
+        }
+        if self.observed.sandbox == Sandbox::Up && self.observed.deleted.is_none() {
+            self.observed.sandbox = Sandbox::Failed { at: now };
+        }
+    }
+
+    /// Says what is: to the API through the publisher, to the node's face through the directory.
+    fn publish(&mut self) {
+        let wanted = status::status(&self.pod, &self.observed, &self.host.machine.ips, Timestamp::now());
+        let mut pod = (*self.pod).clone();
+        pod.status.get_or_insert_default().conditions.clone_from(&wanted.conditions);
+        self.pod = Arc::new(pod);
+        self.status = wanted.clone();
+        let logs = self.host.log_dir(&self.pod);
+        self.host.directory.put(Entry::new(self.pod.clone(), self.sandbox.clone(), logs, &self.observed));
+        self.published.send_replace(Some(Wanted { status: wanted, finish: false }));
+    }
+
+    async fn refresh_volumes(&mut self) {
+        if self.observed.sandbox != Sandbox::Up || self.observed.deleted.is_some() {
+            return;
+        }
+        if let Err(error) = self.prepare_volumes().await {
+            tracing::debug!(pod = %spec::full_name(&self.pod), cause = error, "volumes not brought up to date");
+        }
+    }
+
+    /// The last status, the API's goodbye, and nothing left on disk.
+    async fn end(mut self) {
+        self.publish();
+        let finish = self.observed.deleted.is_some_and(|deleted| deleted.in_api);
+        self.published.send_replace(Some(Wanted { status: self.status.clone(), finish }));
+        drop(self.published);
+        if finish {
+            let _ = self.publisher.await;
+        } else {
+            self.publisher.abort();
+        }
+        let uid = self.pod.metadata.uid.clone().unwrap_or_default();
+        self.host.directory.remove(&self.pod);
+        super::remove_traces(&self.host, &uid, &self.host.log_dir(&self.pod));
+        tracing::info!(pod = %spec::full_name(&self.pod), "pod is gone");
+    }
+}
+
+impl Container {
+    fn end(&mut self, ended: Ended) {
+        self.run = Run::Ended(ended);
+        self.image = Image::Unknown;
+        self.stopping = None;
+        self.refused = None;
+    }
+}
+
+fn timestamp(time: std::time::SystemTime) -> Timestamp {
+    Timestamp::try_from(time).unwrap_or_default()
+}
+
+async fn sleep_or_forever(wait: Option<Duration>) {
+    match wait {
+        Some(wait) => tokio::time::sleep(wait).await,
+        None => std::future::pending().await,
+    }
+}

@@ -1,0 +1,195 @@
+//! Starting one container, and reading what it left to say.
+
+use super::Worker;
+use crate::pods::observed::{Ended, Image, Refused, Run};
+use crate::pods::{plan, spec};
+use jiff::{SignedDuration, Timestamp};
+use k8s_openapi::api::core::v1::{Container, PodSpec};
+use sandbox::StartContainerError;
+use std::fs;
+use std::io::{self, Read, Seek, SeekFrom};
+use std::path::{Path, PathBuf};
+
+/// When a container that could not be planned is looked at again: the ConfigMap may be there by then.
+const RETRY: SignedDuration = SignedDuration::from_secs(5);
+
+/// Most of a termination message that is kept, upstream's limit.
+const MESSAGE_BYTES: u64 = 4096;
+/// Most of a log that stands in for one: the last 2 KiB, of at most 80 lines.
+const LOG_BYTES: u64 = 2048;
+const LOG_LINES: usize = 80;
+
+impl Worker {
+    pub(super) async fn start(&mut self, name: &str) {
+        let pod = self.pod.clone();
+        let (Some(spec), Some(container)) = (&pod.spec, spec::container(&pod, name)) else { return };
+        let Some(sandbox) = self.sandbox.clone() else { return };
+        let plan = match self.plan(spec, container).await {
+            Ok(plan) => plan,
+            Err(message) => return self.refuse(name, "CreateContainerConfigError", message),
+        };
+        self.clear_old(name).await;
+        let now = Timestamp::now();
+        match sandbox.start_container(&plan).await {
+            Ok(state) => {
+                self.begin(name, now);
+                let attempt = plan.attempt;
+                self.host.events.normal(&self.pod, name, "Created", "Container created".to_owned());
+                self.host.events.normal(&self.pod, name, "Started", "Container started".to_owned());
+                tracing::info!(pod = %spec::full_name(&pod), container = name, attempt, "container started");
+                let since = super::timestamp(state.started_at);
+                self.observed.container_mut(name).run = Run::Running { since, attempt };
+                self.state(&state);
+            }
+            Err(StartContainerError::NotExecuted(message)) => {
+                self.begin(name, now);
+                self.host.events.normal(&self.pod, name, "Created", "Container created".to_owned());
+                self.host.events.warning(&self.pod, name, "Failed", format!("Error: {message}"));
+                let attempt = plan.attempt;
+                let finished = Timestamp::now();
+                let ended = Ended { attempt, code: 128, reason: "StartError", message, started: None, finished };
+                self.observed.container_mut(name).end(ended);
+                self.announce_backoff(name);
+            }
+            Err(error) => self.refuse(name, "CreateContainerError", error.to_string()),
+        }
+    }
+
+    /// The run before this one becomes history, and the next restart has to wait longer.
+    fn begin(&mut self, name: &str, now: Timestamp) {
+        let container = self.observed.container_mut(name);
+        container.refused = None;
+        container.attempt += 1;
+        if let Run::Ended(ended) = std::mem::take(&mut container.run) {
+            container.backoff.grant(ended.finished, now);
+            container.before = Some(ended);
+        }
+    }
+
+    fn refuse(&mut self, name: &str, reason: &'static str, message: String) {
+        self.host.events.warning(&self.pod, name, "Failed", format!("Error: {message}"));
+        let retry = Timestamp::now() + RETRY;
+        self.observed.container_mut(name).refused = Some(Refused { reason, message, retry });
+    }
+
+    /// Fetches whatever the plan needs and makes it; an error is one sentence.
+    async fn plan(&self, spec: &PodSpec, container: &Container) -> Result<sandbox::ContainerPlan, String> {
+        let name = &container.name;
+        let known = self.observed.container(name);
+        let Image::Here { .. } = &known.image else { return Err("its image is not here".to_owned()) };
+        let image_name = container.image.as_deref().unwrap_or_default();
+        let image = self.host.images.local(image_name).ok_or_else(|| format!("image {image_name:?} is gone"))?;
+        let namespace = self.pod.metadata.namespace.as_deref().unwrap_or_default();
+        let lookups = self.host.look_up(namespace, &plan::env::references(container)).await;
+        let lookups = lookups.map_err(|error| crate::node::chain(&error))?;
+        let ips = &self.observed.ips;
+        let env = plan::env::resolve(&self.pod, container, ips, &self.host.machine, &lookups);
+        let env = env.map_err(|refusal| refusal.0)?;
+        let volumes = self.prepare_volumes().await?;
+        let mut files = self.files();
+        let attempt = known.attempt;
+        let message = self.message_file(name, attempt);
+        make_empty(&message).map_err(|error| format!("make {}: {error}", message.display()))?;
+        let path = container.termination_message_path.as_deref().unwrap_or("/dev/termination-log");
+        files.push((message, PathBuf::from(path)));
+        let log = self.log_file(name, attempt);
+        if let Some(folder) = log.parent() {
+            fs::create_dir_all(folder).map_err(|error| format!("make {}: {error}", folder.display()))?;
+        }
+        plan::container(&plan::Inputs {
+            pod: &self.pod,
+            spec,
+            container,
+            attempt,
+            passwd: in_image(&image.layers, "etc/passwd"),
+            group: in_image(&image.layers, "etc/group"),
+            image: &image,
+            env: &env,
+            volumes: &volumes,
+            files: &files,
+            scratch: self.host.scratch_dir(&self.uid()).join(name).join(attempt.to_string()),
+            log,
+            memory: self.host.machine.memory,
+        })
+        .map_err(|refusal| refusal.0)
+    }
+
+    /// Forgets the attempt before and the logs of those before that one: upstream keeps one dead container.
+    async fn clear_old(&self, name: &str) {
+        let next = self.observed.container(name).attempt;
+        if let (Some(sandbox), Some(last)) = (&self.sandbox, next.checked_sub(1)) {
+            // Not there after a restart of the machine, which is as well.
+            let _ = sandbox.remove_container(name, last).await;
+            let _ = fs::remove_dir_all(self.host.scratch_dir(&self.uid()).join(name).join(last.to_string()));
+        }
+        if let Some(oldest) = next.checked_sub(2) {
+            let log = self.log_file(name, oldest);
+            let _ = fs::remove_file(log.with_extension("log.1"));
+            let _ = fs::remove_file(log);
+            let _ = fs::remove_file(self.message_file(name, oldest));
+        }
+    }
+
+    fn log_file(&self, name: &str, attempt: u32) -> PathBuf {
+        self.host.log_dir(&self.pod).join(name).join(format!("{attempt}.log"))
+    }
+
+    fn message_file(&self, name: &str, attempt: u32) -> PathBuf {
+        self.host.pod_dir(&self.uid()).join("containers").join(name).join(format!("{attempt}.message"))
+    }
+
+    /// What a container left in its message file, or, where the pod wants it, the end of its log when it failed.
+    pub(super) fn termination_message(&self, name: &str, attempt: u32, code: i32) -> String {
+        let written = head(&self.message_file(name, attempt)).unwrap_or_default();
+        let policy = spec::container(&self.pod, name).and_then(|spec| spec.termination_message_policy.as_deref());
+        let falls_back = policy == Some("FallbackToLogsOnError") && code != 0 && written.is_empty();
+        if falls_back { log_tail(&self.log_file(name, attempt)).unwrap_or_default() } else { written }
+    }
+}
+
+/// A file of an image, from its topmost layer that says anything about it.
+fn in_image(layers: &[PathBuf], path: &str) -> String {
+    for layer in layers {
+        let file = layer.join(path);
+        // A link could lead out of the image, and a device marks a file that an upper layer deleted.
+        match fs::symlink_metadata(&file) {
+            Ok(found) if found.is_file() => return fs::read_to_string(&file).unwrap_or_default(),
+            Ok(_) => return String::new(),
+            Err(_) => {}
+        }
+    }
+    String::new()
+}
+
+/// Writable by whoever the container runs as.
+fn make_empty(path: &Path) -> io::Result<()> {
+    use std::os::unix::fs::PermissionsExt;
+    if let Some(folder) = path.parent() {
+        fs::create_dir_all(folder)?;
+    }
+    let file = fs::File::create(path)?;
+    file.set_permissions(fs::Permissions::from_mode(0o666))
+}
+
+fn head(path: &Path) -> io::Result<String> {
+    let mut bytes = Vec::new();
+    fs::File::open(path)?.take(MESSAGE_BYTES).read_to_end(&mut bytes)?;
+    Ok(String::from_utf8_lossy(&bytes).into_owned())
+}
+
+fn log_tail(path: &Path) -> io::Result<String> {
+    let mut file = fs::File::open(path)?;
+    let length = file.metadata()?.len();
+    // Each line is longer in the log by its time and stream, about 40 bytes.
+    file.seek(SeekFrom::Start(length.saturating_sub(LOG_BYTES * 4)))?;
+    let mut bytes = Vec::new();
+    file.read_to_end(&mut bytes)?;
+    let text = String::from_utf8_lossy(&bytes);
+    let lines: Vec<&str> = text.lines().filter_map(|line| line.splitn(4, ' ').nth(3)).collect();
+    let mut tail = lines[lines.len().saturating_sub(LOG_LINES)..].join("\n");
+    let limit = usize::try_from(LOG_BYTES).unwrap_or(usize::MAX);
+    while tail.len() > limit {
+        tail.remove(0);
+    }
+    Ok(tail)
+}
