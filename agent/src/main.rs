@@ -96,6 +96,7 @@ async fn be_a_node(machine: &Arc<Machine>, running: &Running) -> ! {
         secrets: Arc::new(running.secrets.clone()),
         paths: Paths::machine(),
         marks,
+        face_port: node::FACE_PORT,
     };
     node::run(context).await
 }

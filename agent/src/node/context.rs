@@ -7,6 +7,9 @@ use std::sync::Arc;
 /// Puts a named point in time into the boot timeline; may be called from any task.
 pub type Marks = Arc<dyn Fn(&str) + Send + Sync>;
 
+/// Upstream's port of the kubelet.
+pub const FACE_PORT: u16 = 10250;
+
 /// All that the node part needs to know; decided by whoever found the machine config.
 #[derive(Clone)]
 pub struct NodeContext {
@@ -18,6 +21,8 @@ pub struct NodeContext {
     pub paths: Paths,
     /// The boot timeline.
     pub marks: Marks,
+    /// Where the node's face listens; upstream's port of the kubelet, [`FACE_PORT`], on every Pintle machine.
+    pub face_port: u16,
 }
 
 /// Where the node part keeps things: absolute folders and files.

@@ -17,7 +17,10 @@ pub struct Backoff {
 
 impl Backoff {
     /// No failure yet.
-    pub const NONE: Self = Self { pause: SignedDuration::ZERO, granted: None };
+    pub const NONE: Self = Self {
+        pause: SignedDuration::ZERO,
+        granted: None,
+    };
 
     /// The present pause.
     pub fn pause(&self) -> SignedDuration {
@@ -36,12 +39,17 @@ impl Backoff {
     /// The next try, after a failure at `failed`, is made now: the pause after that one grows.
     pub fn grant(&mut self, failed: Timestamp, now: Timestamp) {
         let fresh = self.is_forgotten(failed);
-        self.pause = if fresh || self.pause.is_zero() { FIRST } else { (self.pause * 2).min(LONGEST) };
+        self.pause = if fresh || self.pause.is_zero() {
+            FIRST
+        } else {
+            (self.pause * 2).min(LONGEST)
+        };
         self.granted = Some(now);
     }
 
     fn is_forgotten(&self, failed: Timestamp) -> bool {
-        self.granted.is_none_or(|granted| failed.duration_since(granted) > FORGOTTEN)
+        self.granted
+            .is_none_or(|granted| failed.duration_since(granted) > FORGOTTEN)
     }
 }
 
@@ -59,7 +67,9 @@ mod tests {
         let mut pauses = Vec::new();
         let mut now = 0;
         for _ in 0..9 {
-            let wait = backoff.until(at(now), at(now)).map_or(0, |until| until.as_second() - now);
+            let wait = backoff
+                .until(at(now), at(now))
+                .map_or(0, |until| until.as_second() - now);
             pauses.push(wait);
             now += wait;
             backoff.grant(at(now - wait), at(now));

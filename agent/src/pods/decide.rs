@@ -83,7 +83,10 @@ pub fn decide(pod: &Pod, observed: &Observed, now: Timestamp) -> Decision {
 fn wind_down(observed: &Observed, grace: i64, now: Timestamp, decision: &mut Decision) -> bool {
     for (name, container) in observed.containers.iter().filter(|(_, container)| container.runs()) {
         match container.stopping {
-            None => decision.act(Action::Stop { container: name.clone(), grace }),
+            None => decision.act(Action::Stop {
+                container: name.clone(),
+                grace,
+            }),
             Some(stopping) if stopping.killed => {}
             Some(stopping) if now >= stopping.kill_at => decision.act(Action::Kill(name.clone())),
             Some(stopping) => decision.wake_at(stopping.kill_at),
@@ -100,7 +103,9 @@ fn wind_down(observed: &Observed, grace: i64, now: Timestamp, decision: &mut Dec
 }
 
 fn past_deadline(pod: &Pod, observed: &Observed, now: Timestamp, decision: &mut Decision) -> bool {
-    let Some(seconds) = pod.spec.as_ref().and_then(|spec| spec.active_deadline_seconds) else { return false };
+    let Some(seconds) = pod.spec.as_ref().and_then(|spec| spec.active_deadline_seconds) else {
+        return false;
+    };
     let deadline = observed.seen + SignedDuration::from_secs(seconds);
     decision.wake_at(deadline);
     now >= deadline
@@ -114,7 +119,9 @@ fn go_on(pod: &Pod, observed: &Observed, now: Timestamp, decision: &mut Decision
         Sandbox::Absent | Sandbox::Failed { .. } | Sandbox::Down => return decision.act(Action::MakeSandbox),
     }
     let policy = spec::restart_policy(pod);
-    let initialized = spec::containers(pod).iter().any(|spec| started_once(observed.container(&spec.name)));
+    let initialized = spec::containers(pod)
+        .iter()
+        .any(|spec| started_once(observed.container(&spec.name)));
     for spec in spec::init_containers(pod) {
         let container = observed.container(&spec.name);
         if spec::is_sidecar(spec) {

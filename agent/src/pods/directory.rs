@@ -36,7 +36,13 @@ impl Entry {
         let attempts = observed.containers.iter().filter_map(attempt).collect();
         let running = observed.containers.iter().filter(|(_, container)| container.runs());
         let running = running.map(|(name, _)| name.clone()).collect();
-        Self { pod, sandbox, logs, attempts, running }
+        Self {
+            pod,
+            sandbox,
+            logs,
+            attempts,
+            running,
+        }
     }
 }
 
@@ -60,7 +66,10 @@ impl Directory {
     /// Removes a pod, unless a namesake has taken its place.
     pub fn remove(&self, pod: &Pod) {
         let mut entries = self.entries();
-        if entries.get(&key(pod)).is_some_and(|entry| entry.pod.metadata.uid == pod.metadata.uid) {
+        if entries
+            .get(&key(pod))
+            .is_some_and(|entry| entry.pod.metadata.uid == pod.metadata.uid)
+        {
             entries.remove(&key(pod));
         }
     }

@@ -43,7 +43,9 @@ impl Events {
     }
 
     fn say(&self, pod: &Pod, container: &str, kind: &'static str, reason: &'static str, message: String) {
-        let is_init = super::spec::init_containers(pod).iter().any(|init| init.name == container);
+        let is_init = super::spec::init_containers(pod)
+            .iter()
+            .any(|init| init.name == container);
         let list = if is_init { "initContainers" } else { "containers" };
         let about = ObjectReference {
             api_version: Some("v1".to_owned()),
@@ -55,6 +57,11 @@ impl Events {
             field_path: (!container.is_empty()).then(|| format!("spec.{list}{{{container}}}")),
         };
         // A full queue means that the API server is away; the pod's status will tell the rest.
-        let _ = self.0.try_send(Said { about, kind, reason, message });
+        let _ = self.0.try_send(Said {
+            about,
+            kind,
+            reason,
+            message,
+        });
     }
 }

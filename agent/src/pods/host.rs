@@ -50,13 +50,22 @@ impl Host {
     pub fn log_dir(&self, pod: &Pod) -> PathBuf {
         let text = |field: &Option<String>| field.clone().unwrap_or_default();
         let meta = &pod.metadata;
-        self.paths.logs.join(format!("{}_{}_{}", text(&meta.namespace), text(&meta.name), text(&meta.uid)))
+        self.paths.logs.join(format!(
+            "{}_{}_{}",
+            text(&meta.namespace),
+            text(&meta.name),
+            text(&meta.uid)
+        ))
     }
 
     /// Reads ConfigMaps and Secrets of a namespace; an error means that the API server did not say.
     pub async fn look_up(&self, namespace: &str, references: &References) -> Result<Lookups, client::Error> {
         Ok(Lookups {
-            config_maps: read(Api::namespaced(self.transport.clone(), namespace), &references.config_maps).await?,
+            config_maps: read(
+                Api::namespaced(self.transport.clone(), namespace),
+                &references.config_maps,
+            )
+            .await?,
             secrets: read(Api::namespaced(self.transport.clone(), namespace), &references.secrets).await?,
         })
     }

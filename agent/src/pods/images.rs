@@ -36,7 +36,11 @@ pub struct Missing {
 impl Images {
     /// Images in `store`, more from `registries`.
     pub fn new(store: Store, registries: Registries) -> Self {
-        Self { store, registries: Arc::new(registries), pulls: Arc::default() }
+        Self {
+            store,
+            registries: Arc::new(registries),
+            pulls: Arc::default(),
+        }
     }
 
     /// The image, if it is on this node.
@@ -51,7 +55,13 @@ impl Images {
             message: format!("Failed to apply default image tag {name:?}: {error}"),
         })?;
         let full = reference.to_string();
-        let lock = self.pulls.lock().unwrap_or_else(std::sync::PoisonError::into_inner).entry(full).or_default().clone();
+        let lock = self
+            .pulls
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner)
+            .entry(full)
+            .or_default()
+            .clone();
         let _one_at_a_time = lock.lock().await;
         let present = self.store.get(name).map_err(|error| failed(&error))?;
         let latest = reference.tag.as_deref() == Some("latest") && reference.digest.is_none();
@@ -68,14 +78,23 @@ impl Images {
         }
         let began = Instant::now();
         let auth = secrets.iter().find_map(|secret| auth(secret, &reference.registry));
-        let pulled = self.store.pull(&reference, &self.registries, auth.as_ref(), &|_| {}).await;
+        let pulled = self
+            .store
+            .pull(&reference, &self.registries, auth.as_ref(), &|_| {})
+            .await;
         let image = pulled.map_err(|error| failed(&error))?;
-        Ok(Got { image, pulled: Some(began.elapsed()) })
+        Ok(Got {
+            image,
+            pulled: Some(began.elapsed()),
+        })
     }
 }
 
 fn failed(error: &dyn std::error::Error) -> Missing {
-    Missing { reason: "ErrImagePull", message: crate::node::chain(error) }
+    Missing {
+        reason: "ErrImagePull",
+        message: crate::node::chain(error),
+    }
 }
 
 /// Name and password for `registry` in a Secret of type `kubernetes.io/dockerconfigjson`.
@@ -85,14 +104,26 @@ fn auth(secret: &Secret, registry: &str) -> Option<Auth> {
     let config: serde_json::Value = serde_json::from_slice(&data.0).ok()?;
     let host = |key: &str| {
         let bare = key.trim_start_matches("https://").trim_start_matches("http://");
-        bare.split('/').next().unwrap_or_default().replace("index.docker.io", "docker.io")
+        bare.split('/')
+            .next()
+            .unwrap_or_default()
+            .replace("index.docker.io", "docker.io")
     };
-    let (_, entry) = config["auths"].as_object()?.iter().find(|(key, _)| host(key) == registry)?;
+    let (_, entry) = config["auths"]
+        .as_object()?
+        .iter()
+        .find(|(key, _)| host(key) == registry)?;
     if let Some(encoded) = entry["auth"].as_str() {
         let text = String::from_utf8(base64::engine::general_purpose::STANDARD.decode(encoded).ok()?).ok()?;
         let (user, password) = text.split_once(':')?;
-        return Some(Auth::Basic { user: user.to_owned(), password: password.to_owned() });
+        return Some(Auth::Basic {
+            user: user.to_owned(),
+            password: password.to_owned(),
+        });
     }
     let text = |key: &str| entry[key].as_str().map(str::to_owned);
-    Some(Auth::Basic { user: text("username")?, password: text("password")? })
+    Some(Auth::Basic {
+        user: text("username")?,
+        password: text("password")?,
+    })
 }

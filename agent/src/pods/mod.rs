@@ -32,17 +32,26 @@ const ORPHAN_GRACE: Duration = Duration::from_secs(30);
 /// Workers, by the pod's UID.
 type Workers = BTreeMap<String, mpsc::UnboundedSender<Input>>;
 
+pub use spec::container as container_of;
+pub use status::waiting_reason;
+
 /// Makes every pod bound to this node real, for ever. Pods that outlived an agent are taken over as they run; those that
 /// the API no longer has are stopped, but only once the API has said so.
 pub async fn run(host: Arc<Host>) {
     let mut adopted = adopt(&host).await;
-    let options =
-        ListOptions { field_selector: format!("spec.nodeName={}", host.machine.node), ..ListOptions::default() };
+    let options = ListOptions {
+        field_selector: format!("spec.nodeName={}", host.machine.node),
+        ..ListOptions::default()
+    };
     let api = Api::<Pod>::all(host.transport.clone());
     let cache = Cache::start(api, options, CancellationToken::new());
     cache.ready().await;
     let wanted: BTreeSet<String> = cache.list().iter().filter_map(|pod| pod.metadata.uid.clone()).collect();
-    tracing::info!(wanted = wanted.len(), running = adopted.len(), "pods of this node are known");
+    tracing::info!(
+        wanted = wanted.len(),
+        running = adopted.len(),
+        "pods of this node are known"
+    );
     remove_orphans(&host, &mut adopted, &wanted).await;
     let mut changes = cache.follow();
     let mut workers = Workers::new();
@@ -154,5 +163,7 @@ fn remove_traces(host: &Host, uid: &str, logs: &Path) {
 
 fn names_in(folder: &Path) -> Vec<String> {
     let entries = fs::read_dir(folder).into_iter().flatten().flatten();
-    entries.filter_map(|entry| entry.file_name().into_string().ok()).collect()
+    entries
+        .filter_map(|entry| entry.file_name().into_string().ok())
+        .collect()
 }

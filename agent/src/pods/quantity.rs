@@ -15,7 +15,9 @@ pub fn whole(quantity: &Quantity) -> Option<i64> {
 /// `text` times `factor`, rounded up; exact for every quantity that the API server admits.
 fn scaled(text: &str, factor: i128) -> Option<i64> {
     let text = text.trim();
-    let split = text.find(|c: char| !c.is_ascii_digit() && !"+-.".contains(c)).unwrap_or(text.len());
+    let split = text
+        .find(|c: char| !c.is_ascii_digit() && !"+-.".contains(c))
+        .unwrap_or(text.len());
     let (number, suffix) = text.split_at(split);
     let (numerator, denominator) = suffix_value(suffix)?;
     let (digits, places) = match number.split_once('.') {
@@ -23,7 +25,9 @@ fn scaled(text: &str, factor: i128) -> Option<i64> {
         None => (number.to_owned(), 0),
     };
     let mantissa: i128 = digits.parse().ok()?;
-    let divisor = 10_i128.checked_pow(u32::try_from(places).ok()?)?.checked_mul(denominator)?;
+    let divisor = 10_i128
+        .checked_pow(u32::try_from(places).ok()?)?
+        .checked_mul(denominator)?;
     let product = mantissa.checked_mul(numerator)?.checked_mul(factor)?;
     let up = i128::from(product % divisor > 0);
     i64::try_from(product / divisor + up).ok()
@@ -71,7 +75,11 @@ mod tests {
             ("0.0001", Some(1), Some(1)),
             ("64Mi", Some(67_108_864_000), Some(67_108_864)),
             ("1e3", Some(1_000_000), Some(1000)),
-            ("1E", Some(1_000_000_000_000_000_000_000_i128), Some(1_000_000_000_000_000_000)),
+            (
+                "1E",
+                Some(1_000_000_000_000_000_000_000_i128),
+                Some(1_000_000_000_000_000_000),
+            ),
             ("2k", Some(2_000_000), Some(2000)),
             ("-5", Some(-5000), Some(-5)),
             ("", None, None),

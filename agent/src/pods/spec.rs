@@ -55,12 +55,18 @@ pub fn containers(pod: &Pod) -> &[Container] {
 
 /// The pod's init containers, in order.
 pub fn init_containers(pod: &Pod) -> &[Container] {
-    pod.spec.as_ref().and_then(|spec| spec.init_containers.as_deref()).unwrap_or_default()
+    pod.spec
+        .as_ref()
+        .and_then(|spec| spec.init_containers.as_deref())
+        .unwrap_or_default()
 }
 
 /// The container or init container of that name.
 pub fn container<'a>(pod: &'a Pod, name: &str) -> Option<&'a Container> {
-    containers(pod).iter().chain(init_containers(pod)).find(|container| container.name == name)
+    containers(pod)
+        .iter()
+        .chain(init_containers(pod))
+        .find(|container| container.name == name)
 }
 
 /// Whether an init container runs beside the others for the pod's whole life (KEP-753).
@@ -79,7 +85,10 @@ pub fn restart_policy(pod: &Pod) -> RestartPolicy {
 
 /// Seconds between the stop signal and SIGKILL.
 pub fn grace(pod: &Pod) -> i64 {
-    pod.spec.as_ref().and_then(|spec| spec.termination_grace_period_seconds).unwrap_or(30)
+    pod.spec
+        .as_ref()
+        .and_then(|spec| spec.termination_grace_period_seconds)
+        .unwrap_or(30)
 }
 
 /// Whether the pod uses the machine's network.
@@ -90,12 +99,21 @@ pub fn host_network(pod: &Pod) -> bool {
 /// Whether nothing of it will ever run again: upstream's getPhase (pkg/kubelet/kubelet_pods.go) says Succeeded or Failed.
 pub fn has_ended(pod: &Pod, observed: &Observed) -> bool {
     let policy = restart_policy(pod);
-    let init_failed = init_containers(pod).iter().filter(|spec| !is_sidecar(spec)).any(|spec| {
-        let failed = observed.container(&spec.name).ended().is_some_and(|ended| ended.code != 0);
-        failed && policy == RestartPolicy::Never
-    });
+    let init_failed = init_containers(pod)
+        .iter()
+        .filter(|spec| !is_sidecar(spec))
+        .any(|spec| {
+            let failed = observed
+                .container(&spec.name)
+                .ended()
+                .is_some_and(|ended| ended.code != 0);
+            failed && policy == RestartPolicy::Never
+        });
     let all_ended = containers(pod).iter().all(|spec| {
-        observed.container(&spec.name).ended().is_some_and(|ended| !policy.restarts(ended.code))
+        observed
+            .container(&spec.name)
+            .ended()
+            .is_some_and(|ended| !policy.restarts(ended.code))
     });
     init_failed || (all_ended && !containers(pod).is_empty())
 }
@@ -109,7 +127,11 @@ pub fn full_name(pod: &Pod) -> String {
 
 /// The pod's host name: its `hostname`, else its name, cut to what the kernel takes.
 pub fn hostname(pod: &Pod) -> String {
-    let wanted = pod.spec.as_ref().and_then(|spec| spec.hostname.clone()).filter(|name| !name.is_empty());
+    let wanted = pod
+        .spec
+        .as_ref()
+        .and_then(|spec| spec.hostname.clone())
+        .filter(|name| !name.is_empty());
     let mut name = wanted.or_else(|| pod.metadata.name.clone()).unwrap_or_default();
     name.truncate(63);
     name.trim_end_matches(['-', '.']).to_owned()
@@ -121,10 +143,17 @@ pub fn qos(spec: &PodSpec) -> Qos {
     let amount = |container: &Container, limits: bool, resource: &str| {
         let resources = container.resources.as_ref()?;
         let list = if limits { &resources.limits } else { &resources.requests };
-        list.as_ref()?.get(resource).and_then(quantity::milli).filter(|amount| *amount > 0)
+        list.as_ref()?
+            .get(resource)
+            .and_then(quantity::milli)
+            .filter(|amount| *amount > 0)
     };
     let asks = |container: &Container| {
-        ["cpu", "memory"].iter().any(|name| [true, false].iter().any(|limits| amount(container, *limits, name).is_some()))
+        ["cpu", "memory"].iter().any(|name| {
+            [true, false]
+                .iter()
+                .any(|limits| amount(container, *limits, name).is_some())
+        })
     };
     if !all().any(asks) {
         return Qos::BestEffort;

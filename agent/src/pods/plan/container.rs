@@ -44,21 +44,33 @@ pub struct Inputs<'a> {
 
 /// Plans one start of a container.
 pub fn container(inputs: &Inputs<'_>) -> Result<ContainerPlan, Refusal> {
-    let Inputs { spec, container, image, .. } = inputs;
+    let Inputs {
+        spec, container, image, ..
+    } = inputs;
     let env = environment(inputs);
     let security = security::security(spec, container);
-    let names = Names { passwd: inputs.passwd.clone(), group: inputs.group.clone() };
+    let names = Names {
+        passwd: inputs.passwd.clone(),
+        group: inputs.group.clone(),
+    };
     let user = user(spec, container, &image.config.user, &names)?;
     let mut env = env;
     if !env.iter().any(|(name, _)| name == "HOME") {
         env.push(("HOME".to_owned(), home(&names.passwd, user.uid)));
     }
-    let readonly_root =
-        container.security_context.as_ref().and_then(|context| context.read_only_root_filesystem).unwrap_or(false);
+    let readonly_root = container
+        .security_context
+        .as_ref()
+        .and_then(|context| context.read_only_root_filesystem)
+        .unwrap_or(false);
     Ok(ContainerPlan {
         name: container.name.clone(),
         attempt: inputs.attempt,
-        root: Root { lower: image.layers.clone(), scratch: inputs.scratch.clone(), readonly: readonly_root },
+        root: Root {
+            lower: image.layers.clone(),
+            scratch: inputs.scratch.clone(),
+            readonly: readonly_root,
+        },
         mounts: all_mounts(inputs)?,
         argv: argv(inputs)?,
         env,
@@ -100,7 +112,9 @@ fn environment(inputs: &Inputs<'_>) -> Vec<(String, String)> {
 fn argv(inputs: &Inputs<'_>) -> Result<Vec<String>, Refusal> {
     let expanded = |words: &Option<Vec<String>>| -> Vec<String> {
         let words = words.iter().flatten();
-        words.map(|word| expand(word, |name| inputs.env.get(name).map(String::as_str))).collect()
+        words
+            .map(|word| expand(word, |name| inputs.env.get(name).map(String::as_str)))
+            .collect()
     };
     let (command, args) = (expanded(&inputs.container.command), expanded(&inputs.container.args));
     let config = &inputs.image.config;
@@ -116,7 +130,11 @@ fn argv(inputs: &Inputs<'_>) -> Result<Vec<String>, Refusal> {
 }
 
 fn working_dir(inputs: &Inputs<'_>) -> PathBuf {
-    let own = inputs.container.working_dir.as_deref().filter(|folder| !folder.is_empty());
+    let own = inputs
+        .container
+        .working_dir
+        .as_deref()
+        .filter(|folder| !folder.is_empty());
     let folder = own.unwrap_or(&inputs.image.config.working_dir);
     Path::new("/").join(folder)
 }
@@ -127,15 +145,24 @@ fn all_mounts(inputs: &Inputs<'_>) -> Result<Vec<Mount>, Refusal> {
     for (source, target) in inputs.files {
         let taken = all.iter().any(|mount| mount.target == *target);
         if !taken {
-            all.push(Mount { source: Source::Bind(source.clone()), target: target.clone(), readonly: false });
+            all.push(Mount {
+                source: Source::Bind(source.clone()),
+                target: target.clone(),
+                readonly: false,
+            });
         }
     }
     Ok(all)
 }
 
 fn home(passwd: &str, uid: u32) -> String {
-    let line = passwd.lines().find(|line| line.split(':').nth(2) == Some(&uid.to_string()));
-    line.and_then(|line| line.split(':').nth(5)).filter(|home| !home.is_empty()).unwrap_or("/").to_owned()
+    let line = passwd
+        .lines()
+        .find(|line| line.split(':').nth(2) == Some(&uid.to_string()));
+    line.and_then(|line| line.split(':').nth(5))
+        .filter(|home| !home.is_empty())
+        .unwrap_or("/")
+        .to_owned()
 }
 
 #[cfg(test)]

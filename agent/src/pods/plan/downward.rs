@@ -11,8 +11,16 @@ pub fn field(pod: &Pod, ips: &[IpAddr], machine: &Machine, path: &str) -> Result
     let meta = &pod.metadata;
     let spec = pod.spec.as_ref();
     if let Some((map, key)) = subscript(path) {
-        let entries = if map == "metadata.labels" { &meta.labels } else { &meta.annotations };
-        return Ok(entries.as_ref().and_then(|entries| entries.get(key)).cloned().unwrap_or_default());
+        let entries = if map == "metadata.labels" {
+            &meta.labels
+        } else {
+            &meta.annotations
+        };
+        return Ok(entries
+            .as_ref()
+            .and_then(|entries| entries.get(key))
+            .cloned()
+            .unwrap_or_default());
     }
     let text = |value: &Option<String>| value.clone().unwrap_or_default();
     Ok(match path {
@@ -36,9 +44,19 @@ pub fn resource(container: &Container, machine: &Machine, selector: &ResourceFie
     let (list, name) = selector.resource.split_once('.').unwrap_or(("", &selector.resource));
     let resources = container.resources.as_ref();
     let entries = |limits: bool| {
-        resources.and_then(|resources| if limits { resources.limits.as_ref() } else { resources.requests.as_ref() })
+        resources.and_then(|resources| {
+            if limits {
+                resources.limits.as_ref()
+            } else {
+                resources.requests.as_ref()
+            }
+        })
     };
-    let amount = |limits| entries(limits).and_then(|entries| entries.get(name)).and_then(quantity::milli);
+    let amount = |limits| {
+        entries(limits)
+            .and_then(|entries| entries.get(name))
+            .and_then(quantity::milli)
+    };
     let allocatable = match name {
         "cpu" => machine.cpu_milli,
         "memory" => machine.memory.saturating_mul(1000),
@@ -48,21 +66,37 @@ pub fn resource(container: &Container, machine: &Machine, selector: &ResourceFie
         "limits" => amount(true).unwrap_or(allocatable),
         // An absent request is the limit: the API server's default writes it so.
         "requests" => amount(false).or_else(|| amount(true)).unwrap_or(0),
-        _ => return Err(Refusal(format!("unsupported container resource: {}", selector.resource))),
+        _ => {
+            return Err(Refusal(format!(
+                "unsupported container resource: {}",
+                selector.resource
+            )));
+        }
     };
-    let divisor = selector.divisor.as_ref().and_then(quantity::milli).filter(|divisor| *divisor > 0).unwrap_or(1000);
+    let divisor = selector
+        .divisor
+        .as_ref()
+        .and_then(quantity::milli)
+        .filter(|divisor| *divisor > 0)
+        .unwrap_or(1000);
     Ok((milli / divisor + i64::from(milli % divisor > 0)).to_string())
 }
 
 /// `metadata.labels['app']` → (`metadata.labels`, `app`).
 fn subscript(path: &str) -> Option<(&str, &str)> {
     let (map, key) = path.strip_suffix("']")?.split_once("['")?;
-    ["metadata.labels", "metadata.annotations"].contains(&map).then_some((map, key))
+    ["metadata.labels", "metadata.annotations"]
+        .contains(&map)
+        .then_some((map, key))
 }
 
 /// As upstream writes maps into files: sorted, quoted.
 fn lines(entries: Option<&BTreeMap<String, String>>) -> String {
-    let lines: Vec<String> = entries.into_iter().flatten().map(|(key, value)| format!("{key}={value:?}")).collect();
+    let lines: Vec<String> = entries
+        .into_iter()
+        .flatten()
+        .map(|(key, value)| format!("{key}={value:?}"))
+        .collect();
     lines.join("\n")
 }
 

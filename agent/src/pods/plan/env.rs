@@ -21,12 +21,16 @@ pub fn resolve(
     for source in container.env_from.iter().flatten() {
         let prefix = source.prefix.as_deref().unwrap_or_default();
         if let Some(from) = &source.config_map_ref {
-            let Some(map) = optional(lookups.config_map(&from.name), from.optional)? else { continue };
+            let Some(map) = optional(lookups.config_map(&from.name), from.optional)? else {
+                continue;
+            };
             let data = map.data.iter().flatten();
             environment.extend(data.map(|(key, value)| (format!("{prefix}{key}"), value.clone())));
         }
         if let Some(from) = &source.secret_ref {
-            let Some(secret) = optional(lookups.secret(&from.name), from.optional)? else { continue };
+            let Some(secret) = optional(lookups.secret(&from.name), from.optional)? else {
+                continue;
+            };
             for (key, value) in secret.data.iter().flatten() {
                 environment.insert(format!("{prefix}{key}"), String::from_utf8_lossy(&value.0).into_owned());
             }
@@ -63,23 +67,41 @@ fn from_source(
     }
     if let Some(selector) = &source.resource_field_ref {
         let other = selector.container_name.as_deref().filter(|name| !name.is_empty());
-        let of = other.and_then(|name| super::super::spec::container(pod, name)).unwrap_or(container);
+        let of = other
+            .and_then(|name| super::super::spec::container(pod, name))
+            .unwrap_or(container);
         return downward::resource(of, machine, selector).map(Some);
     }
     if let Some(from) = &source.config_map_key_ref {
-        let Some(map) = optional(lookups.config_map(&from.name), from.optional)? else { return Ok(None) };
+        let Some(map) = optional(lookups.config_map(&from.name), from.optional)? else {
+            return Ok(None);
+        };
         let value = map.data.as_ref().and_then(|data| data.get(&from.key)).cloned();
-        let missing = || Refusal(format!("couldn't find key {} in ConfigMap {namespace}/{}", from.key, from.name));
+        let missing = || {
+            Refusal(format!(
+                "couldn't find key {} in ConfigMap {namespace}/{}",
+                from.key, from.name
+            ))
+        };
         return optional(value.ok_or_else(missing), from.optional);
     }
     if let Some(from) = &source.secret_key_ref {
-        let Some(secret) = optional(lookups.secret(&from.name), from.optional)? else { return Ok(None) };
+        let Some(secret) = optional(lookups.secret(&from.name), from.optional)? else {
+            return Ok(None);
+        };
         let value = secret.data.as_ref().and_then(|data| data.get(&from.key));
         let value = value.map(|bytes| String::from_utf8_lossy(&bytes.0).into_owned());
-        let missing = || Refusal(format!("couldn't find key {} in Secret {namespace}/{}", from.key, from.name));
+        let missing = || {
+            Refusal(format!(
+                "couldn't find key {} in Secret {namespace}/{}",
+                from.key, from.name
+            ))
+        };
         return optional(value.ok_or_else(missing), from.optional);
     }
-    Err(Refusal("an environment variable's valueFrom names no source that this node knows".to_owned()))
+    Err(Refusal(
+        "an environment variable's valueFrom names no source that this node knows".to_owned(),
+    ))
 }
 
 fn optional<T>(found: Result<T, Refusal>, may_be_missing: Option<bool>) -> Result<Option<T>, Refusal> {
@@ -94,12 +116,25 @@ fn optional<T>(found: Result<T, Refusal>, may_be_missing: Option<bool>) -> Resul
 pub fn references(container: &Container) -> References {
     let mut references = References::default();
     for source in container.env_from.iter().flatten() {
-        references.config_maps.extend(source.config_map_ref.iter().map(|from| from.name.clone()));
-        references.secrets.extend(source.secret_ref.iter().map(|from| from.name.clone()));
+        references
+            .config_maps
+            .extend(source.config_map_ref.iter().map(|from| from.name.clone()));
+        references
+            .secrets
+            .extend(source.secret_ref.iter().map(|from| from.name.clone()));
     }
-    for source in container.env.iter().flatten().filter_map(|variable| variable.value_from.as_ref()) {
-        references.config_maps.extend(source.config_map_key_ref.iter().map(|from| from.name.clone()));
-        references.secrets.extend(source.secret_key_ref.iter().map(|from| from.name.clone()));
+    for source in container
+        .env
+        .iter()
+        .flatten()
+        .filter_map(|variable| variable.value_from.as_ref())
+    {
+        references
+            .config_maps
+            .extend(source.config_map_key_ref.iter().map(|from| from.name.clone()));
+        references
+            .secrets
+            .extend(source.secret_key_ref.iter().map(|from| from.name.clone()));
     }
     references
 }

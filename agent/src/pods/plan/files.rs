@@ -25,7 +25,10 @@ pub fn hosts(ips: &[IpAddr], hostname: &str, domain: &str, aliases: &[HostAlias]
 
 /// `/etc/hosts` of a pod on the machine's network: the machine's, with the pod's aliases.
 pub fn hosts_of_machine(machine: &str, aliases: &[HostAlias]) -> String {
-    format!("# Kubernetes-managed hosts file (host network).\n{machine}{}", host_aliases(aliases))
+    format!(
+        "# Kubernetes-managed hosts file (host network).\n{machine}{}",
+        host_aliases(aliases)
+    )
 }
 
 fn host_aliases(aliases: &[HostAlias]) -> String {
@@ -34,7 +37,11 @@ fn host_aliases(aliases: &[HostAlias]) -> String {
     }
     let mut text = String::from("\n# Entries added by HostAliases.\n");
     for alias in aliases {
-        text.push_str(&format!("{}\t{}\n", alias.ip, alias.hostnames.iter().flatten().cloned().collect::<Vec<_>>().join("\t")));
+        text.push_str(&format!(
+            "{}\t{}\n",
+            alias.ip,
+            alias.hostnames.iter().flatten().cloned().collect::<Vec<_>>().join("\t")
+        ));
     }
     text
 }
@@ -54,7 +61,12 @@ pub fn resolv_conf(machine: &str, spec: &PodSpec) -> String {
         searches.extend(extra.searches.iter().flatten().cloned());
         options.extend(extra.options.iter().flatten().filter_map(|option| {
             let name = option.name.clone()?;
-            Some(option.value.as_ref().map_or(name.clone(), |value| format!("{name}:{value}")))
+            Some(
+                option
+                    .value
+                    .as_ref()
+                    .map_or(name.clone(), |value| format!("{name}:{value}")),
+            )
         }));
     }
     let mut text = String::new();
@@ -78,7 +90,10 @@ mod tests {
     #[test]
     fn hosts_names_the_pod_under_each_address() {
         let ips = ["10.244.0.2".parse().unwrap(), "fd00::2".parse().unwrap()];
-        let alias = HostAlias { ip: "1.2.3.4".to_owned(), hostnames: Some(vec!["a".to_owned(), "b".to_owned()]) };
+        let alias = HostAlias {
+            ip: "1.2.3.4".to_owned(),
+            hostnames: Some(vec!["a".to_owned(), "b".to_owned()]),
+        };
         let text = hosts(&ips, "web", "", &[alias]);
         assert!(text.starts_with("# Kubernetes-managed hosts file.\n127.0.0.1\tlocalhost\n"));
         assert!(text.ends_with("10.244.0.2\tweb\nfd00::2\tweb\n\n# Entries added by HostAliases.\n1.2.3.4\ta\tb\n"));
@@ -95,6 +110,9 @@ mod tests {
         );
         let none = json!({"containers": [], "dnsPolicy": "None", "dnsConfig": {
             "nameservers": ["1.1.1.1"], "searches": ["a", "b"], "options": [{"name": "ndots", "value": "2"}, {"name": "rotate"}]}});
-        assert_eq!(resolv_conf(machine, &spec(none)), "search a b\nnameserver 1.1.1.1\noptions ndots:2 rotate\n");
+        assert_eq!(
+            resolv_conf(machine, &spec(none)),
+            "search a b\nnameserver 1.1.1.1\noptions ndots:2 rotate\n"
+        );
     }
 }

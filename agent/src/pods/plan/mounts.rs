@@ -1,7 +1,7 @@
 //! A container's volume mounts.
 
-use super::expand::expand;
 use super::Refusal;
+use super::expand::expand;
 use k8s_openapi::api::core::v1::{Container, VolumeMount};
 use sandbox::{Mount, Source};
 use std::collections::BTreeMap;
@@ -15,14 +15,21 @@ pub fn mounts(container: &Container, volumes: &Volumes, env: &super::env::Enviro
     let mut mounts = Vec::new();
     for mount in container.volume_mounts.iter().flatten() {
         let Some(folder) = volumes.get(&mount.name) else {
-            return Err(Refusal(format!("volume {:?} of mount {} is not there", mount.name, mount.mount_path)));
+            return Err(Refusal(format!(
+                "volume {:?} of mount {} is not there",
+                mount.name, mount.mount_path
+            )));
         };
         let source = match sub_path(mount, env)? {
             Some(inside) => folder.join(inside),
             None => folder.clone(),
         };
         let target = PathBuf::from("/").join(&mount.mount_path);
-        mounts.push(Mount { source: Source::Bind(source), target, readonly: mount.read_only.unwrap_or(false) });
+        mounts.push(Mount {
+            source: Source::Bind(source),
+            target,
+            readonly: mount.read_only.unwrap_or(false),
+        });
     }
     mounts.sort_by_key(|mount| mount.target.components().count());
     Ok(mounts)
@@ -33,16 +40,22 @@ fn sub_path(mount: &VolumeMount, env: &super::env::Environment) -> Result<Option
         (Some(expression), _) if !expression.is_empty() => {
             let expanded = expand(expression, |name| env.get(name).map(String::as_str));
             if expanded.contains("$(") {
-                return Err(Refusal(format!("subPathExpr {expression:?} uses a variable that is not set")));
+                return Err(Refusal(format!(
+                    "subPathExpr {expression:?} uses a variable that is not set"
+                )));
             }
             expanded
         }
         (_, Some(path)) if !path.is_empty() => path.clone(),
         (_, _) => return Ok(None),
     };
-    let stays_inside = Path::new(&path).components().all(|part| matches!(part, Component::Normal(_) | Component::CurDir));
+    let stays_inside = Path::new(&path)
+        .components()
+        .all(|part| matches!(part, Component::Normal(_) | Component::CurDir));
     match stays_inside {
         true => Ok(Some(PathBuf::from(path))),
-        false => Err(Refusal(format!("subPath {path:?} must be relative and must not contain '..'"))),
+        false => Err(Refusal(format!(
+            "subPath {path:?} must be relative and must not contain '..'"
+        ))),
     }
 }

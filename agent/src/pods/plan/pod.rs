@@ -23,14 +23,27 @@ pub fn pod(pod: &Pod, spec: &PodSpec, attempt: u32) -> PodPlan {
         (LABEL_NAMESPACE.to_owned(), text(&meta.namespace)),
         (LABEL_UID.to_owned(), uid.clone()),
     ]);
-    let sysctls = spec.security_context.iter().flat_map(|context| context.sysctls.iter().flatten());
+    let sysctls = spec
+        .security_context
+        .iter()
+        .flat_map(|context| context.sysctls.iter().flatten());
     PodPlan {
-        id: if attempt == 0 { uid.clone() } else { format!("{uid}.{attempt}") },
+        id: if attempt == 0 {
+            uid.clone()
+        } else {
+            format!("{uid}.{attempt}")
+        },
         hostname: spec::hostname(pod),
-        network: if spec::host_network(pod) { Network::Host } else { Network::Own },
+        network: if spec::host_network(pod) {
+            Network::Host
+        } else {
+            Network::Own
+        },
         cgroup: resources::cgroup(spec, &uid),
         limits: resources::pod(spec),
-        sysctls: sysctls.map(|sysctl| (sysctl.name.clone(), sysctl.value.clone())).collect(),
+        sysctls: sysctls
+            .map(|sysctl| (sysctl.name.clone(), sysctl.value.clone()))
+            .collect(),
         labels,
     }
 }

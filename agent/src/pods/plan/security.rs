@@ -106,12 +106,26 @@ pub fn security(spec: &PodSpec, container: &Container) -> Security {
     let context = container.security_context.as_ref();
     let privileged = context.and_then(|context| context.privileged).unwrap_or(false);
     let unmasked = privileged || context.and_then(|context| context.proc_mount.as_deref()) == Some("Unmasked");
-    let paths = |list: &[&str]| if unmasked { Vec::new() } else { list.iter().map(PathBuf::from).collect() };
+    let paths = |list: &[&str]| {
+        if unmasked {
+            Vec::new()
+        } else {
+            list.iter().map(PathBuf::from).collect()
+        }
+    };
     Security {
-        capabilities: if privileged { owned(&ALL) } else { capabilities(container) },
+        capabilities: if privileged {
+            owned(&ALL)
+        } else {
+            capabilities(container)
+        },
         // Upstream's rule: only what a pod asks for; ping and sudo in images are setuid programs.
         no_new_privs: context.and_then(|context| context.allow_privilege_escalation) == Some(false),
-        seccomp: if privileged { Seccomp::Unconfined } else { seccomp(spec, container) },
+        seccomp: if privileged {
+            Seccomp::Unconfined
+        } else {
+            seccomp(spec, container)
+        },
         masked: paths(&MASKED),
         readonly: paths(&READONLY),
         privileged,
@@ -119,10 +133,21 @@ pub fn security(spec: &PodSpec, container: &Container) -> Security {
 }
 
 fn capabilities(container: &Container) -> Vec<String> {
-    let wish = container.security_context.as_ref().and_then(|context| context.capabilities.as_ref());
+    let wish = container
+        .security_context
+        .as_ref()
+        .and_then(|context| context.capabilities.as_ref());
     let names = |list: Option<&Vec<String>>| -> Vec<String> {
         let upper = list.into_iter().flatten().map(|name| name.to_ascii_uppercase());
-        upper.map(|name| if name.starts_with("CAP_") || name == "ALL" { name } else { format!("CAP_{name}") }).collect()
+        upper
+            .map(|name| {
+                if name.starts_with("CAP_") || name == "ALL" {
+                    name
+                } else {
+                    format!("CAP_{name}")
+                }
+            })
+            .collect()
     };
     let add = names(wish.and_then(|wish| wish.add.as_ref()));
     let drop = names(wish.and_then(|wish| wish.drop.as_ref()));
@@ -143,8 +168,14 @@ fn capabilities(container: &Container) -> Vec<String> {
 
 /// The container's profile, else the pod's, else the runtime's default: upstream leaves that last one off.
 fn seccomp(spec: &PodSpec, container: &Container) -> Seccomp {
-    let own = container.security_context.as_ref().and_then(|context| context.seccomp_profile.as_ref());
-    let pods = spec.security_context.as_ref().and_then(|context| context.seccomp_profile.as_ref());
+    let own = container
+        .security_context
+        .as_ref()
+        .and_then(|context| context.seccomp_profile.as_ref());
+    let pods = spec
+        .security_context
+        .as_ref()
+        .and_then(|context| context.seccomp_profile.as_ref());
     match own.or(pods).map(|profile| profile.type_.as_str()) {
         Some("Unconfined") => Seccomp::Unconfined,
         Some(_) | None => Seccomp::RuntimeDefault,
@@ -174,13 +205,21 @@ mod tests {
         let less = decide(json!({"capabilities": {"drop": ["CAP_NET_RAW"], "add": ["sys_time", "NONSENSE"]}}));
         assert_eq!(less.capabilities.len(), 14);
         assert!(less.capabilities.contains(&"CAP_SYS_TIME".to_owned()));
-        assert_eq!(decide(json!({"capabilities": {"add": ["ALL"], "drop": ["KILL"]}})).capabilities.len(), 40);
+        assert_eq!(
+            decide(json!({"capabilities": {"add": ["ALL"], "drop": ["KILL"]}}))
+                .capabilities
+                .len(),
+            40
+        );
     }
 
     #[test]
     fn privileged_hides_and_filters_nothing() {
         let security = decide(json!({"privileged": true}));
-        assert_eq!((security.capabilities.len(), security.seccomp), (41, Seccomp::Unconfined));
+        assert_eq!(
+            (security.capabilities.len(), security.seccomp),
+            (41, Seccomp::Unconfined)
+        );
         assert!(security.masked.is_empty() && security.readonly.is_empty() && security.privileged);
     }
 
@@ -188,7 +227,10 @@ mod tests {
     fn filter_is_on_and_setuid_allowed_unless_said_otherwise() {
         let plain = decide(json!({}));
         assert_eq!((plain.seccomp, plain.no_new_privs), (Seccomp::RuntimeDefault, false));
-        assert_eq!(decide(json!({"seccompProfile": {"type": "Unconfined"}})).seccomp, Seccomp::Unconfined);
+        assert_eq!(
+            decide(json!({"seccompProfile": {"type": "Unconfined"}})).seccomp,
+            Seccomp::Unconfined
+        );
         assert!(decide(json!({"allowPrivilegeEscalation": false})).no_new_privs);
     }
 }

@@ -17,27 +17,39 @@ pub struct Names {
 pub fn user(spec: &PodSpec, container: &Container, image_user: &str, names: &Names) -> Result<User, Refusal> {
     let own = container.security_context.as_ref();
     let pods = spec.security_context.as_ref();
-    let wish = own.and_then(|own| own.run_as_user).or(pods.and_then(|pods| pods.run_as_user));
-    let group_wish = own.and_then(|own| own.run_as_group).or(pods.and_then(|pods| pods.run_as_group));
+    let wish = own
+        .and_then(|own| own.run_as_user)
+        .or(pods.and_then(|pods| pods.run_as_user));
+    let group_wish = own
+        .and_then(|own| own.run_as_group)
+        .or(pods.and_then(|pods| pods.run_as_group));
     let (user_text, group_text) = match image_user.split_once(':') {
         Some((user, group)) => (user, Some(group)),
         None => (image_user, None),
     };
     let user_text = wish.map_or_else(|| user_text.to_owned(), |uid| uid.to_string());
     // The image's group belongs to the image's user.
-    let group_text = group_wish.map(|gid| gid.to_string()).or(group_text.filter(|_| wish.is_none()).map(str::to_owned));
+    let group_text = group_wish
+        .map(|gid| gid.to_string())
+        .or(group_text.filter(|_| wish.is_none()).map(str::to_owned));
     let entry = names.passwd.lines().find_map(|line| passwd_entry(line, &user_text));
     let uid = match (&entry, user_text.parse::<u32>()) {
         (_, Ok(uid)) => uid,
         (Some(entry), Err(_)) => entry.uid,
         (None, Err(_)) if user_text.is_empty() => 0,
-        (None, Err(_)) => return Err(Refusal(format!("the image has no user {user_text:?} in its /etc/passwd"))),
+        (None, Err(_)) => {
+            return Err(Refusal(format!(
+                "the image has no user {user_text:?} in its /etc/passwd"
+            )));
+        }
     };
     let gid = match &group_text {
         Some(text) => group(text, names)?,
         None => entry.as_ref().map_or(0, |entry| entry.gid),
     };
-    let must_not_be_root = own.and_then(|own| own.run_as_non_root).or(pods.and_then(|pods| pods.run_as_non_root));
+    let must_not_be_root = own
+        .and_then(|own| own.run_as_non_root)
+        .or(pods.and_then(|pods| pods.run_as_non_root));
     if must_not_be_root == Some(true) && uid == 0 {
         return Err(Refusal(match wish {
             Some(_) => "container's runAsUser breaks non-root policy".to_owned(),
@@ -45,7 +57,10 @@ pub fn user(spec: &PodSpec, container: &Container, image_user: &str, names: &Nam
         }));
     }
     let mut groups: Vec<u32> = Vec::new();
-    let extra = pods.and_then(|pods| pods.supplemental_groups.as_ref()).into_iter().flatten();
+    let extra = pods
+        .and_then(|pods| pods.supplemental_groups.as_ref())
+        .into_iter()
+        .flatten();
     let extra = extra.copied().chain(pods.and_then(|pods| pods.fs_group));
     groups.extend(extra.filter_map(|gid| u32::try_from(gid).ok()));
     let strict = pods.and_then(|pods| pods.supplemental_groups_policy.as_deref()) == Some("Strict");
@@ -68,7 +83,13 @@ fn passwd_entry(line: &str, user: &str) -> Option<Entry> {
     let mut fields = line.split(':');
     let (name, _, uid, gid) = (fields.next()?, fields.next()?, fields.next()?, fields.next()?);
     let found = name == user || uid == user || (user.is_empty() && uid == "0");
-    found.then(|| Some(Entry { name: name.to_owned(), uid: uid.parse().ok()?, gid: gid.parse().ok()? }))?
+    found.then(|| {
+        Some(Entry {
+            name: name.to_owned(),
+            uid: uid.parse().ok()?,
+            gid: gid.parse().ok()?,
+        })
+    })?
 }
 
 fn group(text: &str, names: &Names) -> Result<u32, Refusal> {
@@ -86,7 +107,10 @@ fn group(text: &str, names: &Names) -> Result<u32, Refusal> {
 fn membership(line: &str, user: &str) -> Option<u32> {
     let fields: Vec<&str> = line.split(':').collect();
     let members = fields.get(3)?;
-    members.split(',').any(|member| member == user).then(|| fields.get(2)?.parse().ok())?
+    members
+        .split(',')
+        .any(|member| member == user)
+        .then(|| fields.get(2)?.parse().ok())?
 }
 
 #[cfg(test)]
@@ -114,7 +138,11 @@ mod tests {
             (json!({}), "1000:1000", (1000, 1000, vec![])),
             (json!({"runAsUser": 101}), "root:root", (101, 102, vec![110])),
             (json!({"runAsUser": 5, "runAsGroup": 6}), "", (5, 6, vec![])),
-            (json!({"fsGroup": 9, "supplementalGroups": [8, 9]}), "", (0, 0, vec![8, 9])),
+            (
+                json!({"fsGroup": 9, "supplementalGroups": [8, 9]}),
+                "",
+                (0, 0, vec![8, 9]),
+            ),
         ];
         for (context, image, expected) in cases {
             assert_eq!(decide(context.clone(), image), Ok(expected), "{context} {image}");
@@ -123,9 +151,17 @@ mod tests {
 
     #[test]
     fn root_and_unknown_names_are_refused_in_a_sentence() {
-        assert!(decide(json!({"runAsNonRoot": true}), "").unwrap_err().contains("image will run as root"));
+        assert!(
+            decide(json!({"runAsNonRoot": true}), "")
+                .unwrap_err()
+                .contains("image will run as root")
+        );
         assert!(decide(json!({"runAsNonRoot": true}), "nginx").is_ok());
         assert!(decide(json!({}), "ghost").unwrap_err().contains("no user \"ghost\""));
-        assert!(decide(json!({}), "0:ghosts").unwrap_err().contains("no group \"ghosts\""));
+        assert!(
+            decide(json!({}), "0:ghosts")
+                .unwrap_err()
+                .contains("no group \"ghosts\"")
+        );
     }
 }

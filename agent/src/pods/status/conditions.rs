@@ -23,41 +23,80 @@ pub fn conditions(
     containers: &[ContainerStatus],
     now: Timestamp,
 ) -> Vec<PodCondition> {
-    let known = pod.status.as_ref().and_then(|status| status.conditions.as_deref()).unwrap_or_default();
-    let scheduled = Verdict { kind: "PodScheduled", holds: true, reason: None, message: None };
-    let sandbox =
-        Verdict { kind: "PodReadyToStartContainers", holds: observed.sandbox == Sandbox::Up, reason: None, message: None };
+    let known = pod
+        .status
+        .as_ref()
+        .and_then(|status| status.conditions.as_deref())
+        .unwrap_or_default();
+    let scheduled = Verdict {
+        kind: "PodScheduled",
+        holds: true,
+        reason: None,
+        message: None,
+    };
+    let sandbox = Verdict {
+        kind: "PodReadyToStartContainers",
+        holds: observed.sandbox == Sandbox::Up,
+        reason: None,
+        message: None,
+    };
     let ready = containers_ready(phase, containers);
     let gates = gates(pod, known, &ready);
     let verdicts = [sandbox, initialized(pod, observed, phase), gates, ready, scheduled];
-    let ours: Vec<PodCondition> = verdicts.into_iter().map(|verdict| dated(pod, known, verdict, now)).collect();
-    let others = known.iter().filter(|known| ours.iter().all(|condition| condition.type_ != known.type_)).cloned();
+    let ours: Vec<PodCondition> = verdicts
+        .into_iter()
+        .map(|verdict| dated(pod, known, verdict, now))
+        .collect();
+    let others = known
+        .iter()
+        .filter(|known| ours.iter().all(|condition| condition.type_ != known.type_))
+        .cloned();
     let mut all = ours.clone();
     all.extend(others);
     all
 }
 
 fn initialized(pod: &Pod, observed: &Observed, phase: Phase) -> Verdict {
-    let verdict = |holds, reason, message| Verdict { kind: "Initialized", holds, reason, message };
+    let verdict = |holds, reason, message| Verdict {
+        kind: "Initialized",
+        holds,
+        reason,
+        message,
+    };
     if phase == Phase::Succeeded {
         return verdict(true, Some("PodCompleted"), None);
     }
     if has_initialized(pod, observed) {
         return verdict(true, None, None);
     }
-    let incomplete = spec::init_containers(pod).iter().filter(|spec| !observed.container(&spec.name).succeeded());
+    let incomplete = spec::init_containers(pod)
+        .iter()
+        .filter(|spec| !observed.container(&spec.name).succeeded());
     let names: Vec<&str> = incomplete.map(|spec| spec.name.as_str()).collect();
     let message = format!("containers with incomplete status: [{}]", names.join(" "));
     verdict(false, Some("ContainersNotInitialized"), Some(message))
 }
 
 fn containers_ready(phase: Phase, containers: &[ContainerStatus]) -> Verdict {
-    let verdict = |holds, reason, message| Verdict { kind: "ContainersReady", holds, reason, message };
+    let verdict = |holds, reason, message| Verdict {
+        kind: "ContainersReady",
+        holds,
+        reason,
+        message,
+    };
     if phase.is_final() {
-        let reason = if phase == Phase::Succeeded { "PodCompleted" } else { "PodFailed" };
+        let reason = if phase == Phase::Succeeded {
+            "PodCompleted"
+        } else {
+            "PodFailed"
+        };
         return verdict(false, Some(reason), None);
     }
-    let unready: Vec<&str> = containers.iter().filter(|status| !status.ready).map(|status| status.name.as_str()).collect();
+    let unready: Vec<&str> = containers
+        .iter()
+        .filter(|status| !status.ready)
+        .map(|status| status.name.as_str())
+        .collect();
     if unready.is_empty() {
         return verdict(true, None, None);
     }
@@ -67,24 +106,44 @@ fn containers_ready(phase: Phase, containers: &[ContainerStatus]) -> Verdict {
 
 /// Ready is ContainersReady plus every readiness gate (KEP-580).
 fn gates(pod: &Pod, known: &[PodCondition], ready: &Verdict) -> Verdict {
-    let wanted = pod.spec.as_ref().and_then(|spec| spec.readiness_gates.as_deref()).unwrap_or_default();
-    let open = |kind: &str| known.iter().any(|condition| condition.type_ == kind && condition.status == "True");
+    let wanted = pod
+        .spec
+        .as_ref()
+        .and_then(|spec| spec.readiness_gates.as_deref())
+        .unwrap_or_default();
+    let open = |kind: &str| {
+        known
+            .iter()
+            .any(|condition| condition.type_ == kind && condition.status == "True")
+    };
     let shut = wanted.iter().find(|gate| !open(&gate.condition_type));
     match shut {
         Some(gate) if ready.holds => Verdict {
             kind: "Ready",
             holds: false,
             reason: Some("ReadinessGatesNotReady"),
-            message: Some(format!("the status of pod readiness gate {:?} is not \"True\", but False", gate.condition_type)),
+            message: Some(format!(
+                "the status of pod readiness gate {:?} is not \"True\", but False",
+                gate.condition_type
+            )),
         },
-        Some(_) | None => Verdict { kind: "Ready", holds: ready.holds, reason: ready.reason, message: ready.message.clone() },
+        Some(_) | None => Verdict {
+            kind: "Ready",
+            holds: ready.holds,
+            reason: ready.reason,
+            message: ready.message.clone(),
+        },
     }
 }
 
 fn dated(pod: &Pod, known: &[PodCondition], verdict: Verdict, now: Timestamp) -> PodCondition {
     let status = if verdict.holds { "True" } else { "False" };
-    let before = known.iter().find(|condition| condition.type_ == verdict.kind && condition.status == status);
-    let since = before.and_then(|condition| condition.last_transition_time.clone()).unwrap_or(Time(now));
+    let before = known
+        .iter()
+        .find(|condition| condition.type_ == verdict.kind && condition.status == status);
+    let since = before
+        .and_then(|condition| condition.last_transition_time.clone())
+        .unwrap_or(Time(now));
     PodCondition {
         type_: verdict.kind.to_owned(),
         status: status.to_owned(),

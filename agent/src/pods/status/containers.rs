@@ -13,7 +13,13 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 pub const SCHEME: &str = "pintle://";
 
 /// What is said about one container or init container.
-pub fn container_status(pod: &Pod, spec: &Spec, observed: &Observed, initialized: bool, now: Timestamp) -> ContainerStatus {
+pub fn container_status(
+    pod: &Pod,
+    spec: &Spec,
+    observed: &Observed,
+    initialized: bool,
+    now: Timestamp,
+) -> ContainerStatus {
     let container = observed.container(&spec.name);
     let is_init = spec::init_containers(pod).iter().any(|init| init.name == spec.name);
     let policy = match (spec::is_sidecar(spec), is_init, spec::restart_policy(pod)) {
@@ -25,10 +31,16 @@ pub fn container_status(pod: &Pod, spec: &Spec, observed: &Observed, initialized
     let running = container.runs();
     let (image, image_id) = match &container.image {
         Image::Here { id, named } => (spec.image.clone().unwrap_or_default(), image_id(id, named)),
-        Image::Unknown | Image::Pulling | Image::Failed { .. } => (spec.image.clone().unwrap_or_default(), String::new()),
+        Image::Unknown | Image::Pulling | Image::Failed { .. } => {
+            (spec.image.clone().unwrap_or_default(), String::new())
+        }
     };
     // An init container is ready once it has done its work. Probes do not count yet: what runs is ready.
-    let ready = if is_init && !spec::is_sidecar(spec) { container.succeeded() } else { running };
+    let ready = if is_init && !spec::is_sidecar(spec) {
+        container.succeeded()
+    } else {
+        running
+    };
     ContainerStatus {
         name: spec.name.clone(),
         container_id: last_id(pod, container, &spec.name),
@@ -45,10 +57,16 @@ pub fn container_status(pod: &Pod, spec: &Spec, observed: &Observed, initialized
 
 /// Whether ordinary containers may start: all init containers are done.
 pub fn has_initialized(pod: &Pod, observed: &Observed) -> bool {
-    let started = spec::containers(pod).iter().any(|spec| !matches!(observed.container(&spec.name).run, Run::Never));
+    let started = spec::containers(pod)
+        .iter()
+        .any(|spec| !matches!(observed.container(&spec.name).run, Run::Never));
     let done = |spec: &Spec| {
         let container = observed.container(&spec.name);
-        if spec::is_sidecar(spec) { !matches!(container.run, Run::Never) } else { container.succeeded() }
+        if spec::is_sidecar(spec) {
+            !matches!(container.run, Run::Never)
+        } else {
+            container.succeeded()
+        }
     };
     started || spec::init_containers(pod).iter().all(done)
 }
@@ -63,11 +81,25 @@ fn states(
     initialized: bool,
     now: Timestamp,
 ) -> (ContainerState, ContainerState) {
-    let before = || container.before.as_ref().map(|ended| terminated(pod, &spec.name, ended)).unwrap_or_default();
+    let before = || {
+        container
+            .before
+            .as_ref()
+            .map(|ended| terminated(pod, &spec.name, ended))
+            .unwrap_or_default()
+    };
     match &container.run {
         Run::Running { since, .. } => {
-            let running = ContainerStateRunning { started_at: Some(Time(*since)) };
-            (ContainerState { running: Some(running), ..ContainerState::default() }, before())
+            let running = ContainerStateRunning {
+                started_at: Some(Time(*since)),
+            };
+            (
+                ContainerState {
+                    running: Some(running),
+                    ..ContainerState::default()
+                },
+                before(),
+            )
         }
         Run::Ended(ended) => {
             let ending = observed.deleted.is_some() || observed.ended.is_some();
@@ -81,12 +113,21 @@ fn states(
                 None => (last, before()),
             }
         }
-        Run::Never => (first_wait(spec, container, observed, initialized), ContainerState::default()),
+        Run::Never => (
+            first_wait(spec, container, observed, initialized),
+            ContainerState::default(),
+        ),
     }
 }
 
 /// Why a container that ended does not run yet.
-fn waiting_again(pod: &Pod, spec: &Spec, container: &Container, ended: &Ended, now: Timestamp) -> Option<(&'static str, String)> {
+fn waiting_again(
+    pod: &Pod,
+    spec: &Spec,
+    container: &Container,
+    ended: &Ended,
+    now: Timestamp,
+) -> Option<(&'static str, String)> {
     if let Some(refused) = &container.refused {
         return Some((refused.reason, refused.message.clone()));
     }
@@ -95,7 +136,11 @@ fn waiting_again(pod: &Pod, spec: &Spec, container: &Container, ended: &Ended, n
     }
     container.backoff.until(ended.finished, now)?;
     let pause = go_duration(container.backoff.pause().as_secs());
-    let message = format!("back-off {pause} restarting failed container={} pod={}", spec.name, spec::full_name(pod));
+    let message = format!(
+        "back-off {pause} restarting failed container={} pod={}",
+        spec.name,
+        spec::full_name(pod)
+    );
     Some(("CrashLoopBackOff", message))
 }
 
@@ -108,17 +153,32 @@ fn first_wait(spec: &Spec, container: &Container, observed: &Observed, initializ
         return waiting(reason, message);
     }
     // Upstream tells a container that waits for its pod's init containers from one that is being made.
-    let reason = if initialized || observed.sandbox != Sandbox::Up { "ContainerCreating" } else { "PodInitializing" };
+    let reason = if initialized || observed.sandbox != Sandbox::Up {
+        "ContainerCreating"
+    } else {
+        "PodInitializing"
+    };
     waiting(reason, String::new())
 }
 
 fn image_wait(spec: &Spec, image: &Image) -> Option<(&'static str, String)> {
-    let Image::Failed { reason, message, backoff, at } = image else { return None };
+    let Image::Failed {
+        reason,
+        message,
+        backoff,
+        at,
+    } = image
+    else {
+        return None;
+    };
     let name = spec.image.as_deref().unwrap_or_default();
     // The first moments show the cause alone, later ones that the node waits before it asks again.
     let waits = *reason == "ErrImagePull" && backoff.until(*at, *at).is_some() && backoff.pause().as_secs() > 10;
     Some(if waits {
-        ("ImagePullBackOff", format!("Back-off pulling image {name:?}: ErrImagePull: {message}"))
+        (
+            "ImagePullBackOff",
+            format!("Back-off pulling image {name:?}: ErrImagePull: {message}"),
+        )
     } else {
         (*reason, message.clone())
     })
@@ -126,8 +186,14 @@ fn image_wait(spec: &Spec, image: &Image) -> Option<(&'static str, String)> {
 
 fn waiting(reason: &str, message: String) -> ContainerState {
     let message = Some(message).filter(|message| !message.is_empty());
-    let waiting = ContainerStateWaiting { reason: Some(reason.to_owned()), message };
-    ContainerState { waiting: Some(waiting), ..ContainerState::default() }
+    let waiting = ContainerStateWaiting {
+        reason: Some(reason.to_owned()),
+        message,
+    };
+    ContainerState {
+        waiting: Some(waiting),
+        ..ContainerState::default()
+    }
 }
 
 fn terminated(pod: &Pod, name: &str, ended: &Ended) -> ContainerState {
@@ -140,7 +206,10 @@ fn terminated(pod: &Pod, name: &str, ended: &Ended) -> ContainerState {
         finished_at: Some(Time(ended.finished)),
         signal: None,
     };
-    ContainerState { terminated: Some(terminated), ..ContainerState::default() }
+    ContainerState {
+        terminated: Some(terminated),
+        ..ContainerState::default()
+    }
 }
 
 fn last_id(pod: &Pod, container: &Container, name: &str) -> Option<String> {
@@ -161,7 +230,11 @@ fn id(pod: &Pod, name: &str, attempt: u32) -> String {
 }
 
 fn image_id(id: &str, named: &str) -> String {
-    if named.is_empty() { id.to_owned() } else { named.to_owned() }
+    if named.is_empty() {
+        id.to_owned()
+    } else {
+        named.to_owned()
+    }
 }
 
 /// As Go prints durations of whole seconds.

@@ -8,9 +8,9 @@ use super::observed::Observed;
 use super::spec;
 use conditions::conditions;
 use containers::container_status;
+use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{HostIP, Pod, PodIP, PodStatus};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
-use jiff::Timestamp;
 use phase::phase;
 use serde_json::{Map, Value, json};
 use std::net::IpAddr;
@@ -19,22 +19,39 @@ use std::net::IpAddr;
 pub fn status(pod: &Pod, observed: &Observed, host: &[IpAddr], now: Timestamp) -> PodStatus {
     let initialized = containers::has_initialized(pod, observed);
     let of = |specs: &[k8s_openapi::api::core::v1::Container]| {
-        let all = specs.iter().map(|spec| container_status(pod, spec, observed, initialized, now));
+        let all = specs
+            .iter()
+            .map(|spec| container_status(pod, spec, observed, initialized, now));
         Some(all.collect::<Vec<_>>()).filter(|all| !all.is_empty())
     };
     let container_statuses = of(spec::containers(pod));
     let init_container_statuses = of(spec::init_containers(pod));
     let phase = phase(pod, observed);
-    let (reason, message) = observed.ended.clone().map_or((None, None), |(reason, message)| (Some(reason), Some(message)));
+    let (reason, message) = observed
+        .ended
+        .clone()
+        .map_or((None, None), |(reason, message)| (Some(reason), Some(message)));
     PodStatus {
-        conditions: Some(conditions(pod, observed, phase, container_statuses.as_deref().unwrap_or_default(), now)),
+        conditions: Some(conditions(
+            pod,
+            observed,
+            phase,
+            container_statuses.as_deref().unwrap_or_default(),
+            now,
+        )),
         container_statuses,
         init_container_statuses,
         host_ip: host.first().map(ToString::to_string),
         host_ips: Some(host.iter().map(|ip| HostIP { ip: ip.to_string() }).collect()),
         pod_ip: observed.ips.first().map(ToString::to_string),
-        pod_ips: Some(observed.ips.iter().map(|ip| PodIP { ip: ip.to_string() }).collect::<Vec<_>>())
-            .filter(|ips| !ips.is_empty()),
+        pod_ips: Some(
+            observed
+                .ips
+                .iter()
+                .map(|ip| PodIP { ip: ip.to_string() })
+                .collect::<Vec<_>>(),
+        )
+        .filter(|ips| !ips.is_empty()),
         observed_generation: pod.metadata.generation,
         phase: Some(phase.name().to_owned()),
         qos_class: pod.spec.as_ref().map(|spec| spec::qos(spec).name().to_owned()),
@@ -59,10 +76,25 @@ pub fn patch(pod: &Pod, sent: Option<&PodStatus>, wanted: &PodStatus) -> Option<
             changed.insert(name.clone(), value.clone());
         }
     }
-    for name in old.keys().filter(|name| OURS.contains(&name.as_str()) && !new.contains_key(*name)) {
+    for name in old
+        .keys()
+        .filter(|name| OURS.contains(&name.as_str()) && !new.contains_key(*name))
+    {
         changed.insert(name.clone(), Value::Null);
     }
     (!changed.is_empty()).then(|| json!({"metadata": {"uid": pod.metadata.uid}, "status": changed}))
+}
+
+/// Why a container does not run, as its status says; nothing when it does or did.
+pub fn waiting_reason(pod: &Pod, container: &str) -> Option<String> {
+    let status = pod.status.as_ref()?;
+    let all = status
+        .container_statuses
+        .iter()
+        .chain(&status.init_container_statuses)
+        .flatten();
+    let mut named = all.filter(|status| status.name == container);
+    named.next()?.state.as_ref()?.waiting.as_ref()?.reason.clone()
 }
 
 /// Fields that this node writes, and therefore clears.

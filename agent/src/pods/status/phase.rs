@@ -40,14 +40,28 @@ pub fn phase(pod: &Pod, observed: &Observed) -> Phase {
     if observed.ended.is_some() {
         return if observed.runs() { Phase::Running } else { Phase::Failed };
     }
-    let runs: Vec<&Run> = spec::containers(pod).iter().map(|spec| &observed.container(&spec.name).run).collect();
-    let ended = || runs.iter().filter_map(|run| if let Run::Ended(ended) = run { Some(ended) } else { None });
+    let runs: Vec<&Run> = spec::containers(pod)
+        .iter()
+        .map(|spec| &observed.container(&spec.name).run)
+        .collect();
+    let ended = || {
+        runs.iter()
+            .filter_map(|run| if let Run::Ended(ended) = run { Some(ended) } else { None })
+    };
     let all_ended = ended().count() == runs.len() && !runs.is_empty();
     let ended_well = ended().all(|ended| ended.code == 0);
     if spec::has_ended(pod, observed) || (stopped && all_ended) {
         let init_failed = !all_ended;
         // A pod that is deleted while it would be restarted ends as its containers did.
-        return if ended_well && !init_failed { Phase::Succeeded } else { Phase::Failed };
+        return if ended_well && !init_failed {
+            Phase::Succeeded
+        } else {
+            Phase::Failed
+        };
     }
-    if runs.iter().any(|run| matches!(run, Run::Never)) { Phase::Pending } else { Phase::Running }
+    if runs.iter().any(|run| matches!(run, Run::Never)) {
+        Phase::Pending
+    } else {
+        Phase::Running
+    }
 }

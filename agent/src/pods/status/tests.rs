@@ -9,17 +9,30 @@ fn at(second: i64) -> Timestamp {
 }
 
 fn pod(policy: &str) -> Pod {
-    serde_json::from_value(json!({"metadata": {"name": "web", "namespace": "default", "uid": "u1", "generation": 1},
-        "spec": {"restartPolicy": policy, "containers": [{"name": "a", "image": "busybox"}]}}))
+    serde_json::from_value(
+        json!({"metadata": {"name": "web", "namespace": "default", "uid": "u1", "generation": 1},
+        "spec": {"restartPolicy": policy, "containers": [{"name": "a", "image": "busybox"}]}}),
+    )
     .unwrap()
 }
 
 fn up() -> Observed {
-    Observed { sandbox: Sandbox::Up, ips: vec!["10.244.0.2".parse().unwrap()], ..Observed::default() }
+    Observed {
+        sandbox: Sandbox::Up,
+        ips: vec!["10.244.0.2".parse().unwrap()],
+        ..Observed::default()
+    }
 }
 
 fn ended(code: i32, reason: &'static str, finished: i64) -> Ended {
-    Ended { attempt: 0, code, reason, message: String::new(), started: Some(at(1)), finished: at(finished) }
+    Ended {
+        attempt: 0,
+        code,
+        reason,
+        message: String::new(),
+        started: Some(at(1)),
+        finished: at(finished),
+    }
 }
 
 /// Phase, state's reason, and whether the pod is ready.
@@ -29,7 +42,11 @@ fn shown(pod: &Pod, observed: &Observed, now: i64) -> (String, String, bool) {
     let waiting = state.waiting.and_then(|waiting| waiting.reason);
     let terminated = state.terminated.and_then(|terminated| terminated.reason);
     let reason = waiting.or(terminated).unwrap_or_else(|| "Running".to_owned());
-    let ready = status.conditions.unwrap().iter().any(|condition| condition.type_ == "Ready" && condition.status == "True");
+    let ready = status
+        .conditions
+        .unwrap()
+        .iter()
+        .any(|condition| condition.type_ == "Ready" && condition.status == "True");
     (status.phase.unwrap(), reason, ready)
 }
 
@@ -45,12 +62,18 @@ fn pod_comes_up() {
     observed = up();
     observed.container_mut("a").image = Image::Pulling;
     assert_eq!(shown(&pod, &observed, 0), is("Pending", "ContainerCreating", false));
-    observed.container_mut("a").run = Run::Running { since: at(1), attempt: 0 };
+    observed.container_mut("a").run = Run::Running {
+        since: at(1),
+        attempt: 0,
+    };
     observed.container_mut("a").attempt = 1;
     assert_eq!(shown(&pod, &observed, 2), is("Running", "Running", true));
     let status = status(&pod, &observed, &[], at(2));
     assert_eq!(status.container_statuses.unwrap()[0].restart_count, 0);
-    assert_eq!((status.pod_ip.as_deref(), status.qos_class.as_deref()), (Some("10.244.0.2"), Some("BestEffort")));
+    assert_eq!(
+        (status.pod_ip.as_deref(), status.qos_class.as_deref()),
+        (Some("10.244.0.2"), Some("BestEffort"))
+    );
 }
 
 #[test]
@@ -81,7 +104,10 @@ fn crash_loop_says_how_long_and_keeps_the_last_end() {
     let status = status(&pod("Always"), &observed, &[], at(101));
     let shown = &status.container_statuses.unwrap()[0];
     let waiting = shown.state.clone().unwrap().waiting.unwrap();
-    assert_eq!(waiting.message.unwrap(), "back-off 1m20s restarting failed container=a pod=web_default(u1)");
+    assert_eq!(
+        waiting.message.unwrap(),
+        "back-off 1m20s restarting failed container=a pod=web_default(u1)"
+    );
     assert_eq!(shown.last_state.clone().unwrap().terminated.unwrap().exit_code, 1);
 }
 
@@ -90,15 +116,33 @@ fn image_and_config_troubles_are_named() {
     let mut observed = up();
     let mut backoff = Backoff::NONE;
     backoff.grant(at(0), at(0));
-    let failed = |backoff| Image::Failed { reason: "ErrImagePull", message: "no such image".to_owned(), at: at(0), backoff };
+    let failed = |backoff| Image::Failed {
+        reason: "ErrImagePull",
+        message: "no such image".to_owned(),
+        at: at(0),
+        backoff,
+    };
     observed.container_mut("a").image = failed(backoff);
-    assert_eq!(shown(&pod("Always"), &observed, 1), is("Pending", "ErrImagePull", false));
+    assert_eq!(
+        shown(&pod("Always"), &observed, 1),
+        is("Pending", "ErrImagePull", false)
+    );
     backoff.grant(at(0), at(0));
     observed.container_mut("a").image = failed(backoff);
-    assert_eq!(shown(&pod("Always"), &observed, 1), is("Pending", "ImagePullBackOff", false));
-    let refused = Refused { reason: "CreateContainerConfigError", message: "secret \"x\" not found".to_owned(), retry: at(9) };
+    assert_eq!(
+        shown(&pod("Always"), &observed, 1),
+        is("Pending", "ImagePullBackOff", false)
+    );
+    let refused = Refused {
+        reason: "CreateContainerConfigError",
+        message: "secret \"x\" not found".to_owned(),
+        retry: at(9),
+    };
     observed.container_mut("a").refused = Some(refused);
-    assert_eq!(shown(&pod("Always"), &observed, 1), is("Pending", "CreateContainerConfigError", false));
+    assert_eq!(
+        shown(&pod("Always"), &observed, 1),
+        is("Pending", "CreateContainerConfigError", false)
+    );
 }
 
 #[test]
@@ -114,7 +158,10 @@ fn conditions_keep_their_dates_and_those_of_others() {
     let of = |kind: &str| conditions.iter().find(|condition| condition.type_ == kind).unwrap();
     assert_eq!(of("PodScheduled").last_transition_time, Some(Time(at(7))));
     assert_eq!(of("Ready").last_transition_time, Some(Time(at(50))));
-    assert_eq!(of("Ready").message.as_deref(), Some("containers with unready status: [a]"));
+    assert_eq!(
+        of("Ready").message.as_deref(),
+        Some("containers with unready status: [a]")
+    );
     assert_eq!(of("example.test/gate").status, "True");
 }
 
@@ -128,5 +175,8 @@ fn patch_has_only_what_changed() {
     let sent = patch(&pod, Some(&first), &second).unwrap();
     assert_eq!(sent, json!({"metadata": {"uid": "u1"}, "status": {"phase": "Running"}}));
     let third = status(&pod, &up(), &[], at(0));
-    assert_eq!(patch(&pod, Some(&third), &first).unwrap()["status"]["podIP"], Value::Null);
+    assert_eq!(
+        patch(&pod, Some(&third), &first).unwrap()["status"]["podIP"],
+        Value::Null
+    );
 }

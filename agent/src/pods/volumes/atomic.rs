@@ -67,7 +67,9 @@ fn shows(version: &Path, files: &Files) -> bool {
 
 fn count(folder: &Path) -> usize {
     let entries = fs::read_dir(folder).into_iter().flatten().flatten();
-    entries.map(|entry| if entry.path().is_dir() { count(&entry.path()) } else { 1 }).sum()
+    entries
+        .map(|entry| if entry.path().is_dir() { count(&entry.path()) } else { 1 })
+        .sum()
 }
 
 fn first_parts(files: &Files) -> BTreeSet<PathBuf> {

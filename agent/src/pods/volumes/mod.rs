@@ -54,11 +54,23 @@ pub struct Source<'a> {
 pub fn references(pod: &Pod) -> References {
     let mut references = References::default();
     for volume in pod.spec.iter().flat_map(|spec| spec.volumes.iter().flatten()) {
-        references.config_maps.extend(volume.config_map.iter().map(|source| source.name.clone()));
-        references.secrets.extend(volume.secret.iter().filter_map(|source| source.secret_name.clone()));
-        for source in volume.projected.iter().flat_map(|projected| projected.sources.iter().flatten()) {
-            references.config_maps.extend(source.config_map.iter().map(|source| source.name.clone()));
-            references.secrets.extend(source.secret.iter().map(|source| source.name.clone()));
+        references
+            .config_maps
+            .extend(volume.config_map.iter().map(|source| source.name.clone()));
+        references
+            .secrets
+            .extend(volume.secret.iter().filter_map(|source| source.secret_name.clone()));
+        for source in volume
+            .projected
+            .iter()
+            .flat_map(|projected| projected.sources.iter().flatten())
+        {
+            references
+                .config_maps
+                .extend(source.config_map.iter().map(|source| source.name.clone()));
+            references
+                .secrets
+                .extend(source.secret.iter().map(|source| source.name.clone()));
         }
     }
     references
@@ -67,11 +79,17 @@ pub fn references(pod: &Pod) -> References {
 /// Makes or brings up to date every volume below `dir`, the pod's folder; may be called again while containers run.
 pub fn prepare(source: &Source<'_>, dir: &Path) -> Result<BTreeMap<String, PathBuf>, VolumeError> {
     let volumes = source.pod.spec.iter().flat_map(|spec| spec.volumes.iter().flatten());
-    volumes.map(|volume| Ok((volume.name.clone(), one(source, volume, dir)?))).collect()
+    volumes
+        .map(|volume| Ok((volume.name.clone(), one(source, volume, dir)?)))
+        .collect()
 }
 
 fn one(source: &Source<'_>, volume: &Volume, dir: &Path) -> Result<PathBuf, VolumeError> {
-    let place = |kind: &str| dir.join("volumes").join(format!("kubernetes.io~{kind}")).join(&volume.name);
+    let place = |kind: &str| {
+        dir.join("volumes")
+            .join(format!("kubernetes.io~{kind}"))
+            .join(&volume.name)
+    };
     if let Some(host) = &volume.host_path {
         return host_path(&volume.name, host);
     }
@@ -86,10 +104,16 @@ fn one(source: &Source<'_>, volume: &Volume, dir: &Path) -> Result<PathBuf, Volu
         why: "this node supports emptyDir, configMap, secret, projected, downwardAPI and hostPath volumes".to_owned(),
     })?;
     let path = place(kind);
-    let files = payload::files(source, volume)
-        .map_err(|refusal| VolumeError::Refused { volume: volume.name.clone(), why: refusal.0 })?;
+    let files = payload::files(source, volume).map_err(|refusal| VolumeError::Refused {
+        volume: volume.name.clone(),
+        why: refusal.0,
+    })?;
     let in_memory = volume.config_map.is_none() && volume.downward_api.is_none();
-    let made = if in_memory { tmpfs(&path, 0) } else { fs::create_dir_all(&path) };
+    let made = if in_memory {
+        tmpfs(&path, 0)
+    } else {
+        fs::create_dir_all(&path)
+    };
     made.map_err(|cause| failed(volume, "make", &path, cause))?;
     atomic::write(&path, &files, fs_group).map_err(|cause| failed(volume, "fill", &path, cause))?;
     Ok(path)
@@ -110,7 +134,10 @@ pub fn take_away(dir: &Path) -> io::Result<()> {
 /// Deepest first.
 fn mounts_below(folder: &Path) -> io::Result<Vec<PathBuf>> {
     let table = fs::read_to_string("/proc/self/mountinfo")?;
-    let points = table.lines().filter_map(|line| line.split(' ').nth(4)).map(|point| PathBuf::from(unescape(point)));
+    let points = table
+        .lines()
+        .filter_map(|line| line.split(' ').nth(4))
+        .map(|point| PathBuf::from(unescape(point)));
     let mut below: Vec<PathBuf> = points.filter(|point| point.starts_with(folder)).collect();
     below.reverse();
     Ok(below)
@@ -118,13 +145,20 @@ fn mounts_below(folder: &Path) -> io::Result<Vec<PathBuf>> {
 
 /// mountinfo writes spaces as `\040`, man 5 proc_pid_mountinfo.
 fn unescape(point: &str) -> String {
-    point.replace("\\040", " ").replace("\\011", "\t").replace("\\134", "\\")
+    point
+        .replace("\\040", " ")
+        .replace("\\011", "\t")
+        .replace("\\134", "\\")
 }
 
 /// World-writable as upstream makes them; with a group for the whole pod it owns them and what is made in them.
 fn empty_dir(path: &Path, source: &EmptyDirVolumeSource, group: Option<u32>) -> io::Result<()> {
     if source.medium.as_deref() == Some("Memory") {
-        let size = source.size_limit.as_ref().and_then(super::quantity::whole).and_then(|size| u64::try_from(size).ok());
+        let size = source
+            .size_limit
+            .as_ref()
+            .and_then(super::quantity::whole)
+            .and_then(|size| u64::try_from(size).ok());
         tmpfs(path, size.unwrap_or(0))?;
     } else {
         fs::create_dir_all(path)?;
@@ -142,20 +176,39 @@ fn tmpfs(path: &Path, size: u64) -> io::Result<()> {
     if mounts_below(path)?.iter().any(|point| point == path) {
         return Ok(());
     }
-    let options = if size == 0 { "mode=0755".to_owned() } else { format!("mode=0755,size={size}") };
+    let options = if size == 0 {
+        "mode=0755".to_owned()
+    } else {
+        format!("mode=0755,size={size}")
+    };
     let flags = MsFlags::MS_NOSUID | MsFlags::MS_NODEV;
-    Ok(mount(Some("tmpfs"), path, Some("tmpfs"), flags, Some(options.as_str()))?)
+    Ok(mount(
+        Some("tmpfs"),
+        path,
+        Some("tmpfs"),
+        flags,
+        Some(options.as_str()),
+    )?)
 }
 
 /// Checks or makes what the pod wants to see of the machine (upstream: pkg/volume/hostpath).
 fn host_path(volume: &str, source: &HostPathVolumeSource) -> Result<PathBuf, VolumeError> {
     let path = PathBuf::from(&source.path);
-    let io = |what, cause| VolumeError::Io { volume: volume.to_owned(), what, path: path.clone(), cause };
+    let io = |what, cause| VolumeError::Io {
+        volume: volume.to_owned(),
+        what,
+        path: path.clone(),
+        cause,
+    };
     let kind = source.type_.as_deref().unwrap_or_default();
     match kind {
         "DirectoryOrCreate" => fs::create_dir_all(&path).map_err(|cause| io("make", cause))?,
         "FileOrCreate" => drop(
-            fs::OpenOptions::new().append(true).create(true).open(&path).map_err(|cause| io("make", cause))?,
+            fs::OpenOptions::new()
+                .append(true)
+                .create(true)
+                .open(&path)
+                .map_err(|cause| io("make", cause))?,
         ),
         _ => {}
     }
@@ -173,7 +226,14 @@ fn host_path(volume: &str, source: &HostPathVolumeSource) -> Result<PathBuf, Vol
         _ => true,
     };
     let why = || format!("hostPath type check failed: {} is not a {kind}", path.display());
-    if fits { Ok(path) } else { Err(VolumeError::Refused { volume: volume.to_owned(), why: why() }) }
+    if fits {
+        Ok(path)
+    } else {
+        Err(VolumeError::Refused {
+            volume: volume.to_owned(),
+            why: why(),
+        })
+    }
 }
 
 fn fs_group(pod: &Pod) -> Option<u32> {
@@ -182,7 +242,12 @@ fn fs_group(pod: &Pod) -> Option<u32> {
 }
 
 fn failed(volume: &Volume, what: &'static str, path: &Path, cause: io::Error) -> VolumeError {
-    VolumeError::Io { volume: volume.name.clone(), what, path: path.to_owned(), cause }
+    VolumeError::Io {
+        volume: volume.name.clone(),
+        what,
+        path: path.to_owned(),
+        cause,
+    }
 }
 
 #[cfg(test)]

@@ -24,9 +24,13 @@ const DEFAULT_MODE: i32 = 0o644;
 /// Upstream's name of the volume's kind; None for kinds that are not made of files.
 pub fn kind(volume: &Volume) -> Option<&'static str> {
     match volume {
-        Volume { config_map: Some(_), .. } => Some("configmap"),
+        Volume {
+            config_map: Some(_), ..
+        } => Some("configmap"),
         Volume { secret: Some(_), .. } => Some("secret"),
-        Volume { downward_api: Some(_), .. } => Some("downward-api"),
+        Volume {
+            downward_api: Some(_), ..
+        } => Some("downward-api"),
         Volume { projected: Some(_), .. } => Some("projected"),
         _ => None,
     }
@@ -40,12 +44,20 @@ pub fn files(source: &Source<'_>, volume: &Volume) -> Result<Files, Refusal> {
     }
     if let Some(from) = &volume.secret {
         let name = from.secret_name.as_deref().unwrap_or_default();
-        return secret(source, name, from.items.as_deref(), from.optional, from.default_mode.unwrap_or(DEFAULT_MODE));
+        return secret(
+            source,
+            name,
+            from.items.as_deref(),
+            from.optional,
+            from.default_mode.unwrap_or(DEFAULT_MODE),
+        );
     }
     if let Some(from) = &volume.downward_api {
         return downward_files(source, from.items.as_deref(), from.default_mode.unwrap_or(DEFAULT_MODE));
     }
-    let Some(projected) = &volume.projected else { return Ok(Files::new()) };
+    let Some(projected) = &volume.projected else {
+        return Ok(Files::new());
+    };
     let mode = projected.default_mode.unwrap_or(DEFAULT_MODE);
     let mut all = Files::new();
     for part in projected.sources.iter().flatten() {
@@ -62,7 +74,9 @@ fn projection(source: &Source<'_>, part: &VolumeProjection, mode: i32) -> Result
     } else if let Some(from) = &part.downward_api {
         downward_files(source, from.items.as_deref(), mode)
     } else {
-        Err(Refusal("this node projects configMap, secret and downwardAPI, not service account tokens yet".to_owned()))
+        Err(Refusal(
+            "this node projects configMap, secret and downwardAPI, not service account tokens yet".to_owned(),
+        ))
     }
 }
 
@@ -79,9 +93,25 @@ fn config_map(
         Err(refusal) => return Err(refusal),
     };
     let mut all: BTreeMap<&str, &[u8]> = BTreeMap::new();
-    all.extend(map.data.iter().flatten().map(|(key, text)| (key.as_str(), text.as_bytes())));
-    all.extend(map.binary_data.iter().flatten().map(|(key, bytes)| (key.as_str(), bytes.0.as_slice())));
-    choose(&all, items, mode, optional, "configmap references non-existent config key: ")
+    all.extend(
+        map.data
+            .iter()
+            .flatten()
+            .map(|(key, text)| (key.as_str(), text.as_bytes())),
+    );
+    all.extend(
+        map.binary_data
+            .iter()
+            .flatten()
+            .map(|(key, bytes)| (key.as_str(), bytes.0.as_slice())),
+    );
+    choose(
+        &all,
+        items,
+        mode,
+        optional,
+        "configmap references non-existent config key: ",
+    )
 }
 
 fn secret(
@@ -96,7 +126,12 @@ fn secret(
         Err(_) if optional == Some(true) => return Ok(Files::new()),
         Err(refusal) => return Err(refusal),
     };
-    let all = secret.data.iter().flatten().map(|(key, bytes)| (key.as_str(), bytes.0.as_slice())).collect();
+    let all = secret
+        .data
+        .iter()
+        .flatten()
+        .map(|(key, bytes)| (key.as_str(), bytes.0.as_slice()))
+        .collect();
     choose(&all, items, mode, optional, "references non-existent secret key: ")
 }
 
@@ -107,9 +142,15 @@ fn choose(
     optional: Option<bool>,
     missing: &str,
 ) -> Result<Files, Refusal> {
-    let file = |bytes: &[u8], mode: i32| File { bytes: bytes.to_vec(), mode: u32::try_from(mode).unwrap_or(0o644) };
+    let file = |bytes: &[u8], mode: i32| File {
+        bytes: bytes.to_vec(),
+        mode: u32::try_from(mode).unwrap_or(0o644),
+    };
     let Some(items) = items.filter(|items| !items.is_empty()) else {
-        return Ok(all.iter().map(|(key, bytes)| ((*key).to_owned(), file(bytes, mode))).collect());
+        return Ok(all
+            .iter()
+            .map(|(key, bytes)| ((*key).to_owned(), file(bytes, mode)))
+            .collect());
     };
     let mut files = Files::new();
     for item in items {
@@ -129,23 +170,33 @@ fn downward_files(source: &Source<'_>, items: Option<&[DownwardAPIVolumeFile]>, 
             (Some(field), _) => downward::field(source.pod, source.ips, source.machine, &field.field_path)?,
             (None, Some(selector)) => {
                 let name = selector.container_name.as_deref().unwrap_or_default();
-                let container = spec::container(source.pod, name)
-                    .ok_or_else(|| Refusal(format!("container {name} not found")))?;
+                let container =
+                    spec::container(source.pod, name).ok_or_else(|| Refusal(format!("container {name} not found")))?;
                 downward::resource(container, source.machine, selector)?
             }
             (None, None) => continue,
         };
         let mode = u32::try_from(item.mode.unwrap_or(mode)).unwrap_or(0o644);
-        files.insert(inside(&item.path)?, File { bytes: value.into_bytes(), mode });
+        files.insert(
+            inside(&item.path)?,
+            File {
+                bytes: value.into_bytes(),
+                mode,
+            },
+        );
     }
     Ok(files)
 }
 
 /// The path, if it stays in the volume and is not one of the volume's own names.
 fn inside(path: &str) -> Result<String, Refusal> {
-    let normal = Path::new(path).components().all(|part| matches!(part, Component::Normal(_)));
+    let normal = Path::new(path)
+        .components()
+        .all(|part| matches!(part, Component::Normal(_)));
     match normal && !path.is_empty() && !path.starts_with("..") {
         true => Ok(path.to_owned()),
-        false => Err(Refusal(format!("invalid path {path:?}: must be relative and must not begin with or contain '..'"))),
+        false => Err(Refusal(format!(
+            "invalid path {path:?}: must be relative and must not begin with or contain '..'"
+        ))),
     }
 }

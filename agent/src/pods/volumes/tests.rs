@@ -4,7 +4,12 @@ use super::*;
 use serde_json::{Value, json};
 
 fn machine() -> Machine {
-    Machine { node: "n1".to_owned(), ips: vec![], cpu_milli: 1000, memory: 1 << 30 }
+    Machine {
+        node: "n1".to_owned(),
+        ips: vec![],
+        cpu_milli: 1000,
+        memory: 1 << 30,
+    }
 }
 
 fn lookups(color: &str) -> Lookups {
@@ -23,7 +28,12 @@ fn make(volume: Value, lookups: &Lookups, dir: &Path) -> Result<PathBuf, VolumeE
         "metadata": {"name": "web", "labels": {"app": "x", "tier": "y"}},
         "spec": {"containers": [{"name": "a"}], "volumes": [volume]}}))
     .unwrap();
-    let source = Source { pod: &pod, ips: &[], machine: &machine(), lookups };
+    let source = Source {
+        pod: &pod,
+        ips: &[],
+        machine: &machine(),
+        lookups,
+    };
     prepare(&source, dir).map(|volumes| volumes["v"].clone())
 }
 
@@ -38,7 +48,10 @@ fn config_map_is_shown_and_changes_all_at_once() {
         [{"key": "color", "path": "deep/color", "mode": 0o400}, {"key": "shape", "path": "shape"}]}});
     let path = make(volume.clone(), &lookups("blue"), dir.path()).unwrap();
     assert_eq!(fs::read_to_string(path.join("deep/color")).unwrap(), "blue");
-    assert_eq!((mode(&path.join("deep/color")), mode(&path.join("shape"))), (0o400, 0o644));
+    assert_eq!(
+        (mode(&path.join("deep/color")), mode(&path.join("shape"))),
+        (0o400, 0o644)
+    );
     let before = fs::read_link(path.join("..data")).unwrap();
     make(volume.clone(), &lookups("blue"), dir.path()).unwrap();
     assert_eq!(fs::read_link(path.join("..data")).unwrap(), before);
@@ -46,10 +59,16 @@ fn config_map_is_shown_and_changes_all_at_once() {
     assert_ne!(fs::read_link(path.join("..data")).unwrap(), before);
     assert_eq!(fs::read_to_string(path.join("deep/color")).unwrap(), "red");
     // Only one version stays, and what is not shown any more goes.
-    make(json!({"configMap": {"name": "map", "items": [{"key": "shape", "path": "shape"}]}}), &lookups("red"), dir.path())
-        .unwrap();
-    let mut names: Vec<String> =
-        fs::read_dir(&path).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+    make(
+        json!({"configMap": {"name": "map", "items": [{"key": "shape", "path": "shape"}]}}),
+        &lookups("red"),
+        dir.path(),
+    )
+    .unwrap();
+    let mut names: Vec<String> = fs::read_dir(&path)
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .collect();
     names.retain(|name| !name.starts_with("..1") && !name.starts_with("..2"));
     names.sort();
     assert_eq!(names, ["..data", "shape"]);
@@ -59,7 +78,10 @@ fn config_map_is_shown_and_changes_all_at_once() {
 fn missing_things_are_named_unless_they_are_optional() {
     let dir = tempfile::tempdir().unwrap();
     let cases = [
-        (json!({"configMap": {"name": "no"}}), "MountVolume.SetUp failed for volume \"v\" : configmap \"no\" not found"),
+        (
+            json!({"configMap": {"name": "no"}}),
+            "MountVolume.SetUp failed for volume \"v\" : configmap \"no\" not found",
+        ),
         (
             json!({"configMap": {"name": "map", "items": [{"key": "k", "path": "k"}]}}),
             "MountVolume.SetUp failed for volume \"v\" : configmap references non-existent config key: k",
@@ -70,11 +92,26 @@ fn missing_things_are_named_unless_they_are_optional() {
         ),
     ];
     for (volume, message) in cases {
-        assert_eq!(make(volume, &lookups("blue"), dir.path()).unwrap_err().to_string(), message);
+        assert_eq!(
+            make(volume, &lookups("blue"), dir.path()).unwrap_err().to_string(),
+            message
+        );
     }
-    let path = make(json!({"configMap": {"name": "no", "optional": true}}), &lookups("blue"), dir.path()).unwrap();
+    let path = make(
+        json!({"configMap": {"name": "no", "optional": true}}),
+        &lookups("blue"),
+        dir.path(),
+    )
+    .unwrap();
     assert!(path.join("..data").exists());
-    assert!(make(json!({"nfs": {"server": "s", "path": "/"}}), &lookups("blue"), dir.path()).is_err());
+    assert!(
+        make(
+            json!({"nfs": {"server": "s", "path": "/"}}),
+            &lookups("blue"),
+            dir.path()
+        )
+        .is_err()
+    );
 }
 
 #[test]
@@ -83,7 +120,10 @@ fn pod_is_told_about_itself() {
     let items = json!([{"path": "labels", "fieldRef": {"fieldPath": "metadata.labels"}},
         {"path": "cpu", "resourceFieldRef": {"containerName": "a", "resource": "limits.cpu", "divisor": "1m"}}]);
     let path = make(json!({"downwardAPI": {"items": items}}), &lookups("blue"), dir.path()).unwrap();
-    assert_eq!(fs::read_to_string(path.join("labels")).unwrap(), "app=\"x\"\ntier=\"y\"");
+    assert_eq!(
+        fs::read_to_string(path.join("labels")).unwrap(),
+        "app=\"x\"\ntier=\"y\""
+    );
     assert_eq!(fs::read_to_string(path.join("cpu")).unwrap(), "1000");
 }
 
@@ -93,8 +133,21 @@ fn empty_and_host_folders_are_what_they_should_be() {
     let path = make(json!({"emptyDir": {}}), &lookups("blue"), dir.path()).unwrap();
     assert_eq!(mode(&path), 0o777);
     let host = dir.path().join("host");
-    assert_eq!(make(json!({"hostPath": {"path": host, "type": "DirectoryOrCreate"}}), &lookups(""), dir.path()).unwrap(), host);
-    let refused = make(json!({"hostPath": {"path": host, "type": "File"}}), &lookups(""), dir.path()).unwrap_err();
+    assert_eq!(
+        make(
+            json!({"hostPath": {"path": host, "type": "DirectoryOrCreate"}}),
+            &lookups(""),
+            dir.path()
+        )
+        .unwrap(),
+        host
+    );
+    let refused = make(
+        json!({"hostPath": {"path": host, "type": "File"}}),
+        &lookups(""),
+        dir.path(),
+    )
+    .unwrap_err();
     assert!(refused.to_string().contains("is not a File"), "{refused}");
     take_away(dir.path()).unwrap();
     assert!(!path.exists() && host.exists());
@@ -107,10 +160,20 @@ fn secrets_live_in_memory_and_go_with_the_pod() {
         return;
     }
     let dir = tempfile::tempdir().unwrap();
-    let path = make(json!({"secret": {"secretName": "secret", "defaultMode": 0o400}}), &lookups(""), dir.path()).unwrap();
+    let path = make(
+        json!({"secret": {"secretName": "secret", "defaultMode": 0o400}}),
+        &lookups(""),
+        dir.path(),
+    )
+    .unwrap();
     assert_eq!(fs::read_to_string(path.join("key")).unwrap(), "s3cret");
     assert_eq!(mounts_below(dir.path()).unwrap(), std::slice::from_ref(&path));
-    make(json!({"emptyDir": {"medium": "Memory", "sizeLimit": "1Mi"}}), &lookups(""), dir.path()).unwrap();
+    make(
+        json!({"emptyDir": {"medium": "Memory", "sizeLimit": "1Mi"}}),
+        &lookups(""),
+        dir.path(),
+    )
+    .unwrap();
     assert_eq!(mounts_below(dir.path()).unwrap().len(), 2);
     take_away(dir.path()).unwrap();
     assert_eq!((path.exists(), mounts_below(dir.path()).unwrap().len()), (false, 0));

@@ -50,9 +50,18 @@ impl Worker {
     /// Volumes, then namespaces, then network, then managed files; an error is an event's reason and sentence.
     async fn sandbox_from_nothing(&mut self) -> Result<(), (&'static str, String)> {
         let pod = self.pod.clone();
-        let Some(spec) = &pod.spec else { return Err(("FailedCreatePodSandBox", "the pod has no spec".to_owned())) };
-        self.prepare_volumes().await.map_err(|message| ("FailedMount", message))?;
-        let failed = |message: String| ("FailedCreatePodSandBox", format!("Failed to create pod sandbox: {message}"));
+        let Some(spec) = &pod.spec else {
+            return Err(("FailedCreatePodSandBox", "the pod has no spec".to_owned()));
+        };
+        self.prepare_volumes()
+            .await
+            .map_err(|message| ("FailedMount", message))?;
+        let failed = |message: String| {
+            (
+                "FailedCreatePodSandBox",
+                format!("Failed to create pod sandbox: {message}"),
+            )
+        };
         let plan = plan::pod(&pod, spec, self.sandboxes);
         let made = match self.host.sandboxes.start(&plan).await {
             Ok(made) => made,
@@ -66,22 +75,34 @@ impl Worker {
         self.watch_sandbox();
         self.observed.ips = match plan.network {
             Network::Host => self.host.machine.ips.clone(),
-            Network::Own => self.connect(&made).await.map_err(|error| failed(crate::node::chain(&*error)))?,
+            Network::Own => self
+                .connect(&made)
+                .await
+                .map_err(|error| failed(crate::node::chain(&*error)))?,
         };
-        self.write_files().map_err(|error| failed(format!("write the pod's files: {error}")))
+        self.write_files()
+            .map_err(|error| failed(format!("write the pod's files: {error}")))
     }
 
-    async fn connect(&self, made: &sandbox::Pod) -> Result<Vec<std::net::IpAddr>, Box<dyn std::error::Error + Send + Sync>> {
+    async fn connect(
+        &self,
+        made: &sandbox::Pod,
+    ) -> Result<Vec<std::net::IpAddr>, Box<dyn std::error::Error + Send + Sync>> {
         let uid = self.uid();
         let netns = fs::File::open(format!("/proc/{}/ns/net", made.pid()))?;
         let addresses = self.host.network.give(&uid).await?;
-        self.host.network.attach(&uid, std::os::fd::AsFd::as_fd(&netns), &addresses).await?;
+        self.host
+            .network
+            .attach(&uid, std::os::fd::AsFd::as_fd(&netns), &addresses)
+            .await?;
         Ok(addresses)
     }
 
     /// Reports what happens in the sandbox, for as long as it lives.
     pub(super) fn watch_sandbox(&self) {
-        let (Some(sandbox), sender) = (self.sandbox.clone(), self.sender.clone()) else { return };
+        let (Some(sandbox), sender) = (self.sandbox.clone(), self.sender.clone()) else {
+            return;
+        };
         tokio::spawn(async move {
             if let Ok(mut events) = sandbox.subscribe().await {
                 while let Some(state) = events.next().await {
@@ -98,9 +119,17 @@ impl Worker {
     pub(super) async fn prepare_volumes(&self) -> Result<plan::Volumes, String> {
         let namespace = self.pod.metadata.namespace.as_deref().unwrap_or_default();
         let wanted = volumes::references(&self.pod);
-        let lookups = self.host.look_up(namespace, &wanted).await.map_err(|error| crate::node::chain(&error))?;
-        let source =
-            volumes::Source { pod: &self.pod, ips: &self.observed.ips, machine: &self.host.machine, lookups: &lookups };
+        let lookups = self
+            .host
+            .look_up(namespace, &wanted)
+            .await
+            .map_err(|error| crate::node::chain(&error))?;
+        let source = volumes::Source {
+            pod: &self.pod,
+            ips: &self.observed.ips,
+            machine: &self.host.machine,
+            lookups: &lookups,
+        };
         volumes::prepare(&source, &self.host.pod_dir(&self.uid())).map_err(|error| error.to_string())
     }
 
@@ -132,17 +161,25 @@ impl Worker {
     pub(super) fn files(&self) -> Vec<(PathBuf, PathBuf)> {
         let dir = self.host.pod_dir(&self.uid());
         let file = |name: &str, seen: &str| (dir.join(name), PathBuf::from(seen));
-        vec![file("etc-hosts", "/etc/hosts"), file("resolv.conf", "/etc/resolv.conf"), file("hostname", "/etc/hostname")]
+        vec![
+            file("etc-hosts", "/etc/hosts"),
+            file("resolv.conf", "/etc/resolv.conf"),
+            file("hostname", "/etc/hostname"),
+        ]
     }
 
     async fn pull(&mut self, name: &str) {
-        let Some(spec) = spec::container(&self.pod, name) else { return };
+        let Some(spec) = spec::container(&self.pod, name) else {
+            return;
+        };
         let image = spec.image.clone().unwrap_or_default();
         let policy = spec.image_pull_policy.clone().unwrap_or_default();
         self.observed.container_mut(name).image = Image::Pulling;
         let is_here = self.host.images.local(&image).is_some();
         if !is_here || policy == "Always" {
-            self.host.events.normal(&self.pod, name, "Pulling", format!("Pulling image {image:?}"));
+            self.host
+                .events
+                .normal(&self.pod, name, "Pulling", format!("Pulling image {image:?}"));
         }
         let (host, pod, sender) = (self.host.clone(), self.pod.clone(), self.sender.clone());
         let container = name.to_owned();
@@ -155,7 +192,9 @@ impl Worker {
 
     fn stop(&mut self, name: &str, grace: i64) {
         let Some(sandbox) = self.sandbox.clone() else { return };
-        self.host.events.normal(&self.pod, name, "Killing", format!("Stopping container {name}"));
+        self.host
+            .events
+            .normal(&self.pod, name, "Killing", format!("Stopping container {name}"));
         tracing::info!(pod = %spec::full_name(&self.pod), container = name, grace, "container is asked to stop");
         let signal = self.stop_signal(name);
         let kill_at = Timestamp::now() + SignedDuration::from_secs(grace.max(0));
@@ -185,8 +224,16 @@ impl Worker {
         let image = image.and_then(|image| self.host.images.local(image));
         let text = image.map(|image| image.config.stop_signal).unwrap_or_default();
         let number = text.parse::<i32>().ok().filter(|number| (1..=64).contains(number));
-        let full = if text.starts_with("SIG") { text } else { format!("SIG{text}") };
-        let named = || full.parse::<nix::sys::signal::Signal>().ok().map(|signal| signal as i32);
+        let full = if text.starts_with("SIG") {
+            text
+        } else {
+            format!("SIG{text}")
+        };
+        let named = || {
+            full.parse::<nix::sys::signal::Signal>()
+                .ok()
+                .map(|signal| signal as i32)
+        };
         number.or_else(named).unwrap_or(nix::libc::SIGTERM)
     }
 
@@ -216,9 +263,15 @@ impl Worker {
 
 /// The pod's pull secrets; those that cannot be read are as good as none.
 async fn pull_secrets(host: &super::Host, pod: &k8s_openapi::api::core::v1::Pod) -> Vec<Secret> {
-    let names = pod.spec.iter().flat_map(|spec| spec.image_pull_secrets.iter().flatten());
+    let names = pod
+        .spec
+        .iter()
+        .flat_map(|spec| spec.image_pull_secrets.iter().flatten());
     let secrets = names.map(|reference| reference.name.clone()).collect();
-    let references = plan::References { secrets, ..plan::References::default() };
+    let references = plan::References {
+        secrets,
+        ..plan::References::default()
+    };
     let namespace = pod.metadata.namespace.as_deref().unwrap_or_default();
     let found = host.look_up(namespace, &references).await.unwrap_or_default();
     found.secrets.into_values().flatten().collect()

@@ -23,11 +23,20 @@ pub fn unknown_end(attempt: u32, started: Option<Timestamp>, now: Timestamp) -> 
 pub async fn observed(host: &Host, pod: &Pod, adopted: Option<&sandbox::Pod>) -> Observed {
     let now = Timestamp::now();
     let status = pod.status.clone().unwrap_or_default();
-    let mut observed = Observed { seen: status.start_time.map_or(now, |time| time.0), ..Observed::default() };
+    let mut observed = Observed {
+        seen: status.start_time.map_or(now, |time| time.0),
+        ..Observed::default()
+    };
     let over = matches!(status.phase.as_deref(), Some("Succeeded" | "Failed"));
-    let known = status.init_container_statuses.iter().flatten().chain(status.container_statuses.iter().flatten());
+    let known = status
+        .init_container_statuses
+        .iter()
+        .flatten()
+        .chain(status.container_statuses.iter().flatten());
     for known in known {
-        observed.containers.insert(known.name.clone(), from_api(known, over, now));
+        observed
+            .containers
+            .insert(known.name.clone(), from_api(known, over, now));
     }
     if over && let (Some(reason), Some(message)) = (status.reason, status.message) {
         observed.ended = Some((reason, message));
@@ -42,9 +51,14 @@ pub async fn observed(host: &Host, pod: &Pod, adopted: Option<&sandbox::Pod>) ->
     for state in sandbox.states().await.unwrap_or_default() {
         let container = observed.container_mut(&state.name);
         take_over(container, &state);
-        let name = spec::container(pod, &state.name).and_then(|spec| spec.image.clone()).unwrap_or_default();
+        let name = spec::container(pod, &state.name)
+            .and_then(|spec| spec.image.clone())
+            .unwrap_or_default();
         if let (true, Some(image)) = (container.runs(), host.images.local(&name)) {
-            container.image = Image::Here { id: image.id.clone(), named: image.id };
+            container.image = Image::Here {
+                id: image.id.clone(),
+                named: image.id,
+            };
         }
     }
     observed
@@ -67,7 +81,10 @@ fn take_over(container: &mut Container, state: &ContainerState) {
     }
     container.attempt = state.attempt + 1;
     container.run = match &state.ended {
-        None => Run::Running { since, attempt: state.attempt },
+        None => Run::Running {
+            since,
+            attempt: state.attempt,
+        },
         Some(ended) => {
             let reason = match (ended.oom_killed, ended.exit_code) {
                 (true, _) => "OOMKilled",
@@ -102,18 +119,33 @@ fn from_api(status: &ContainerStatus, over: bool, now: Timestamp) -> Container {
             finished: ended.finished_at.as_ref().map_or(now, |time| time.0),
         },
         (None, running) => {
-            let started = running.as_ref().and_then(|running| running.started_at.as_ref()).map(|time| time.0);
+            let started = running
+                .as_ref()
+                .and_then(|running| running.started_at.as_ref())
+                .map(|time| time.0);
             unknown_end(attempt, started, now)
         }
     };
     let image = match status.image_id.as_str() {
         "" => Image::Unknown,
-        id => Image::Here { id: id.to_owned(), named: id.to_owned() },
+        id => Image::Here {
+            id: id.to_owned(),
+            named: id.to_owned(),
+        },
     };
     match (ran, over) {
         (false, _) => Container::default(),
-        (true, true) => Container { attempt: attempt + 1, run: Run::Ended(ended), image, ..Container::default() },
-        (true, false) => Container { attempt: attempt + 1, before: Some(ended), ..Container::default() },
+        (true, true) => Container {
+            attempt: attempt + 1,
+            run: Run::Ended(ended),
+            image,
+            ..Container::default()
+        },
+        (true, false) => Container {
+            attempt: attempt + 1,
+            before: Some(ended),
+            ..Container::default()
+        },
     }
 }
 

@@ -6,7 +6,7 @@ mod publish;
 mod start;
 
 use super::backoff::Backoff;
-use super::decide::{Action, decide};
+use super::decide::decide;
 use super::directory::Entry;
 use super::host::Host;
 use super::images::{Got, Missing};
@@ -146,7 +146,10 @@ impl Worker {
     /// Takes the API's word on everything but what this node itself says: its own conditions.
     fn desire(&mut self, pod: Arc<Pod>) {
         if pod.metadata.deletion_timestamp.is_some() {
-            let grace = pod.metadata.deletion_grace_period_seconds.unwrap_or_else(|| spec::grace(&pod));
+            let grace = pod
+                .metadata
+                .deletion_grace_period_seconds
+                .unwrap_or_else(|| spec::grace(&pod));
             let shorter = self.observed.deleted.is_some_and(|deleted| deleted.grace > grace);
             self.observed.deleted = Some(Deleted { grace, in_api: true });
             if shorter {
@@ -156,7 +159,9 @@ impl Worker {
         let mut pod = (*pod).clone();
         if let (Some(theirs), Some(ours)) = (&mut pod.status, &self.status.conditions) {
             let foreign = theirs.conditions.take().unwrap_or_default();
-            let foreign = foreign.into_iter().filter(|known| ours.iter().all(|own| own.type_ != known.type_));
+            let foreign = foreign
+                .into_iter()
+                .filter(|known| ours.iter().all(|own| own.type_ != known.type_));
             theirs.conditions = Some(ours.iter().cloned().chain(foreign).collect());
         }
         self.pod = Arc::new(pod);
@@ -174,18 +179,24 @@ impl Worker {
 
     fn pulled(&mut self, name: &str, result: Result<Got, Missing>) {
         let now = Timestamp::now();
-        let Some(spec) = spec::container(&self.pod, name) else { return };
+        let Some(spec) = spec::container(&self.pod, name) else {
+            return;
+        };
         let image = spec.image.clone().unwrap_or_default();
         let events = &self.host.events;
         let container = self.observed.container_mut(name);
         match result {
             Ok(Got { image: got, pulled }) => {
                 let message = match pulled {
-                    None => format!("Container image {image:?} already present on machine and can be accessed by the pod"),
+                    None => {
+                        format!("Container image {image:?} already present on machine and can be accessed by the pod")
+                    }
                     Some(took) => {
                         let took = format!("{}ms", took.as_millis());
                         let size = got.size;
-                        format!("Successfully pulled image {image:?} in {took} ({took} including waiting). Image size: {size} bytes.")
+                        format!(
+                            "Successfully pulled image {image:?} in {took} ({took} including waiting). Image size: {size} bytes."
+                        )
                     }
                 };
                 events.normal(&self.pod, name, "Pulled", message);
@@ -193,19 +204,32 @@ impl Worker {
                 let repository = named.parse::<oci::Reference>().ok();
                 let named = repository.map(|name| format!("{}/{}@{}", name.registry, name.repository, got.digest));
                 container.pull_backoff = Backoff::NONE;
-                container.image = Image::Here { id: got.id, named: named.unwrap_or_default() };
+                container.image = Image::Here {
+                    id: got.id,
+                    named: named.unwrap_or_default(),
+                };
             }
             Err(Missing { reason, message }) => {
                 container.pull_backoff.grant(now, now);
                 let backoff = container.pull_backoff;
                 if reason == "ErrImagePull" {
-                    events.warning(&self.pod, name, "Failed", format!("Failed to pull image {image:?}: {message}"));
+                    events.warning(
+                        &self.pod,
+                        name,
+                        "Failed",
+                        format!("Failed to pull image {image:?}: {message}"),
+                    );
                     events.warning(&self.pod, name, "Failed", "Error: ErrImagePull".to_owned());
                     events.normal(&self.pod, name, "BackOff", format!("Back-off pulling image {image:?}"));
                 } else {
                     events.warning(&self.pod, name, "Failed", format!("Error: {reason}"));
                 }
-                container.image = Image::Failed { reason, message, at: now, backoff };
+                container.image = Image::Failed {
+                    reason,
+                    message,
+                    at: now,
+                    backoff,
+                };
             }
         }
     }
@@ -242,7 +266,10 @@ impl Worker {
         let now = Timestamp::now();
         let again = spec::restart_policy(&self.pod).restarts(ended.code) && self.observed.deleted.is_none();
         if again && container.backoff.until(ended.finished, now).is_some() {
-            let message = format!("Back-off restarting failed container {name} in pod {}", spec::full_name(&self.pod));
+            let message = format!(
+                "Back-off restarting failed container {name} in pod {}",
+                spec::full_name(&self.pod)
+            );
             self.host.events.warning(&self.pod, name, "BackOff", message);
         }
     }
@@ -268,12 +295,18 @@ impl Worker {
     fn publish(&mut self) {
         let wanted = status::status(&self.pod, &self.observed, &self.host.machine.ips, Timestamp::now());
         let mut pod = (*self.pod).clone();
-        pod.status.get_or_insert_default().conditions.clone_from(&wanted.conditions);
+        // With this node's word instead of the API's echo of it, for conditions' dates and for the node's face.
+        pod.status = Some(wanted.clone());
         self.pod = Arc::new(pod);
         self.status = wanted.clone();
         let logs = self.host.log_dir(&self.pod);
-        self.host.directory.put(Entry::new(self.pod.clone(), self.sandbox.clone(), logs, &self.observed));
-        self.published.send_replace(Some(Wanted { status: wanted, finish: false }));
+        self.host
+            .directory
+            .put(Entry::new(self.pod.clone(), self.sandbox.clone(), logs, &self.observed));
+        self.published.send_replace(Some(Wanted {
+            status: wanted,
+            finish: false,
+        }));
     }
 
     async fn refresh_volumes(&mut self) {
@@ -289,7 +322,10 @@ impl Worker {
     async fn end(mut self) {
         self.publish();
         let finish = self.observed.deleted.is_some_and(|deleted| deleted.in_api);
-        self.published.send_replace(Some(Wanted { status: self.status.clone(), finish }));
+        self.published.send_replace(Some(Wanted {
+            status: self.status.clone(),
+            finish,
+        }));
         drop(self.published);
         if finish {
             let _ = self.publisher.await;

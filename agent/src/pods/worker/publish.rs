@@ -29,7 +29,9 @@ pub async fn publish(transport: Arc<dyn Transport>, pod: Arc<Pod>, mut wanted: w
             return;
         }
         loop {
-            let Some(now) = wanted.borrow_and_update().clone() else { break };
+            let Some(now) = wanted.borrow_and_update().clone() else {
+                break;
+            };
             let result = match status::patch(&pod, sent.as_ref(), &now.status) {
                 Some(patch) => api.patch_status(&name, &Patch::Strategic(patch)).await.map(drop),
                 None => Ok(()),
@@ -37,7 +39,11 @@ pub async fn publish(transport: Arc<dyn Transport>, pod: Arc<Pod>, mut wanted: w
             let result = match result {
                 Ok(()) => {
                     sent = Some(now.status);
-                    if now.finish { delete(&api, &pod, &name).await.map(|()| true) } else { Ok(false) }
+                    if now.finish {
+                        delete(&api, &pod, &name).await.map(|()| true)
+                    } else {
+                        Ok(false)
+                    }
                 }
                 Err(error) => Err(error),
             };
@@ -56,8 +62,14 @@ pub async fn publish(transport: Arc<dyn Transport>, pod: Arc<Pod>, mut wanted: w
 }
 
 async fn delete(api: &Api<Pod>, pod: &Pod, name: &str) -> Result<(), client::Error> {
-    let preconditions = Preconditions { uid: pod.metadata.uid.clone(), resource_version: None };
-    let options =
-        DeleteOptions { grace_period_seconds: Some(0), preconditions: Some(preconditions), ..DeleteOptions::default() };
+    let preconditions = Preconditions {
+        uid: pod.metadata.uid.clone(),
+        resource_version: None,
+    };
+    let options = DeleteOptions {
+        grace_period_seconds: Some(0),
+        preconditions: Some(preconditions),
+        ..DeleteOptions::default()
+    };
     api.delete(name, &options).await.map(drop)
 }

@@ -22,7 +22,9 @@ const LOG_LINES: usize = 80;
 impl Worker {
     pub(super) async fn start(&mut self, name: &str) {
         let pod = self.pod.clone();
-        let (Some(spec), Some(container)) = (&pod.spec, spec::container(&pod, name)) else { return };
+        let (Some(spec), Some(container)) = (&pod.spec, spec::container(&pod, name)) else {
+            return;
+        };
         let Some(sandbox) = self.sandbox.clone() else { return };
         let plan = match self.plan(spec, container).await {
             Ok(plan) => plan,
@@ -34,8 +36,12 @@ impl Worker {
             Ok(state) => {
                 self.begin(name, now);
                 let attempt = plan.attempt;
-                self.host.events.normal(&self.pod, name, "Created", "Container created".to_owned());
-                self.host.events.normal(&self.pod, name, "Started", "Container started".to_owned());
+                self.host
+                    .events
+                    .normal(&self.pod, name, "Created", "Container created".to_owned());
+                self.host
+                    .events
+                    .normal(&self.pod, name, "Started", "Container started".to_owned());
                 tracing::info!(pod = %spec::full_name(&pod), container = name, attempt, "container started");
                 let since = super::timestamp(state.started_at);
                 self.observed.container_mut(name).run = Run::Running { since, attempt };
@@ -43,11 +49,22 @@ impl Worker {
             }
             Err(StartContainerError::NotExecuted(message)) => {
                 self.begin(name, now);
-                self.host.events.normal(&self.pod, name, "Created", "Container created".to_owned());
-                self.host.events.warning(&self.pod, name, "Failed", format!("Error: {message}"));
+                self.host
+                    .events
+                    .normal(&self.pod, name, "Created", "Container created".to_owned());
+                self.host
+                    .events
+                    .warning(&self.pod, name, "Failed", format!("Error: {message}"));
                 let attempt = plan.attempt;
                 let finished = Timestamp::now();
-                let ended = Ended { attempt, code: 128, reason: "StartError", message, started: None, finished };
+                let ended = Ended {
+                    attempt,
+                    code: 128,
+                    reason: "StartError",
+                    message,
+                    started: None,
+                    finished,
+                };
                 self.observed.container_mut(name).end(ended);
                 self.announce_backoff(name);
             }
@@ -67,7 +84,9 @@ impl Worker {
     }
 
     fn refuse(&mut self, name: &str, reason: &'static str, message: String) {
-        self.host.events.warning(&self.pod, name, "Failed", format!("Error: {message}"));
+        self.host
+            .events
+            .warning(&self.pod, name, "Failed", format!("Error: {message}"));
         let retry = Timestamp::now() + RETRY;
         self.observed.container_mut(name).refused = Some(Refused { reason, message, retry });
     }
@@ -76,9 +95,15 @@ impl Worker {
     async fn plan(&self, spec: &PodSpec, container: &Container) -> Result<sandbox::ContainerPlan, String> {
         let name = &container.name;
         let known = self.observed.container(name);
-        let Image::Here { .. } = &known.image else { return Err("its image is not here".to_owned()) };
+        let Image::Here { .. } = &known.image else {
+            return Err("its image is not here".to_owned());
+        };
         let image_name = container.image.as_deref().unwrap_or_default();
-        let image = self.host.images.local(image_name).ok_or_else(|| format!("image {image_name:?} is gone"))?;
+        let image = self
+            .host
+            .images
+            .local(image_name)
+            .ok_or_else(|| format!("image {image_name:?} is gone"))?;
         let namespace = self.pod.metadata.namespace.as_deref().unwrap_or_default();
         let lookups = self.host.look_up(namespace, &plan::env::references(container)).await;
         let lookups = lookups.map_err(|error| crate::node::chain(&error))?;
@@ -90,7 +115,10 @@ impl Worker {
         let attempt = known.attempt;
         let message = self.message_file(name, attempt);
         make_empty(&message).map_err(|error| format!("make {}: {error}", message.display()))?;
-        let path = container.termination_message_path.as_deref().unwrap_or("/dev/termination-log");
+        let path = container
+            .termination_message_path
+            .as_deref()
+            .unwrap_or("/dev/termination-log");
         files.push((message, PathBuf::from(path)));
         let log = self.log_file(name, attempt);
         if let Some(folder) = log.parent() {
@@ -135,7 +163,11 @@ impl Worker {
     }
 
     fn message_file(&self, name: &str, attempt: u32) -> PathBuf {
-        self.host.pod_dir(&self.uid()).join("containers").join(name).join(format!("{attempt}.message"))
+        self.host
+            .pod_dir(&self.uid())
+            .join("containers")
+            .join(name)
+            .join(format!("{attempt}.message"))
     }
 
     /// What a container left in its message file, or, where the pod wants it, the end of its log when it failed.
@@ -143,7 +175,11 @@ impl Worker {
         let written = head(&self.message_file(name, attempt)).unwrap_or_default();
         let policy = spec::container(&self.pod, name).and_then(|spec| spec.termination_message_policy.as_deref());
         let falls_back = policy == Some("FallbackToLogsOnError") && code != 0 && written.is_empty();
-        if falls_back { log_tail(&self.log_file(name, attempt)).unwrap_or_default() } else { written }
+        if falls_back {
+            log_tail(&self.log_file(name, attempt)).unwrap_or_default()
+        } else {
+            written
+        }
     }
 }
 

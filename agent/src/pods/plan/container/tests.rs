@@ -5,12 +5,19 @@ use super::*;
 use serde_json::{Value, json};
 
 fn machine() -> Machine {
-    Machine { node: "n1".to_owned(), ips: vec!["10.77.0.11".parse().unwrap()], cpu_milli: 2000, memory: 1 << 30 }
+    Machine {
+        node: "n1".to_owned(),
+        ips: vec!["10.77.0.11".parse().unwrap()],
+        cpu_milli: 2000,
+        memory: 1 << 30,
+    }
 }
 
 fn image(config: Value) -> oci::Image {
-    serde_json::from_value(json!({"id": "sha256:1", "digest": "sha256:2", "names": [], "layers": ["/l2", "/l1"],
-        "size": 1, "config": config}))
+    serde_json::from_value(
+        json!({"id": "sha256:1", "digest": "sha256:2", "names": [], "layers": ["/l2", "/l1"],
+        "size": 1, "config": config}),
+    )
     .unwrap()
 }
 
@@ -62,14 +69,19 @@ fn command_and_args_meet_entrypoint_and_cmd_as_upstream_documents() {
         (json!({"command": ["/x"]}), vec!["/x"]),
         (json!({"args": ["y"]}), vec!["/e", "y"]),
         (json!({"command": ["/x"], "args": ["y"]}), vec!["/x", "y"]),
-        (json!({"args": ["$(A)$$(A)"], "env": [{"name": "A", "value": "1"}]}), vec!["/e", "1$(A)"]),
+        (
+            json!({"args": ["$(A)$$(A)"], "env": [{"name": "A", "value": "1"}]}),
+            vec!["/e", "1$(A)"],
+        ),
     ];
     for (mut container, argv) in cases {
         container["name"] = json!("a");
         assert_eq!(plan_of(container, &image).unwrap().argv, argv);
     }
     assert_eq!(
-        plan_of(json!({"name": "a"}), &super::tests::image(json!({}))).unwrap_err().0,
+        plan_of(json!({"name": "a"}), &super::tests::image(json!({})))
+            .unwrap_err()
+            .0,
         "no command specified"
     );
 }
@@ -93,20 +105,46 @@ fn variables_come_from_everywhere() {
     let text: Vec<String> = env.iter().map(|(name, value)| format!("{name}={value}")).collect();
     assert_eq!(
         text,
-        ["A=1", "APP=x", "B=1$(C)", "COLOR=blue", "CPUS=2", "IP=10.244.0.2", "IPS=10.244.0.2,fd00::2", "KEY=s3cret", "MEM=1024", "POD=web"]
+        [
+            "A=1",
+            "APP=x",
+            "B=1$(C)",
+            "COLOR=blue",
+            "CPUS=2",
+            "IP=10.244.0.2",
+            "IPS=10.244.0.2,fd00::2",
+            "KEY=s3cret",
+            "MEM=1024",
+            "POD=web"
+        ]
     );
 }
 
 #[test]
 fn missing_sources_are_refused_in_upstreams_words() {
     let cases = [
-        (json!({"configMapKeyRef": {"name": "gone", "key": "x"}}), "configmap \"gone\" not found"),
-        (json!({"configMapKeyRef": {"name": "map", "key": "x"}}), "couldn't find key x in ConfigMap default/map"),
-        (json!({"secretKeyRef": {"name": "never", "key": "x"}}), "secret \"never\" not found"),
-        (json!({"secretKeyRef": {"name": "secret", "key": "x"}}), "couldn't find key x in Secret default/secret"),
+        (
+            json!({"configMapKeyRef": {"name": "gone", "key": "x"}}),
+            "configmap \"gone\" not found",
+        ),
+        (
+            json!({"configMapKeyRef": {"name": "map", "key": "x"}}),
+            "couldn't find key x in ConfigMap default/map",
+        ),
+        (
+            json!({"secretKeyRef": {"name": "never", "key": "x"}}),
+            "secret \"never\" not found",
+        ),
+        (
+            json!({"secretKeyRef": {"name": "secret", "key": "x"}}),
+            "couldn't find key x in Secret default/secret",
+        ),
     ];
     for (source, message) in cases {
-        assert_eq!(env_of(json!([{"name": "A", "valueFrom": source}])).unwrap_err().0, message);
+        assert_eq!(
+            env_of(json!([{"name": "A", "valueFrom": source}])).unwrap_err().0,
+            message
+        );
     }
 }
 
@@ -115,8 +153,16 @@ fn whole_maps_come_with_a_prefix_under_single_variables() {
     let container = json!({"name": "a", "command": ["x"], "envFrom": [{"prefix": "P_", "configMapRef": {"name": "map"}}],
         "env": [{"name": "P_shape", "value": "flat"}]});
     let plan = plan_of(container, &image(json!({"Env": ["PATH=/p", "X=1"]}))).unwrap();
-    let get = |name: &str| plan.env.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str());
-    assert_eq!((get("P_color"), get("P_shape"), get("PATH"), get("X")), (Some("blue"), Some("flat"), Some("/p"), Some("1")));
+    let get = |name: &str| {
+        plan.env
+            .iter()
+            .find(|(known, _)| known == name)
+            .map(|(_, value)| value.as_str())
+    };
+    assert_eq!(
+        (get("P_color"), get("P_shape"), get("PATH"), get("X")),
+        (Some("blue"), Some("flat"), Some("/p"), Some("1"))
+    );
     assert_eq!((get("HOSTNAME"), get("HOME")), (Some("web"), Some("/")));
 }
 
@@ -125,7 +171,10 @@ fn volumes_cover_the_nodes_own_files() {
     let mount = |path: &str, more: Value| {
         let mut mount = json!({"name": "data", "mountPath": path});
         mount.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
-        plan_of(json!({"name": "a", "command": ["x"], "volumeMounts": [mount]}), &image(json!({})))
+        plan_of(
+            json!({"name": "a", "command": ["x"], "volumeMounts": [mount]}),
+            &image(json!({})),
+        )
     };
     let plan = mount("/data", json!({"subPath": "a/b", "readOnly": true})).unwrap();
     assert_eq!(plan.mounts[0].source, Source::Bind("/vol/data/a/b".into()));

@@ -1,0 +1,334 @@
+//! Sends a log file, the part before its last rotation first, and what is appended to it while somebody wants it.
+
+use super::Wish;
+use super::line::Line;
+use bytes::Bytes;
+use std::fs::File;
+use std::io::{self, BufRead, BufReader, Read};
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+use tokio::sync::mpsc::Sender;
+
+/// How often a followed log is looked at: people do not see less, and a node with a hundred followers feels nothing.
+const LOOK: Duration = Duration::from_millis(100);
+/// Bytes read at once.
+const CHUNK: usize = 64 << 10;
+
+/// A reading of one log.
+pub struct Tail {
+    path: PathBuf,
+    wish: Wish,
+    /// Bytes that may still be sent.
+    left: usize,
+    /// Whether the last piece sent ended its line.
+    at_line_start: bool,
+}
+
+/// Whether the reader still wants more.
+#[derive(PartialEq, Eq)]
+enum More {
+    Wanted,
+    Enough,
+}
+
+impl Tail {
+    pub fn new(path: PathBuf, wish: Wish) -> Self {
+        let left = wish.limit.unwrap_or(usize::MAX);
+        Self {
+            path,
+            wish,
+            left,
+            at_line_start: true,
+        }
+    }
+
+    /// Sends it; ends when there is no more, the reader is gone, or, if followed, nothing comes any more.
+    pub async fn send(mut self, sender: Sender<io::Result<Bytes>>, is_running: impl Fn() -> bool) {
+        if let Err(error) = self.try_send(&sender, is_running).await {
+            let _ = sender.send(Err(error)).await;
+        }
+    }
+
+    async fn try_send(&mut self, sender: &Sender<io::Result<Bytes>>, is_running: impl Fn() -> bool) -> io::Result<()> {
+        let mut skip = match self.wish.tail {
+            Some(wanted) => self.count()?.saturating_sub(wanted),
+            None => 0,
+        };
+        let rotated = rotated(&self.path);
+        if let Some(mut old) = open(&rotated)? {
+            let mut rest = Vec::new();
+            if self.drain(&mut old, &mut rest, &mut skip, sender).await? == More::Enough {
+                return Ok(());
+            }
+        }
+        let mut rest = Vec::new();
+        let mut file = open(&self.path)?;
+        loop {
+            // Asked before reading: what was written before the end is read after it.
+            let ended = !is_running();
+            if let Some(file) = &mut file
+                && self.drain(file, &mut rest, &mut skip, sender).await? == More::Enough
+            {
+                return Ok(());
+            }
+            if was_replaced(&self.path, file.as_ref())? {
+                file = open(&self.path)?;
+                rest.clear();
+            } else if !self.wish.follow || ended {
+                return Ok(());
+            } else {
+                tokio::select! {
+                    () = sender.closed() => return Ok(()),
+                    () = tokio::time::sleep(LOOK) => {}
+                }
+            }
+        }
+    }
+
+    /// Sends whole lines up to the file's present end; what is begun stays in `rest`.
+    async fn drain(
+        &mut self,
+        file: &mut File,
+        rest: &mut Vec<u8>,
+        skip: &mut usize,
+        sender: &Sender<io::Result<Bytes>>,
+    ) -> io::Result<More> {
+        let mut chunk = vec![0; CHUNK];
+        loop {
+            let length = file.read(&mut chunk)?;
+            if length == 0 {
+                return Ok(if self.left == 0 { More::Enough } else { More::Wanted });
+            }
+            rest.extend_from_slice(&chunk[..length]);
+            let Some(end) = rest.iter().rposition(|byte| *byte == b'\n') else {
+                continue;
+            };
+            let mut out = Vec::new();
+            for line in rest[..=end].split_inclusive(|byte| *byte == b'\n') {
+                self.render(Line::parse(line), skip, &mut out);
+            }
+            rest.drain(..=end);
+            let is_gone = !out.is_empty() && sender.send(Ok(Bytes::from(out))).await.is_err();
+            if is_gone || self.left == 0 {
+                return Ok(More::Enough);
+            }
+        }
+    }
+
+    fn render(&mut self, line: Line<'_>, skip: &mut usize, out: &mut Vec<u8>) {
+        if self.wish.since.is_some_and(|since| !line.is_since(since)) {
+            return;
+        }
+        if *skip > 0 {
+            *skip -= usize::from(line.is_full);
+            return;
+        }
+        let before = out.len();
+        if self.wish.timestamps && self.at_line_start {
+            out.extend_from_slice(line.time);
+            out.push(b' ');
+        }
+        out.extend_from_slice(line.text);
+        if line.is_full {
+            out.push(b'\n');
+        }
+        self.at_line_start = line.is_full;
+        out.truncate(before + (out.len() - before).min(self.left));
+        self.left -= out.len() - before;
+    }
+
+    /// How many lines there are that the caller may see.
+    fn count(&self) -> io::Result<usize> {
+        let mut count = 0;
+        for path in [rotated(&self.path), self.path.clone()] {
+            let Some(file) = open(&path)? else { continue };
+            let mut reader = BufReader::with_capacity(CHUNK, file);
+            let mut bytes = Vec::new();
+            while reader.read_until(b'\n', &mut bytes)? > 0 {
+                let line = Line::parse(&bytes);
+                let seen = self.wish.since.is_none_or(|since| line.is_since(since));
+                count += usize::from(seen && line.is_full && bytes.ends_with(b"\n"));
+                bytes.clear();
+            }
+        }
+        Ok(count)
+    }
+}
+
+fn rotated(path: &Path) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(".1");
+    PathBuf::from(name)
+}
+
+/// None for a log that is not there: the container has said nothing yet.
+fn open(path: &Path) -> io::Result<Option<File>> {
+    match File::open(path) {
+        Ok(file) => Ok(Some(file)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+/// Whether another file has that name now: after a rotation, or when the first line made it.
+fn was_replaced(path: &Path, file: Option<&File>) -> io::Result<bool> {
+    let now = match std::fs::metadata(path) {
+        Ok(now) => now.ino(),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
+        Err(error) => return Err(error),
+    };
+    Ok(match file {
+        Some(file) => file.metadata()?.ino() != now,
+        None => true,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs;
+    use std::io::Write;
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicBool, Ordering};
+
+    const OLD: &str =
+        "2026-11-20T13:00:00Z stdout F one\n2026-11-20T13:00:01Z stderr P tw\n2026-11-20T13:00:01Z stderr F o\n";
+    const NEW: &str =
+        "2026-11-20T13:00:02Z stdout F three\n2026-11-20T13:00:03Z stdout F four\n2026-11-20T13:00:04Z stdout F begun";
+
+    fn log() -> (tempfile::TempDir, PathBuf) {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("0.log");
+        fs::write(rotated(&path), OLD).unwrap();
+        fs::write(&path, NEW).unwrap();
+        (dir, path)
+    }
+
+    async fn read(path: &Path, wish: Wish) -> String {
+        let (sender, mut receiver) = tokio::sync::mpsc::channel(100);
+        Tail::new(path.to_owned(), wish).send(sender, || false).await;
+        let mut text = String::new();
+        while let Some(chunk) = receiver.recv().await {
+            text.push_str(std::str::from_utf8(&chunk.unwrap()).unwrap());
+        }
+        text
+    }
+
+    #[tokio::test]
+    async fn wishes_are_granted_across_a_rotation() {
+        let (_dir, path) = log();
+        let wish = Wish::default();
+        let since = Some("2026-11-20T13:00:02Z".parse().unwrap());
+        let cases = [
+            (wish.clone(), "one\ntwo\nthree\nfour\n"),
+            (
+                Wish {
+                    tail: Some(3),
+                    ..wish.clone()
+                },
+                "two\nthree\nfour\n",
+            ),
+            (
+                Wish {
+                    tail: Some(0),
+                    ..wish.clone()
+                },
+                "",
+            ),
+            (
+                Wish {
+                    tail: Some(99),
+                    ..wish.clone()
+                },
+                "one\ntwo\nthree\nfour\n",
+            ),
+            (Wish { since, ..wish.clone() }, "three\nfour\n"),
+            (
+                Wish {
+                    since,
+                    tail: Some(1),
+                    ..wish.clone()
+                },
+                "four\n",
+            ),
+            (
+                Wish {
+                    limit: Some(5),
+                    ..wish.clone()
+                },
+                "one\nt",
+            ),
+            (
+                Wish {
+                    limit: Some(0),
+                    ..wish.clone()
+                },
+                "",
+            ),
+            (
+                Wish {
+                    tail: Some(3),
+                    timestamps: true,
+                    limit: Some(26),
+                    ..wish
+                },
+                "2026-11-20T13:00:01Z two\n2",
+            ),
+        ];
+        for (wish, expected) in cases {
+            assert_eq!(read(&path, wish.clone()).await, expected, "{wish:?}");
+        }
+        assert_eq!(read(Path::new("/nonexistent/0.log"), Wish::default()).await, "");
+    }
+
+    #[tokio::test]
+    async fn follower_sees_what_comes_also_after_a_rotation_and_ends_with_the_container() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("0.log");
+        let (sender, mut receiver) = tokio::sync::mpsc::channel(100);
+        let runs = Arc::new(AtomicBool::new(true));
+        let is_running = runs.clone();
+        let wish = Wish {
+            follow: true,
+            tail: Some(0),
+            ..Wish::default()
+        };
+        let follower = Tail::new(path.clone(), wish).send(sender, move || is_running.load(Ordering::SeqCst));
+        let follower = tokio::spawn(follower);
+        let next = async |receiver: &mut tokio::sync::mpsc::Receiver<io::Result<Bytes>>| {
+            let chunk = tokio::time::timeout(Duration::from_secs(10), receiver.recv())
+                .await
+                .expect("the line comes");
+            String::from_utf8(chunk.unwrap().unwrap().to_vec()).unwrap()
+        };
+        fs::write(
+            &path,
+            "2026-11-20T13:00:00Z stdout F first\n2026-11-20T13:00:00Z stdout F be",
+        )
+        .unwrap();
+        assert_eq!(next(&mut receiver).await, "first\n");
+        fs::OpenOptions::new()
+            .append(true)
+            .open(&path)
+            .unwrap()
+            .write_all(b"gun\n")
+            .unwrap();
+        assert_eq!(next(&mut receiver).await, "begun\n");
+        fs::rename(&path, rotated(&path)).unwrap();
+        fs::write(&path, "2026-11-20T13:00:00Z stdout F after\n").unwrap();
+        assert_eq!(next(&mut receiver).await, "after\n");
+        fs::OpenOptions::new()
+            .append(true)
+            .open(&path)
+            .unwrap()
+            .write_all(b"2026-11-20T13:00:00Z stdout F last\n")
+            .unwrap();
+        runs.store(false, Ordering::SeqCst);
+        assert_eq!(next(&mut receiver).await, "last\n");
+        tokio::time::timeout(Duration::from_secs(10), follower)
+            .await
+            .expect("the follower ends")
+            .unwrap();
+    }
+}

@@ -1,0 +1,188 @@
+//! The Node object: made once, kept true, its status sent when something changed and at least every five minutes.
+
+use super::facts::Facts;
+use super::{NodeContext, chain};
+use client::{Api, Backoff, Patch, Transport};
+use config::Role;
+use jiff::Timestamp;
+use k8s_openapi::api::core::v1::Node;
+use serde_json::{Value, json};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// How often the status is computed; it is sent when it differs.
+const LOOK: Duration = Duration::from_secs(10);
+/// How often it is sent even if it does not differ: upstream's nodeStatusReportFrequency.
+const REPORT: Duration = Duration::from_secs(300);
+
+/// What the node's status depends on besides the machine's facts.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Readiness {
+    /// Why the node is not ready; nothing when it is.
+    pub obstacle: Option<String>,
+}
+
+/// Makes the Node or brings its labels up to date, trying for ever. Returns it as the API has it.
+pub async fn register(context: &NodeContext, transport: &Arc<dyn Transport>, facts: &Facts) -> Node {
+    let api = Api::<Node>::all(transport.clone());
+    let name = &context.config.machine.name;
+    let mut backoff = Backoff::new(Duration::from_millis(200), Duration::from_secs(5));
+    loop {
+        match try_register(&api, context, facts).await {
+            Ok(node) => return node,
+            Err(error) => {
+                tracing::warn!(node = %name, error = %chain(&error), "node not registered yet, trying again");
+                tokio::time::sleep(backoff.fail()).await;
+            }
+        }
+    }
+}
+
+async fn try_register(api: &Api<Node>, context: &NodeContext, facts: &Facts) -> Result<Node, client::Error> {
+    let name = &context.config.machine.name;
+    let labels = labels(context, facts);
+    match api.get(name).await {
+        Ok(_) => {
+            api.patch(name, &Patch::Strategic(json!({"metadata": {"labels": labels}})))
+                .await
+        }
+        Err(error) if error.is_not_found() => {
+            let object = json!({
+                "apiVersion": "v1", "kind": "Node",
+                "metadata": {"name": name, "labels": labels},
+                "spec": {"taints": taints(context)},
+            });
+            let node: Node =
+                serde_json::from_value(object).expect("the object is a Node because it was just written as one");
+            api.create(&node).await
+        }
+        Err(error) => Err(error),
+    }
+}
+
+/// Labels that upstream's kubelet gives, the roles, and what the machine config says.
+fn labels(context: &NodeContext, facts: &Facts) -> BTreeMap<String, String> {
+    let mut labels = context.config.machine.labels.clone();
+    let mut set = |name: &str, value: &str| drop(labels.insert(name.to_owned(), value.to_owned()));
+    for prefix in ["kubernetes.io", "beta.kubernetes.io"] {
+        set(&format!("{prefix}/os"), "linux");
+        set(&format!("{prefix}/arch"), facts.architecture);
+    }
+    set("kubernetes.io/hostname", &context.config.machine.name);
+    if context.config.machine.roles.contains(&Role::ControlPlane) {
+        set("node-role.kubernetes.io/control-plane", "");
+    }
+    labels
+}
+
+/// A control plane takes pods only if it is a worker too, and not if the config says that it is to be kept free.
+fn taints(context: &NodeContext) -> Value {
+    let roles = &context.config.machine.roles;
+    let kept_free = context
+        .config
+        .control_plane
+        .as_ref()
+        .is_some_and(|control_plane| control_plane.taint);
+    let tainted = roles.contains(&Role::ControlPlane) && (kept_free || !roles.contains(&Role::Worker));
+    if tainted {
+        json!([{"key": "node-role.kubernetes.io/control-plane", "effect": "NoSchedule"}])
+    } else {
+        Value::Null
+    }
+}
+
+/// Sends the status whenever it changed, for ever; `first` is called when the API took the first Ready one.
+pub async fn report(
+    context: NodeContext,
+    transport: Arc<dyn Transport>,
+    readiness: tokio::sync::watch::Receiver<Readiness>,
+    first: impl FnOnce(),
+) -> ! {
+    let api = Api::<Node>::all(transport);
+    let name = context.config.machine.name.clone();
+    let mut readiness = readiness;
+    let mut first = Some(first);
+    let mut sent: Option<(Value, tokio::time::Instant)> = None;
+    let mut conditions: BTreeMap<&'static str, (String, Timestamp)> = BTreeMap::new();
+    loop {
+        let obstacle = readiness.borrow_and_update().obstacle.clone();
+        let facts = Facts::gather(&context).await;
+        let ready = obstacle.is_none();
+        let status = status(&context, &facts, obstacle.as_deref());
+        let due = sent
+            .as_ref()
+            .is_none_or(|(value, at)| *value != status || at.elapsed() >= REPORT);
+        if due {
+            let patch = json!({"status": with_times(status.clone(), &mut conditions, Timestamp::now())});
+            match api.patch_status(&name, &Patch::Strategic(patch)).await {
+                Ok(_) => {
+                    sent = Some((status, tokio::time::Instant::now()));
+                    if let (true, Some(first)) = (ready, first.take_if(|_| ready)) {
+                        first();
+                    }
+                }
+                Err(error) => {
+                    tracing::warn!(node = %name, error = %chain(&error), "node status not taken, trying again")
+                }
+            }
+        }
+        let pause = if sent.is_some() { LOOK } else { Duration::from_secs(1) };
+        // A change of readiness is not kept waiting; its sender lives as long as the node.
+        let _ = tokio::time::timeout(pause, readiness.changed()).await;
+    }
+}
+
+/// The status without times: what is compared to know whether anything changed.
+fn status(context: &NodeContext, facts: &Facts, obstacle: Option<&str>) -> Value {
+    let condition = |kind: &str, status: bool, reason: &str, message: &str| {
+        let status = if status { "True" } else { "False" };
+        json!({"type": kind, "status": status, "reason": reason, "message": message})
+    };
+    let pressure = |kind, is: bool, no: (&str, &str), yes: (&str, &str)| {
+        let (reason, message) = if is { yes } else { no };
+        condition(kind, is, reason, message)
+    };
+    let ready = match obstacle {
+        None => condition("Ready", true, "KubeletReady", "kubelet is posting ready status"),
+        Some(why) => condition("Ready", false, "KubeletNotReady", why),
+    };
+    json!({
+        "capacity": facts.capacity(),
+        "allocatable": facts.allocatable(),
+        "addresses": facts.addresses(),
+        "daemonEndpoints": {"kubeletEndpoint": {"Port": context.face_port}},
+        "nodeInfo": facts.node_info(),
+        "conditions": [
+            pressure("MemoryPressure", facts.memory_is_short(),
+                ("KubeletHasSufficientMemory", "kubelet has sufficient memory available"),
+                ("KubeletHasInsufficientMemory", "kubelet has insufficient memory available")),
+            pressure("DiskPressure", facts.disk_is_short(),
+                ("KubeletHasNoDiskPressure", "kubelet has no disk pressure"),
+                ("KubeletHasDiskPressure", "kubelet has disk pressure")),
+            pressure("PIDPressure", facts.pids_are_short(),
+                ("KubeletHasSufficientPID", "kubelet has sufficient PID available"),
+                ("KubeletHasInsufficientPID", "kubelet has insufficient PID available")),
+            ready,
+        ],
+    })
+}
+
+/// Adds when each condition was looked at, and when it last changed.
+fn with_times(mut status: Value, known: &mut BTreeMap<&'static str, (String, Timestamp)>, now: Timestamp) -> Value {
+    for condition in status["conditions"].as_array_mut().into_iter().flatten() {
+        let state = condition["status"].as_str().unwrap_or_default().to_owned();
+        let kind = KINDS.iter().find(|kind| condition["type"].as_str() == Some(kind));
+        let Some(kind) = kind else { continue };
+        let entry = known.entry(kind).or_insert_with(|| (state.clone(), now));
+        if entry.0 != state {
+            *entry = (state, now);
+        }
+        let text = |time: Timestamp| json!(time.strftime("%Y-%m-%dT%H:%M:%SZ").to_string());
+        condition["lastHeartbeatTime"] = text(now);
+        condition["lastTransitionTime"] = text(entry.1);
+    }
+    status
+}
+
+const KINDS: [&str; 4] = ["MemoryPressure", "DiskPressure", "PIDPressure", "Ready"];
