@@ -291,7 +291,6 @@ mod tests {
         let is_running = runs.clone();
         let wish = Wish {
             follow: true,
-            tail: Some(0),
             ..Wish::default()
         };
         let follower = Tail::new(path.clone(), wish).send(sender, move || is_running.load(Ordering::SeqCst));
