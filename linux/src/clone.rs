@@ -80,8 +80,10 @@ pub fn execute(
     // Above 3, so that the child's descriptor 3 cannot be one of these.
     let stdio = high(execution.stdio)?;
     let extra = high(execution.extra)?;
-    let (failure, failed) = nix::unistd::pipe2(nix::fcntl::OFlag::O_CLOEXEC).map_err(Error::nix("pipe2"))?;
-    let failed = high(std::os::fd::AsFd::as_fd(&failed))?;
+    let (failure, low) = nix::unistd::pipe2(nix::fcntl::OFlag::O_CLOEXEC).map_err(Error::nix("pipe2"))?;
+    let failed = high(std::os::fd::AsFd::as_fd(&low))?;
+    // Its end is what says that the program was executed, so nobody but the child may hold the other side.
+    drop(low);
     match clone3(namespaces, cgroup)? {
         Some(child) => {
             drop(failed);

@@ -1,0 +1,202 @@
+//! What a container sees, may do and says, on real namespaces and mounts.
+
+mod world;
+
+use sandbox::{Mount, Source, StartContainerError};
+use world::world;
+
+#[tokio::test]
+async fn output_goes_to_the_log_and_the_exit_code_is_kept() {
+    let Some(world) = world("output") else { return };
+    let plan = world.container("run", "main", "echo out; echo err >&2; echo -n last; exit 3");
+    let (state, log) = world.run(&plan).await;
+    let ended = state.ended.unwrap();
+    assert_eq!((ended.exit_code, ended.signal, ended.oom_killed), (3, None, false));
+    for line in ["stdout out\n", "stderr err\n", "stdout last\n"] {
+        assert!(log.contains(line), "{log}");
+    }
+}
+
+#[tokio::test]
+async fn a_container_is_confined() {
+    let Some(world) = world("confined") else { return };
+    let script = "hostname; echo pid $$; grep -E '^(Cap|NoNewPrivs|Seccomp:)' /proc/self/status; \
+        cat /proc/self/oom_score_adj; ls /sys/firmware | wc -l; head -c1 /proc/kcore | wc -c; \
+        echo x 2>/dev/null > /proc/sys/kernel/domainname || echo sys is read-only; \
+        touch /sys/x 2>/dev/null || echo sysfs is read-only; \
+        mknod /disk b 254 0 && { head -c1 /disk >/dev/null 2>&1 || echo no device here; }; \
+        mknod /dev/shm/disk b 254 0 && { head -c1 /dev/shm/disk >/dev/null 2>&1 || echo nor here; }; \
+        mount -t tmpfs t /etc 2>/dev/null || echo no mount; unshare -U true 2>/dev/null || echo no user namespace; \
+        echo null > /dev/null; readlink /dev/fd; ls /dev; cat /proc/self/cgroup; echo $COLOUR; ls -d /proc/[0-9]* | wc -l";
+    let (state, log) = world.run(&world.container("run", "main", script)).await;
+    assert_eq!(state.ended.unwrap().exit_code, 0, "{log}");
+    for line in [
+        "stdout host-of-run\n",
+        "stdout pid 1\n",
+        "CapInh:\t0000000000000000",
+        // chown, kill, setgid, setuid, net_bind_service, mknod
+        "CapPrm:\t00000000080004e1",
+        "CapEff:\t00000000080004e1",
+        "CapBnd:\t00000000080004e1",
+        "CapAmb:\t0000000000000000",
+        "NoNewPrivs:\t1",
+        "Seccomp:\t2",
+        "stdout 500\n",
+        "sys is read-only",
+        "sysfs is read-only",
+        "no device here",
+        "nor here",
+        "no mount",
+        "no user namespace",
+        "stdout /proc/self/fd\n",
+        "stdout urandom\n",
+        "0::/\n",
+        "stdout blue\n",
+    ] {
+        assert!(log.contains(line), "{line:?} is not in\n{log}");
+    }
+}
+
+#[tokio::test]
+async fn another_user_has_no_capabilities_left() {
+    let Some(world) = world("user") else { return };
+    let mut plan = world.container(
+        "run",
+        "main",
+        "id; grep -E '^Cap(Eff|Bnd)' /proc/self/status; echo hi > /made/by || echo refused",
+    );
+    plan.user = sandbox::User {
+        uid: 1000,
+        gid: 1001,
+        groups: vec![1001, 2002],
+    };
+    plan.cwd = "/made/here".into();
+    let (_, log) = world.run(&plan).await;
+    assert!(log.contains("uid=1000 gid=1001 groups=1001,2002"), "{log}");
+    assert!(log.contains("CapEff:\t0000000000000000"), "{log}");
+    assert!(log.contains("CapBnd:\t00000000080004e1"), "{log}");
+    assert!(log.contains("refused"), "{log}");
+}
+
+#[tokio::test]
+async fn a_read_only_root_and_mounts_never_leave_the_root() {
+    let Some(world) = world("mounts") else { return };
+    let (data, file) = (world.dir.join("data"), world.dir.join("file"));
+    std::fs::create_dir_all(&data).unwrap();
+    std::fs::write(data.join("hello"), "from the machine\n").unwrap();
+    std::fs::write(&file, "one file\n").unwrap();
+    let script = "cat /etc/mounted/hello /etc/dangling; touch /x 2>/dev/null || echo root is read-only; \
+        touch /etc/mounted/x 2>/dev/null || echo mount is read-only; touch /scratch/y && ls /scratch; \
+        grep ' /scratch ' /proc/self/mounts";
+    let mut plan = world.container("run", "main", script);
+    plan.root.readonly = true;
+    let mount = |source, target: &str, readonly| Mount {
+        source,
+        target: target.into(),
+        readonly,
+    };
+    plan.mounts = vec![
+        mount(Source::Bind(data.clone()), "/outside/mounted", true),
+        mount(Source::Bind(file), "/etc/link", true),
+        mount(
+            Source::Tmpfs {
+                size: 1 << 20,
+                mode: 0o1777,
+            },
+            "/scratch",
+            false,
+        ),
+    ];
+    let (_, log) = world.run(&plan).await;
+    for line in [
+        "from the machine",
+        "one file",
+        "root is read-only",
+        "mount is read-only",
+        "stdout y",
+        "size=1024k",
+    ] {
+        assert!(log.contains(line), "{line:?} is not in\n{log}");
+    }
+    assert!(!std::path::Path::new("/etc/mounted").exists());
+}
+
+#[tokio::test]
+async fn what_cannot_start_says_why_and_leaves_nothing() {
+    let Some(world) = world("cannot") else { return };
+    let pod = world.sandboxes.start(&world.pod("cannot")).await.unwrap();
+    let plan = world.container("cannot", "main", "");
+
+    let mut no_such = plan.clone();
+    no_such.argv = vec!["/no/such".to_owned()];
+    let error = pod.start_container(&no_such).await.unwrap_err();
+    assert!(matches!(error, StartContainerError::NotExecuted(_)));
+    assert_eq!(
+        error.to_string(),
+        "exec /no/such: No such file or directory in the image"
+    );
+
+    let mut not_in_path = plan.clone();
+    not_in_path.argv = vec!["frobnicate".to_owned()];
+    let error = pod.start_container(&not_in_path).await.unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "exec frobnicate: no such program in the image's PATH (/bin)"
+    );
+
+    let mut no_layer = plan.clone();
+    no_layer.root.lower = vec!["/no/such/layer".into()];
+    let error = pod.start_container(&no_layer).await.unwrap_err();
+    assert!(matches!(error, StartContainerError::NotPrepared(_)));
+    assert!(error.to_string().contains("mount overlay"), "{error}");
+
+    let mut into_proc = plan.clone();
+    into_proc.mounts = vec![Mount {
+        source: Source::Bind("/tmp".into()),
+        target: "/into-proc/sys".into(),
+        readonly: false,
+    }];
+    let error = pod.start_container(&into_proc).await.unwrap_err();
+    assert!(error.to_string().contains("leads into /proc"), "{error}");
+
+    let mut no_volume = plan.clone();
+    no_volume.mounts = vec![Mount {
+        source: Source::Bind("/no/such/volume".into()),
+        target: "/data".into(),
+        readonly: false,
+    }];
+    let error = pod.start_container(&no_volume).await.unwrap_err();
+    assert!(error.to_string().contains("/no/such/volume"), "{error}");
+
+    let mut bad_capability = plan.clone();
+    bad_capability.capabilities = vec!["CAP_FLY".to_owned()];
+    let error = pod.start_container(&bad_capability).await.unwrap_err();
+    assert!(error.to_string().contains("CAP_FLY"), "{error}");
+
+    assert!(pod.states().await.unwrap().is_empty());
+    assert!(!plan.root.scratch.exists());
+    // And the pod is none the worse.
+    pod.start_container(&plan).await.unwrap();
+    pod.destroy().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_terminal_is_logged_as_one_stream() {
+    let Some(world) = world("terminal") else { return };
+    let mut plan = world.container("run", "main", "tty; echo err >&2");
+    plan.tty = true;
+    let (_, log) = world.run(&plan).await;
+    assert!(log.contains("stdout /dev/pts/0"), "{log}");
+    assert!(log.contains("stdout err"), "{log}");
+}
+
+#[tokio::test]
+async fn much_output_is_rotated_and_the_newest_is_kept() {
+    let Some(world) = world("rotated") else { return };
+    let plan = world.container("run", "main", "seq 1 900000");
+    let (_, log) = world.run(&plan).await;
+    assert!(log.ends_with("stdout 900000\n"));
+    let size = |path: &std::path::Path| std::fs::metadata(path).unwrap().len();
+    assert!(size(&plan.log) <= sandbox::LOG_SIZE);
+    assert!(size(&plan.log.with_extension("log.1")) <= sandbox::LOG_SIZE);
+}
