@@ -55,13 +55,7 @@ pub fn run(_told: Verify) -> Result<ExitCode> {
         }),
         step("tests", || cargo(&source, &["test", "--workspace", "--no-fail-fast"])),
     ];
-    for folder in [std::env::current_exe()?
-        .parent()
-        .and_then(Path::parent)
-        .unwrap_or(&source)]
-    {
-        elevate::give_back(folder)?;
-    }
+    elevate::give_back_builds()?;
     Ok(summary(&steps))
 }
 

@@ -12,8 +12,8 @@ use machine_client::IdentityFile;
 use std::process::{Command, Output};
 use std::time::Duration;
 
-/// The registry and the accelerator's probe come before the supervisor listens.
-const SUPERVISOR_DEADLINE: Duration = Duration::from_secs(90);
+/// Killing processes takes milliseconds, unless the host's disk is stuck.
+const STOP_DEADLINE: Duration = Duration::from_secs(30);
 
 /// A cluster that exists: its folder, and whoever supervises it.
 pub struct Cluster {
@@ -101,15 +101,6 @@ impl Cluster {
     pub fn supervise_until_stopped(self) -> Result<()> {
         Supervisor::start(&self.folder, &self.plan)?.wait();
         Ok(())
-    }
-
-    /// Wait until somebody supervises it.
-    pub fn wait_supervised(&self) -> Result<()> {
-        wait::until("the cluster's supervisor", SUPERVISOR_DEADLINE, || {
-            self.status()
-                .map(drop)
-                .map_err(|error| format!("{error:#}; its log is {}", self.folder.supervisor_log().display()))
-        })
     }
 
     /// Switch all off and let the next start boot `artifacts`: with empty disks, or with what is on them now.
@@ -220,7 +211,7 @@ impl Cluster {
             self.ask(&Request::Stop)?;
         }
         self.supervisor = None;
-        wait::until("the supervisor's end", SUPERVISOR_DEADLINE, || match self.status() {
+        wait::until("the supervisor's end", STOP_DEADLINE, || match self.status() {
             Ok(_) => Err("it still answers".to_owned()),
             Err(_) => Ok(()),
         })

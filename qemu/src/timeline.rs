@@ -6,7 +6,7 @@ use anyhow::{Context, Result, ensure};
 use machine_client::{Credentials, connect};
 use proto::machine::v1::{GetInfoRequest, GetInfoResponse, TimelineRequest};
 use serde_json::{Value, json};
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 /// One station on the way.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -17,7 +17,8 @@ pub struct Station {
     pub after: Duration,
 }
 
-/// Follow `cluster` from its start to a running pod, calling `reached` at every station. All stations share `deadline`.
+/// Follow `cluster` from its start to a running pod, calling `reached` at every station. All stations share `deadline`,
+/// which counts from now; a cluster that has run for long passes them at once.
 pub fn follow(cluster: &Cluster, deadline: Duration, mut reached: impl FnMut(&Station)) -> Result<Vec<Station>> {
     let machine = cluster.machine(0);
     let start = SystemTime::UNIX_EPOCH + Duration::from_millis(machine.status()?.started_ms);
@@ -25,7 +26,8 @@ pub fn follow(cluster: &Cluster, deadline: Duration, mut reached: impl FnMut(&St
         name: "switched on".to_owned(),
         after: Duration::ZERO,
     }];
-    let left = || deadline.saturating_sub(start.elapsed().unwrap_or_default());
+    let now = Instant::now();
+    let left = || deadline.saturating_sub(now.elapsed());
     let mut at = |name: &str, after: Duration| {
         let station = Station {
             name: name.to_owned(),

@@ -1,9 +1,10 @@
 //! `pintlectl cluster down`: stop a cluster and remove all that it has.
 
 use super::DEFAULT_NAME;
+use crate::elevate;
 use anyhow::Result;
 use clap::Args;
-use qemu::Cluster;
+use qemu::{Cluster, ProviderName};
 
 /// What it is told.
 #[derive(Args)]
@@ -15,7 +16,11 @@ pub struct Down {
 
 /// Do it.
 pub fn run(told: &Down) -> Result<()> {
-    Cluster::open(&told.name)?.remove()?;
+    let cluster = Cluster::open(&told.name)?;
+    if cluster.plan().spec.provider == ProviderName::Namespaces {
+        elevate::ensure_root("what these machines wrote belongs to their own root")?;
+    }
+    cluster.remove()?;
     eprintln!(
         "cluster {} is gone; what was built stays in {}",
         told.name,

@@ -1,10 +1,14 @@
 //! `pintlectl cluster supervise`: the process that owns a cluster, started by `up` and ended by `down`.
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use clap::Args;
-use qemu::Cluster;
+use qemu::{Cluster, wait};
 use std::os::unix::process::CommandExt;
 use std::process::{Command, Stdio};
+use std::time::Duration;
+
+/// The accelerator's probe and the registry come before the supervisor listens.
+const START_DEADLINE: Duration = Duration::from_secs(90);
 
 /// What it is told.
 #[derive(Args)]
@@ -40,6 +44,23 @@ pub fn start(cluster: &Cluster) -> Result<()> {
         .stderr(log)
         // Out of the terminal's process group, so that Ctrl-C there does not switch the machines off.
         .process_group(0);
-    command.spawn().context("start the cluster's supervisor")?;
-    cluster.wait_supervised()
+    let mut supervisor = command.spawn().context("start the cluster's supervisor")?;
+    let mut ended = None;
+    wait::until("the cluster's supervisor", START_DEADLINE, || {
+        ended = supervisor.try_wait().map_err(|error| error.to_string())?;
+        match ended {
+            Some(_) => Ok(()),
+            None => cluster.status().map(drop).map_err(|error| format!("{error:#}")),
+        }
+    })
+    .with_context(|| format!("see {}", path.display()))?;
+    if let Some(status) = ended {
+        let said = std::fs::read_to_string(&path).unwrap_or_default();
+        let last = said.lines().last().unwrap_or_default().trim_start_matches("error: ");
+        bail!(
+            "{last} (the cluster's supervisor ended with {status}; its log is {})",
+            path.display()
+        );
+    }
+    Ok(())
 }

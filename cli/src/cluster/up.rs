@@ -2,12 +2,11 @@
 
 use super::{DEFAULT_NAME, supervise};
 use crate::elevate;
-use anyhow::{Context, Result, ensure};
+use anyhow::{Result, ensure};
 use clap::Args;
 use image::Progress;
 use qemu::provider::namespaces;
 use qemu::{Artifacts, Cluster, ClusterSpec, ProviderName, oci_images, timeline};
-use std::path::Path;
 use std::time::Duration;
 
 /// A boot under emulation takes some twenty seconds on an idle host; this is for busy ones.
@@ -48,19 +47,23 @@ pub fn run(told: Up) -> Result<()> {
             eprintln!("NOTE  {lack}");
         }
     }
-    let step = progress.step("start the machines");
-    if cluster.status().is_err() {
+    let is_new = cluster.status().is_err();
+    if is_new {
+        let step = progress.step("start the machines");
         supervise::start(&cluster)?;
+        step.done(None);
     }
-    step.done(None);
     let step = progress.step("container images");
     oci_images::provide(&cluster.plan().artifacts.tools, cluster.plan().registry_port)?;
     step.done(None);
     let step = progress.step("boot to pod");
     let stations = timeline::follow(&cluster, UP_DEADLINE, |station| step.say(&station.name))?;
     step.done(None);
-    give_back(&cluster)?;
-    print_stations(&stations);
+    elevate::give_back(cluster.folder().path())?;
+    elevate::give_back_builds()?;
+    if is_new {
+        print_stations(&stations);
+    }
     print_next(&cluster);
     Ok(())
 }
@@ -97,14 +100,6 @@ fn renew(mut cluster: Cluster, artifacts: Artifacts, told: &Up) -> Result<Cluste
     eprintln!("cluster {} starts again with the new image", told.name);
     cluster.renew(artifacts, told.keep)?;
     Ok(cluster)
-}
-
-/// What root made for a person that used sudo.
-fn give_back(cluster: &Cluster) -> Result<()> {
-    elevate::give_back(cluster.folder().path())?;
-    let own = std::env::current_exe().context("find this program's file")?;
-    let target = own.parent().and_then(Path::parent);
-    target.map_or(Ok(()), elevate::give_back)
 }
 
 fn print_stations(stations: &[timeline::Station]) {
