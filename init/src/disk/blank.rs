@@ -6,8 +6,10 @@ use std::os::unix::fs::FileExt;
 
 /// Every file system keeps something in the first and last MiB, and so does whoever wiped only the front.
 const EDGE: u64 = 1 << 20;
+/// What file systems keep at the front: superblock, group descriptors, tables, the start of a journal.
+const FRONT: u64 = 8 << 20;
 /// Partitions up to this size are read whole.
-const WHOLE: u64 = 64 << 20;
+const WHOLE: u64 = 16 << 20;
 /// Larger ones are sampled this many times, evenly; ext4's backup superblocks come on top.
 const SAMPLES: u64 = 512;
 /// Length of a sample.
@@ -22,11 +24,17 @@ pub fn is_blank(device: &File, bytes: u64) -> io::Result<bool> {
     for (at, length) in samples(bytes) {
         let piece = &mut buffer[..length as usize];
         device.read_exact_at(piece, at)?;
-        if piece.iter().any(|byte| *byte != 0) {
+        if !is_zero(piece) {
             return Ok(false);
         }
     }
     Ok(true)
+}
+
+/// Sixteen bytes at a time: this is most of a first boot's time without hardware virtualization.
+fn is_zero(bytes: &[u8]) -> bool {
+    let (words, rest) = bytes.as_chunks();
+    words.iter().all(|word| u128::from_ne_bytes(*word) == 0) && rest.iter().all(|byte| *byte == 0)
 }
 
 /// Offsets and lengths to look at, within `bytes`.
@@ -35,7 +43,7 @@ fn samples(bytes: u64) -> Vec<(u64, u64)> {
     if bytes <= WHOLE {
         return (0..bytes).step_by(EDGE as usize).map(edge).collect();
     }
-    let mut found: Vec<(u64, u64)> = (0..8).map(|mib| edge(mib * EDGE)).collect();
+    let mut found: Vec<(u64, u64)> = (0..FRONT).step_by(EDGE as usize).map(edge).collect();
     let even = (0..SAMPLES).map(|sample| bytes / SAMPLES * sample / BLOCK * BLOCK);
     let backups = BACKUPS.iter().map(|group| group * GROUP);
     found.extend(

@@ -1,6 +1,7 @@
 //! Partitions and what is on them.
 
 pub mod blank;
+pub mod ext4;
 pub mod gpt;
 pub mod partitions;
 pub mod pending;

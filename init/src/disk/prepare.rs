@@ -2,7 +2,7 @@
 //! cannot be used. What looks like data is never formatted.
 
 use super::partitions::{Choice, Partition, choose};
-use super::{blank, pending, signature, tools};
+use super::{blank, ext4, pending, signature, tools};
 use crate::marks::boottime_us;
 use crate::{console, mounts};
 use init_protocol::{Found, Volume, VolumeReport};
@@ -78,8 +78,10 @@ enum Unusable {
     Foreign(&'static str),
     #[error("it is neither blank nor a file system that we know, so it is corrupt")]
     Corrupt,
-    #[error("its file system is corrupt beyond what e2fsck repairs by itself: {0}")]
-    BeyondRepair(String),
+    #[error("its file system is corrupt: {0}")]
+    PlainlyWrong(&'static str),
+    #[error("its file system is corrupt beyond what e2fsck repairs by itself")]
+    BeyondRepair,
     #[error("mke2fs failed: {0}")]
     NotMade(String),
     #[error("mount ext4")]
@@ -206,12 +208,22 @@ fn make(path: &PathBuf, bytes: u64, label: &str) -> Result<Found, Unusable> {
 }
 
 fn check(path: &Path) -> Result<Found, Unusable> {
+    let device = OpenOptions::new().read(true).open(path)?;
+    if let Some(wrong) = ext4::plainly_wrong(&device)? {
+        return Err(Unusable::PlainlyWrong(wrong));
+    }
+    if ext4::was_left_clean(&device)? {
+        return Ok(Found::Sound);
+    }
     let ended = tools::run("e2fsck", &["-p", &path.to_string_lossy()])?;
     // e2fsck(8): 1 corrected, 2 corrected and asks for a reboot, which concerns mounted file systems; more is worse.
     match ended.code {
         Some(0) => Ok(Found::Sound),
         Some(1..=3) => Ok(Found::Repaired),
-        Some(_) | None => Err(Unusable::BeyondRepair(ended.said)),
+        Some(_) | None => {
+            console::warn(format_args!("e2fsck said: {}", ended.said));
+            Err(Unusable::BeyondRepair)
+        }
     }
 }
 

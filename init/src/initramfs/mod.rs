@@ -66,9 +66,14 @@ enum Stop {
         cause: linux::Error,
     },
     #[error(
-        "partition {name} ({device}) is corrupt: {why} does not match its root hash; write the image anew or boot the other slot"
+        "partition {name} ({device}) is corrupt: its block at byte {at} does not match the hash tree on {tree}; write the image anew or boot the other slot"
     )]
-    Corrupt { name: String, device: String, why: String },
+    Corrupt {
+        name: String,
+        device: String,
+        at: u64,
+        tree: String,
+    },
     #[error("the root of {name} ({device}) is verified but cannot be entered")]
     Enter {
         name: String,
@@ -98,7 +103,7 @@ fn to_next_stage() -> Result<Infallible, Stop> {
     marks.note("disk-found");
     let (device, bytes) = map(&hash, &root, &verity)?;
     marks.note("verity-ready");
-    check_whole(&device, bytes, &root)?;
+    check_whole(&device, bytes, &root, &verity)?;
     marks.note("root-checked");
     let enter = |cause| Stop::Enter {
         name: root.name.clone(),
@@ -165,15 +170,15 @@ fn map(hash: &RootHash, root: &Partition, verity: &Partition) -> Result<(PathBuf
     ))
 }
 
-fn check_whole(mapped: &Path, bytes: u64, root: &Partition) -> Result<(), Stop> {
+fn check_whole(mapped: &Path, bytes: u64, root: &Partition, verity: &Partition) -> Result<(), Stop> {
     let started = Instant::now();
     if let Err(error) = check::read_whole(mapped, bytes) {
-        let why = format!("the block at byte {}", error.at);
         console::warn(console::chain(&error));
         return Err(Stop::Corrupt {
             name: root.name.clone(),
             device: root.device.clone(),
-            why,
+            at: error.at,
+            tree: format!("{} ({})", verity.name, verity.device),
         });
     }
     let (mib, took) = (bytes as f64 / f64::from(1 << 20), started.elapsed().as_millis());
