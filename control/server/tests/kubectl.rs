@@ -1,0 +1,207 @@
+//! The real kubectl, of PATH or of the tools tree, does what people do with it.
+
+mod cluster;
+
+use cluster::{Cluster, get, text};
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+
+/// One kubectl with one kubeconfig.
+struct Kubectl {
+    program: PathBuf,
+    kubeconfig: PathBuf,
+}
+
+// === impl Kubectl ===
+
+impl Kubectl {
+    fn of(cluster: &Cluster) -> Option<Self> {
+        let path = std::env::var_os("PATH").unwrap_or_default();
+        let program = std::env::split_paths(&path)
+            .map(|folder| folder.join("kubectl"))
+            .chain(std::env::var_os("PINTLE_TOOLS").map(|tools| Path::new(&tools).join("usr/bin/kubectl")))
+            .find(|program| program.is_file());
+        let Some(program) = program else {
+            eprintln!(
+                "SKIPPED: there is no kubectl in PATH nor under $PINTLE_TOOLS, so nothing here was tried with one"
+            );
+            return None;
+        };
+        let kubeconfig = cluster.folder.path().join("kubeconfig");
+        let text = identity::cluster::kubeconfig(&cluster.bundle, &format!("https://{}", cluster.address)).unwrap();
+        std::fs::write(&kubeconfig, text).unwrap();
+        Some(Self { program, kubeconfig })
+    }
+
+    /// What it printed; it must succeed.
+    async fn run(&self, arguments: &str, input: &str) -> String {
+        let output = self.output(arguments, input).await;
+        let printed = String::from_utf8_lossy(&output.stdout).into_owned();
+        assert!(
+            output.status.success(),
+            "kubectl {arguments}: {}{printed}",
+            String::from_utf8_lossy(&output.stderr)
+        );
+        printed
+    }
+
+    /// What it complained about; it must fail.
+    async fn fail(&self, arguments: &str, input: &str) -> String {
+        let output = self.output(arguments, input).await;
+        assert!(!output.status.success(), "kubectl {arguments} succeeded");
+        String::from_utf8_lossy(&output.stderr).into_owned()
+    }
+
+    async fn output(&self, arguments: &str, input: &str) -> Output {
+        let mut command = Command::new(&self.program);
+        command
+            .args(["--kubeconfig"])
+            .arg(&self.kubeconfig)
+            .args(arguments.split(' '));
+        command.env("HOME", self.kubeconfig.parent().unwrap());
+        command
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
+        let input = input.to_owned();
+        tokio::task::spawn_blocking(move || {
+            let mut child = command.spawn().unwrap();
+            child.stdin.take().unwrap().write_all(input.as_bytes()).unwrap();
+            child.wait_with_output().unwrap()
+        })
+        .await
+        .unwrap()
+    }
+}
+
+const MANIFEST: &str = "apiVersion: v1
+kind: ConfigMap
+metadata:
+  name: settings
+data:
+  color: COLOR
+---
+apiVersion: v1
+kind: Pod
+metadata:
+  name: web
+  labels: {app: web}
+spec:
+  containers:
+  - name: web
+    image: busybox:COLOR
+    ports: [{containerPort: 80}]
+    resources: {limits: {cpu: 500m, memory: 64Mi}}
+";
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn people_apply_look_change_and_delete() {
+    let cluster = Cluster::start().await;
+    let Some(kubectl) = Kubectl::of(&cluster) else { return };
+    let version = kubectl.run("version", "").await;
+    assert!(version.contains("Server Version: v1.36.0+pintle"), "{version}");
+    let resources = kubectl.run("api-resources", "").await;
+    assert!(
+        resources.contains("pods") && resources.contains("coordination.k8s.io/v1"),
+        "{resources}"
+    );
+
+    let made = kubectl.run("apply -f -", &MANIFEST.replace("COLOR", "blue")).await;
+    assert!(
+        made.contains("configmap/settings created") && made.contains("pod/web created"),
+        "{made}"
+    );
+    let again = kubectl.run("apply -f -", &MANIFEST.replace("COLOR", "blue")).await;
+    assert!(
+        again.contains("configmap/settings unchanged") && again.contains("pod/web unchanged"),
+        "{again}"
+    );
+    let changed = kubectl.run("apply -f -", &MANIFEST.replace("COLOR", "red")).await;
+    assert!(
+        changed.contains("configmap/settings configured") && changed.contains("pod/web configured"),
+        "{changed}"
+    );
+    assert_eq!(
+        kubectl.run("get cm settings -o jsonpath={.data.color}", "").await,
+        "red"
+    );
+
+    let pods = kubectl.run("get pods -o wide --show-labels", "").await;
+    assert!(
+        pods.starts_with("NAME") && pods.contains("web") && pods.contains("Pending") && pods.contains("app=web"),
+        "{pods}"
+    );
+    let described = kubectl.run("describe pod web", "").await;
+    assert!(
+        described.contains("Image:") && described.contains("busybox:red"),
+        "{described}"
+    );
+    kubectl.run("label pod web tier=front", "").await;
+    kubectl.run("annotate cm settings a=b", "").await;
+    assert!(
+        kubectl
+            .run("get pods -l tier=front -o name", "")
+            .await
+            .contains("pod/web")
+    );
+    kubectl
+        .run("patch cm settings --type=merge -p {\"data\":{\"size\":\"1\"}}", "")
+        .await;
+    assert_eq!(kubectl.run("get cm settings -o jsonpath={.data.size}", "").await, "1");
+    kubectl.run("create namespace team", "").await;
+    kubectl
+        .run("-n team create secret generic s --from-literal=k=v", "")
+        .await;
+    assert_eq!(
+        kubectl.run("-n team get secret s -o jsonpath={.data.k}", "").await,
+        "dg=="
+    );
+    assert!(kubectl.run("explain pod.spec.containers", "").await.contains("FIELD"));
+    kubectl.run("diff -f -", &MANIFEST.replace("COLOR", "red")).await;
+
+    let gone = kubectl.run("delete pod web --wait=true --timeout=20s", "").await;
+    assert!(gone.contains("pod \"web\" deleted"), "{gone}");
+    kubectl.run("delete cm --all", "").await;
+    let admin = cluster.admin();
+    assert_eq!(
+        get(&admin, "/api/v1/configmaps").await.body["items"]
+            .as_array()
+            .map(Vec::len),
+        Some(0)
+    );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn mistakes_are_explained() {
+    let cluster = Cluster::start().await;
+    let Some(kubectl) = Kubectl::of(&cluster) else { return };
+    let missing = kubectl.fail("get pod nothing", "").await;
+    assert_eq!(
+        missing.trim(),
+        "Error from server (NotFound): pods \"nothing\" not found"
+    );
+    let typo = kubectl
+        .fail(
+            "apply -f -",
+            "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: a}\ndatta: {}\n",
+        )
+        .await;
+    assert!(typo.contains("unknown field \"datta\""), "{typo}");
+    let bad = kubectl.fail("run p --image=busybox --restart=Sometimes", "").await;
+    assert!(!bad.is_empty());
+    let pod = "apiVersion: v1\nkind: Pod\nmetadata: {name: p}\nspec: {containers: [{name: c}]}\n";
+    let invalid = kubectl.fail("create -f -", pod).await;
+    assert!(
+        invalid.contains("Pod \"p\" is invalid: spec.containers[0].image: Required value"),
+        "{invalid}"
+    );
+    kubectl.run("run lonely --image=busybox", "").await;
+    let unbound = kubectl.fail("exec lonely -- ls", "").await;
+    assert!(
+        unbound.contains("pod lonely does not have a host assigned"),
+        "{unbound}"
+    );
+    let list = get(&cluster.admin(), "/api/v1/namespaces/default/pods").await;
+    assert_eq!(text(&list.body, "/items/0/metadata/name"), "lonely");
+}
