@@ -1,5 +1,6 @@
-//! Bodies of requests: read within limits, decoded from JSON or YAML.
+//! Bodies of requests: read within limits, decoded from JSON, YAML or protobuf.
 
+use crate::protobuf::{self, ProtobufError};
 use api::schema;
 use api::status::{self, Status};
 use bytes::Bytes;
@@ -17,7 +18,11 @@ pub const LIMIT: usize = 3 * 1024 * 1024;
 const DEADLINE: Duration = Duration::from_secs(60);
 
 /// Media types of objects that this server reads.
-const READABLE: &[&str] = &["application/json", "application/yaml"];
+const READABLE: &[&str] = &[
+    "application/json",
+    "application/yaml",
+    "application/vnd.kubernetes.protobuf",
+];
 
 /// A body that has not been read yet, or one that never was on a wire.
 pub enum Payload {
@@ -69,6 +74,7 @@ pub fn decode(media_type: &str, bytes: &[u8]) -> Result<Decoded, Status> {
     match media_type {
         "" | "application/json" => json(bytes),
         "application/yaml" => yaml(bytes),
+        "application/vnd.kubernetes.protobuf" => protobuf(bytes),
         _ => Err(status::unsupported_media_type(READABLE)),
     }
 }
@@ -95,6 +101,18 @@ pub fn yaml(bytes: &[u8]) -> Result<Decoded, Status> {
         value,
         duplicates: Vec::new(),
     })
+}
+
+/// Decodes protobuf.
+fn protobuf(bytes: &[u8]) -> Result<Decoded, Status> {
+    match protobuf::decode(bytes) {
+        Ok(value) => Ok(Decoded {
+            value,
+            duplicates: Vec::new(),
+        }),
+        Err(ProtobufError::UnknownKind { .. }) => Err(status::unsupported_media_type(READABLE)),
+        Err(cause) => Err(status::bad_request(cause.to_string())),
+    }
 }
 
 #[cfg(test)]

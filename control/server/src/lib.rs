@@ -16,6 +16,7 @@ mod listen;
 mod negotiate;
 mod options;
 mod paths;
+mod protobuf;
 mod query;
 mod render;
 mod reply;

@@ -355,7 +355,7 @@ async fn what_makes_no_sense_is_refused_with_one_sentence() {
         "k8s\0".into(),
     )
     .await;
-    assert_eq!(protobuf.code, 415);
+    assert_eq!(protobuf.code, 415, "{}", protobuf.text);
     let yaml = raw(
         &admin,
         Method::POST,
