@@ -54,7 +54,10 @@ impl Events {
     /// Notes an event, now.
     pub fn note(&self, kind: Kind, subject: &str, message: impl Into<String>) {
         let message = message.into();
-        tracing::info!(kind = kind.word(), subject, "{message}");
+        match message.as_str() {
+            "" => tracing::info!("{} {subject}", kind.word()),
+            message => tracing::info!("{} {subject}: {message}", kind.word()),
+        }
         let mut kept = self.lock();
         kept.last += 1;
         let event = Event {

@@ -56,7 +56,7 @@ async fn run() -> anyhow::Result<Infallible> {
     machine.mark("agent-started");
     let running = match acquire::acquire(&machine.places) {
         Acquired::Config(running) => *running,
-        Acquired::Nothing(reasons) => maintenance::wait_for_config(&machine, &reasons).await?,
+        Acquired::Nothing(reasons) => return Err(maintenance::wait_for_config(&machine, &reasons).await.into()),
     };
     let running = Arc::new(running);
     machine.run_with(Arc::clone(&running));

@@ -1,15 +1,21 @@
 //! A machine without a config: it asks DHCP everywhere, shows a fingerprint on its console and waits for a config.
 
-use crate::acquire::Running;
 use crate::host;
 use crate::machine::{self, Machine, ServeError};
 use config::KeyPair;
 use identity::{IssueError, Leaf, Purpose, tls};
 use proto::machine::PORT;
 use proto::machine::v1::Stage;
+use std::convert::Infallible;
 use std::fmt::Write;
 use std::net::IpAddr;
+use std::os::unix::process::CommandExt;
+use std::process::Command;
 use std::sync::Arc;
+use std::time::Duration;
+
+/// How often addresses are looked at: a person at the console waits for nothing else.
+const LOOK: Duration = Duration::from_secs(2);
 
 /// Why the machine cannot even wait.
 #[derive(Debug, thiserror::Error)]
@@ -23,27 +29,54 @@ pub enum MaintenanceError {
     /// No API.
     #[error(transparent)]
     Serve(#[from] ServeError),
+    /// The config came, but the process did not start again; init starts it.
+    #[error("start again with the new config: {0}")]
+    Restart(std::io::Error),
 }
 
-/// Serves the few calls of maintenance until one of them brings a config, which is on STATE by then.
-pub async fn wait_for_config(machine: &Arc<Machine>, reasons: &[String]) -> Result<Running, MaintenanceError> {
+/// Serves the few calls of maintenance until one of them brings a config, which is on STATE by then; the process
+/// starts afresh with it, so that nothing of maintenance stays behind, DHCP clients least of all.
+pub async fn wait_for_config(machine: &Arc<Machine>, reasons: &[String]) -> MaintenanceError {
+    match serve_until_configured(machine, reasons).await {
+        Ok(()) => MaintenanceError::Restart(Command::new("/proc/self/exe").args(std::env::args_os().skip(1)).exec()),
+        Err(error) => error,
+    }
+}
+
+async fn serve_until_configured(machine: &Arc<Machine>, reasons: &[String]) -> Result<(), MaintenanceError> {
     machine.enter(Stage::Maintenance);
     for reason in reasons {
         tracing::error!("{reason}");
     }
+    let own = certificate()?;
+    let (api, installed) = machine::serve_maintenance(machine, &own).await?;
+    machine.mark("maintenance");
+    let fingerprint = identity::fingerprint(&tls::certificates(&own.certificate)?[0]);
+    let installed = tokio::select! {
+        installed = installed => installed,
+        never = keep_console(reasons, &fingerprint) => match never {},
+    };
+    // The caller gets its answer before its connection goes.
+    api.end().await;
+    installed
+        .map(|_| ())
+        .map_err(|_| MaintenanceError::Serve(ServeError::Ended))
+}
+
+/// Shows what to type, again whenever the machine's addresses change.
+async fn keep_console(reasons: &[String], fingerprint: &str) -> Infallible {
     if let Err(error) = host::by_dhcp().await {
         tracing::error!("{error}");
     }
-    let own = certificate()?;
-    let (api, installed) = machine::serve_maintenance(machine, &own).await?;
-    let fingerprint = identity::fingerprint(&tls::certificates(&own.certificate)?[0]);
-    eprintln!("{}", banner(reasons, &host::addresses().await, &fingerprint));
-    machine.mark("maintenance");
-    let running = installed.await;
-    // The caller gets its answer before its connection goes.
-    api.end().await;
-    machine.enter(Stage::Booting);
-    running.map_err(|_| MaintenanceError::Serve(ServeError::Ended))
+    let mut shown = None;
+    loop {
+        let addresses = host::addresses().await;
+        if shown.as_ref() != Some(&addresses) {
+            eprintln!("{}", banner(reasons, &addresses, fingerprint));
+            shown = Some(addresses);
+        }
+        tokio::time::sleep(LOOK).await;
+    }
 }
 
 fn certificate() -> Result<KeyPair, IssueError> {
