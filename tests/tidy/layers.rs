@@ -13,6 +13,7 @@ const LAYERS: &[(&str, u32)] = &[
     ("store", 10),
     ("oci", 10),
     ("client", 20),
+    ("machine-client", 20),
     ("sandbox", 20),
     ("net", 20),
     ("pod-init", 30),
