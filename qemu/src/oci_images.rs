@@ -141,15 +141,12 @@ fn add(tools_tree: &Path, layout: &Path, root: &Path, recipe: &Recipe) -> Result
         )
     };
     umoci(&["new", "--image", &image])?;
-    // `--rootless` writes whoever builds as root into the layer.
-    umoci(&[
-        "insert",
-        "--rootless",
-        "--image",
-        &image,
-        &root.display().to_string(),
-        "/",
-    ])?;
+    // One layer each: inserted at `/`, the layer would name that, and absolute names are refused where it is unpacked.
+    for name in ["bin", "tmp", "entry"] {
+        let (from, to) = (root.join(name).display().to_string(), format!("/{name}"));
+        // `--rootless` makes root own the files, whoever builds.
+        umoci(&["insert", "--rootless", "--image", &image, &from, &to])?;
+    }
     umoci(&[
         "config",
         "--image",

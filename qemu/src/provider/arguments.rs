@@ -63,7 +63,14 @@ pub fn arguments(plan: &MachinePlan, accelerator: Accelerator, files: &Files) ->
     ]);
     add(&["-serial", "chardev:console"]);
     add(&["-qmp", &format!("unix:{},server=on,wait=off", value(&files.qmp))]);
-    add(&["-device", "virtio-rng-pci"]);
+    add(&[
+        "-device",
+        "virtio-rng-pci",
+        "-device",
+        "i6300esb",
+        "-action",
+        "watchdog=reset",
+    ]);
     add(&[
         "-drive",
         &format!("if=none,id=disk,format=qcow2,discard=unmap,file={}", value(&files.disk)),

@@ -2,6 +2,7 @@
 //!
 //! Whatever a host cannot give is said ([`host_lacks`]) and reported by the machine itself, never faked.
 
+mod cgroup;
 mod forward;
 mod network;
 mod root;
@@ -46,12 +47,9 @@ struct Case {
 pub fn host_lacks() -> Vec<String> {
     let mut lacks =
         vec!["no firmware, no kernel of its own, no verified root: this proves pods, not the OS".to_owned()];
-    let controllers = [
-        "/sys/fs/cgroup/cgroup.controllers",
-        "/sys/fs/cgroup/unified/cgroup.controllers",
-    ]
-    .iter()
-    .find_map(|path| std::fs::read_to_string(path).ok());
+    let controllers = cgroup::MOUNTS
+        .iter()
+        .find_map(|mount| std::fs::read_to_string(format!("{mount}/cgroup.controllers")).ok());
     let has = |name: &str| {
         controllers
             .iter()
@@ -120,7 +118,7 @@ impl Namespaces {
         let mut init = Command::new("/usr/bin/init");
         init.env_clear()
             .env("PINTLE_PROVIDER", "namespaces")
-            .env("PINTLE_MACHINE", &plan.spec.name)
+            .env("PINTLE_MACHINE", host_name(plan))
             .current_dir("/")
             .stdin(nothing)
             .stdout(console.try_clone()?)
@@ -138,6 +136,7 @@ impl Namespaces {
             is_reset: is_reset.clone(),
         }));
         let status = child.wait().context("wait for a machine's init")?;
+        cgroup::sweep(&host_name(plan));
         match (status.code(), status.signal()) {
             (Some(EXIT_REBOOT), _) => Ok(Ended::Reboot),
             (Some(EXIT_POWER_OFF), _) => Ok(Ended::PowerOff),
@@ -186,6 +185,11 @@ impl Power for Case {
         self.is_reset.store(true, Ordering::Relaxed);
         self.cut()
     }
+}
+
+/// A name for the machine that no other on this host has.
+fn host_name(plan: &MachinePlan) -> String {
+    format!("{}.{}", plan.cluster, plan.spec.name)
 }
 
 /// Forward `port` of this host's loopback to a machine.
