@@ -65,11 +65,9 @@ fn json(object: &mut Value, patch: &Value) -> Result<(), Status> {
     let patch: json_patch::Patch =
         serde_json::from_value(patch.clone()).map_err(|e| status::bad_request(format!("error decoding patch: {e}")))?;
     json_patch::patch(object, &patch).map_err(|e| {
-        status::unprocessable("the server rejected our request due to an error in our request").cause(
-            "UnexpectedServerResponse",
-            &e.to_string(),
-            "",
-        )
+        status::unprocessable(format!(
+            "the server rejected our request due to an error in our request: {e}"
+        ))
     })
 }
 

@@ -12,12 +12,15 @@ use serde_json::Value;
 
 /// Fills in what the cluster decides. `old` is none for a create.
 pub(crate) fn mutate(call: &Call, object: &mut Value, old: Option<&Value>) -> Result<(), Status> {
-    let is_new_pod = call.rules.key == "pods" && call.subresource.is_empty() && old.is_none();
-    if !is_new_pod {
+    let is_pod = call.rules.key == "pods" && call.subresource.is_empty();
+    if !is_pod {
         return Ok(());
     }
-    service_account::admit(object);
-    priority::admit(call, object)?;
+    if old.is_none() {
+        service_account::admit(object);
+        priority::admit(call, object)?;
+    }
+    // On updates too: an applied manifest names only its own tolerations, and none may go.
     default_toleration_seconds::admit(object);
     Ok(())
 }

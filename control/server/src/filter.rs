@@ -18,8 +18,8 @@ pub struct Filter {
 impl Filter {
     /// From a query; 400 for what cannot be read.
     pub fn of(query: &Query, rules: &Rules) -> Result<Self, Status> {
-        let labels = LabelSelector::parse(query.get("labelSelector").unwrap_or_default())
-            .map_err(|why| status::bad_request(format!("unable to parse requirement: {why}")))?;
+        let labels =
+            LabelSelector::parse(query.get("labelSelector").unwrap_or_default()).map_err(status::bad_request)?;
         Ok(Self {
             labels,
             fields: FieldSelector::parse(query.get("fieldSelector").unwrap_or_default(), rules)?,
