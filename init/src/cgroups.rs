@@ -110,9 +110,12 @@ fn leave_the_hosts_root(cgroups: &Cgroups) {
     if cgroups.path("cgroup.type").exists() {
         return;
     }
-    let own = cgroups
-        .path("pintle")
-        .join(std::env::var("PINTLE_MACHINE").unwrap_or_else(|_| own_name()));
+    let name = std::env::var("PINTLE_MACHINE").unwrap_or_else(|_| "machine".to_owned());
+    let Some(own) = free_group(cgroups, &name) else {
+        return console::warn(format_args!(
+            "all of the host's cgroups /pintle/{name}… are taken; staying in its root"
+        ));
+    };
     let moved = fs::create_dir_all(&own)
         .and_then(|()| fs::write(own.join("cgroup.procs"), "1"))
         .and_then(|()| unshare(CloneFlags::CLONE_NEWCGROUP).map_err(io::Error::from))
@@ -129,14 +132,12 @@ fn leave_the_hosts_root(cgroups: &Cgroups) {
     }
 }
 
-/// A name that no other machine on this host has: the inode number of our PID namespace.
-fn own_name() -> String {
-    let namespace = fs::read_link("/proc/self/ns/pid").unwrap_or_default();
-    namespace
-        .to_string_lossy()
-        .chars()
-        .filter(char::is_ascii_digit)
-        .collect()
+/// The first group of this name that nobody is in: machines of several clusters may have one name, and a machine that
+/// is gone leaves its groups behind, empty.
+fn free_group(cgroups: &Cgroups, name: &str) -> Option<PathBuf> {
+    let mut names = std::iter::once(name.to_owned()).chain((2..100).map(|number| format!("{name}-{number}")));
+    let free = names.find(|name| !cgroups.is_populated(&format!("pintle/{name}")))?;
+    Some(cgroups.path("pintle").join(free))
 }
 
 fn hand_down_controllers(cgroups: &Cgroups) {

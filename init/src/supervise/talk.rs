@@ -3,7 +3,7 @@
 use super::capture::Flow;
 use crate::console;
 use init_protocol::{Request, SOCKET};
-use rustix::net::sockopt::socket_peercred;
+use nix::sys::socket::{getsockopt, sockopt::PeerCredentials};
 use std::fs;
 use std::io::{self, ErrorKind, Read, Write};
 use std::os::unix::fs::PermissionsExt;
@@ -67,7 +67,7 @@ pub fn accept(listener: &UnixListener, clients: &mut Vec<Client>, now_ms: u64) {
 }
 
 fn is_root(stream: &UnixStream) -> bool {
-    socket_peercred(stream).is_ok_and(|peer| peer.uid.is_root())
+    getsockopt(stream, PeerCredentials).is_ok_and(|peer| peer.uid() == 0)
 }
 
 /// An answer: data lines, then `ok`; or the sentence why not.
