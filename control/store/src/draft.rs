@@ -2,14 +2,14 @@
 
 use crate::engine::{Change, Entry, Expect, Revision, Write};
 use crate::view::View;
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 /// The changes of one commit, before it happens.
 pub(crate) struct Draft<'a> {
     view: &'a View,
     revision: Revision,
-    latest: HashMap<Arc<str>, Option<Entry>>,
+    latest: BTreeMap<Arc<str>, Option<Entry>>,
     changes: Vec<Arc<Change>>,
 }
 
@@ -18,7 +18,7 @@ impl<'a> Draft<'a> {
         Draft {
             view,
             revision: view.revision(),
-            latest: HashMap::new(),
+            latest: BTreeMap::new(),
             changes: Vec::new(),
         }
     }
@@ -75,7 +75,7 @@ impl<'a> Draft<'a> {
     }
 
     /// The changes in revision order, and each changed key's last state.
-    pub(crate) fn finish(self) -> (Vec<Arc<Change>>, HashMap<Arc<str>, Option<Entry>>) {
+    pub(crate) fn finish(self) -> (Vec<Arc<Change>>, BTreeMap<Arc<str>, Option<Entry>>) {
         (self.changes, self.latest)
     }
 }

@@ -5,7 +5,7 @@ use crate::embedded::{Disk, DiskError, OpenError};
 use crate::engine::{Change, Engine, Entry, Reply, Revision, Write};
 use crate::store::WriteError;
 use crate::view::View;
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
@@ -25,7 +25,8 @@ const RETRY_DISK: Duration = Duration::from_secs(1);
 /// Revisions promised to the disk ahead, so that non-durable writes can take theirs without a commit.
 const RESERVE: Revision = 1 << 16;
 
-type Keys = HashMap<Arc<str>, Option<Entry>>;
+/// In key order, so that neighbours in the file are written together.
+type Keys = BTreeMap<Arc<str>, Option<Entry>>;
 
 /// The handle of the writing thread. Dropping it commits what is not on disk yet and closes the file.
 pub(crate) struct Writer {
