@@ -11,6 +11,8 @@ use tokio::time::Instant;
 /// Upstream's pauses between tries of one pod (`podInitialBackoffSeconds`, `podMaxBackoffSeconds`).
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
 const LONGEST_PAUSE: Duration = Duration::from_secs(10);
+/// The same reason is said again after this, for people who look at events of the last minutes.
+const SAY_AGAIN: Duration = Duration::from_secs(300);
 
 /// First by priority, then by arrival.
 type Rank = (Reverse<i32>, u64);
@@ -28,6 +30,8 @@ struct Waiting {
     arrival: u64,
     tries: u32,
     state: State,
+    /// Why it has no node, as last said, and when.
+    said: Option<(String, Instant)>,
 }
 
 enum State {
@@ -55,6 +59,7 @@ impl Queue {
                         arrival: self.arrivals,
                         tries: 0,
                         state: State::Ready,
+                        said: None,
                     },
                 );
             }
@@ -88,6 +93,17 @@ impl Queue {
         known.state = State::Trying;
         known.tries += 1;
         Some(known.pod.clone())
+    }
+
+    /// Whether `reason` is news to those who watch this pod; from now on it is not.
+    pub(crate) fn is_news(&mut self, uid: &str, reason: &str, now: Instant) -> bool {
+        let Some(known) = self.pods.get_mut(uid) else { return false };
+        let said = known.said.as_ref();
+        let news = said.is_none_or(|(last, when)| last != reason || now - *when >= SAY_AGAIN);
+        if news {
+            known.said = Some((reason.to_owned(), now));
+        }
+        news
     }
 
     /// It fits nowhere: nothing to do until the cluster changes.
@@ -144,4 +160,63 @@ fn pause(tries: u32) -> Duration {
     FIRST_PAUSE
         .saturating_mul(1 << tries.saturating_sub(1).min(16))
         .min(LONGEST_PAUSE)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn pod(name: &str, priority: i32) -> Pod {
+        let pod = json!({
+            "metadata": {"namespace": "n", "name": name, "uid": name},
+            "spec": {"priority": priority, "containers": []},
+        });
+        Pod::read(&serde_json::from_value(pod).unwrap())
+    }
+
+    fn names(queue: &mut Queue, now: Instant) -> Vec<String> {
+        std::iter::from_fn(|| queue.take(now)).map(|pod| pod.name.clone()).collect()
+    }
+
+    #[tokio::test]
+    async fn the_most_important_goes_first_then_the_oldest() {
+        let (mut queue, now) = (Queue::default(), Instant::now());
+        for (name, priority) in [("a", 0), ("b", 5), ("c", 0), ("d", 5)] {
+            queue.set(pod(name, priority), now);
+        }
+        queue.remove("c");
+        assert_eq!(names(&mut queue, now), ["b", "d", "a"]);
+    }
+
+    #[tokio::test]
+    async fn parked_pods_wait_for_a_change_and_then_for_their_pause() {
+        let (mut queue, start) = (Queue::default(), Instant::now());
+        let at = |seconds| start + Duration::from_secs(seconds);
+        queue.set(pod("a", 0), start);
+        assert_eq!(names(&mut queue, start), ["a"]);
+        queue.park("a", start);
+        queue.set(pod("a", 0), at(60));
+        assert!(names(&mut queue, at(60)).is_empty(), "an update that decides nothing wakes nothing");
+        queue.wake_all(at(60));
+        assert_eq!(names(&mut queue, at(60)), ["a"], "its pause is long over");
+        queue.park("a", at(60));
+        queue.wake_all(at(60));
+        assert_eq!(queue.next_due(), Some(at(62)), "the second pause is twice the first");
+        assert!(names(&mut queue, at(61)).is_empty());
+        assert_eq!(names(&mut queue, at(62)), ["a"]);
+        queue.park("a", at(62));
+        queue.set(pod("a", 7), at(70));
+        assert_eq!(names(&mut queue, at(70)), ["a"], "an update that decides something wakes");
+    }
+
+    #[tokio::test]
+    async fn the_same_reason_is_news_once_in_a_while() {
+        let (mut queue, start) = (Queue::default(), Instant::now());
+        queue.set(pod("a", 0), start);
+        let table = [("x", 0, true), ("x", 10, false), ("y", 20, true), ("y", 319, false), ("y", 320, true)];
+        for (reason, seconds, news) in table {
+            assert_eq!(queue.is_news("a", reason, start + Duration::from_secs(seconds)), news, "{reason} at {seconds}");
+        }
+    }
 }

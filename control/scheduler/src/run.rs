@@ -159,15 +159,21 @@ impl Scheduler {
             };
             match place(&pod, &self.cluster) {
                 Ok(placement) => self.bind(pod, placement.node),
-                Err(unplaceable) => {
-                    self.queue.park(&pod.uid, Instant::now());
-                    let (report, message) = (self.report.clone(), unplaceable.to_string());
-                    tracing::debug!(pod = %pod.name, namespace = %pod.namespace, %message, "unplaceable");
-                    tokio::spawn(async move { report.unplaceable(&pod, message).await });
-                }
+                Err(unplaceable) => self.refuse(pod, unplaceable.to_string()),
             }
         }
         true
+    }
+
+    /// Parks a pod, and says why if that was not said already: saying it changes the pod, which all its watchers see.
+    fn refuse(&mut self, pod: Arc<Pod>, message: String) {
+        let now = Instant::now();
+        self.queue.park(&pod.uid, now);
+        tracing::debug!(pod = %pod.name, namespace = %pod.namespace, %message, "unplaceable");
+        if self.queue.is_news(&pod.uid, &message, now) {
+            let report = self.report.clone();
+            tokio::spawn(async move { report.unplaceable(&pod, message).await });
+        }
     }
 
     fn bind(&mut self, pod: Arc<Pod>, node: String) {
