@@ -5,9 +5,13 @@ use crate::{event_ttl, namespace, node_ipam, node_lifecycle, pod_gc, service_acc
 use client::Transport;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
 type Controller = fn(Context) -> Pin<Box<dyn Future<Output = ()> + Send>>;
+
+/// Before a controller that panicked is started again, so that one that always does costs little.
+const RESTART: Duration = Duration::from_secs(1);
 
 /// Upstream's names, as `kube-controller-manager --controllers` has them, and what runs each until it is stopped.
 const CONTROLLERS: &[(&str, Controller)] = &[
@@ -36,6 +40,7 @@ pub async fn run(transport: Arc<dyn Transport>, settings: Settings, stop: Cancel
                 tracing::info!(controller = name, "started");
                 if let Err(panic) = tokio::spawn(controller(context.clone())).await {
                     tracing::error!(controller = name, error = %panic, "stopped; starting it again");
+                    tokio::time::sleep(RESTART).await;
                 }
             }
         });

@@ -11,6 +11,7 @@ use client::{Api, Error, Key, Object, Patch};
 use health::{Heartbeats, Verdict, unknown_conditions};
 use k8s_openapi::api::core::v1::Node;
 use serde_json::json;
+use std::collections::BTreeSet;
 use std::time::Duration;
 use tokio::time::Instant;
 
@@ -24,6 +25,8 @@ pub(crate) async fn run(context: Context) {
     }
     let (mut nodes, mut leases) = (context.nodes.follow(), context.leases.follow());
     let mut heartbeats = Heartbeats::default();
+    let mut look_at_all = Instant::now();
+    let mut changed = BTreeSet::new();
     loop {
         let now = Instant::now();
         while let Ok(update) = leases.try_recv() {
@@ -31,22 +34,32 @@ pub(crate) async fn run(context: Context) {
         }
         while let Ok(update) = nodes.try_recv() {
             heartbeats.node(&update, now);
+            changed.insert(update.key());
         }
-        let mut wake = now + LOOK_AGAIN;
-        for node in context.nodes.list() {
+        let due: Vec<_> = if now >= look_at_all {
+            look_at_all = now + LOOK_AGAIN;
+            context.nodes.list()
+        } else {
+            changed.iter().filter_map(|key| context.nodes.get(key)).collect()
+        };
+        for node in due {
             match settle(&context, &node, heartbeats.verdict(node.name(), now)).await {
-                Ok(Some(due)) => wake = wake.min(due),
+                Ok(Some(silent)) => look_at_all = look_at_all.min(silent),
                 Ok(None) => {}
                 Err(error) => {
                     tracing::warn!(node = node.name(), %error, "node not updated; will try again");
-                    wake = wake.min(now + TRY_AGAIN);
+                    look_at_all = look_at_all.min(now + TRY_AGAIN);
                 }
             }
         }
+        changed.clear();
         tokio::select! {
             Some(update) = leases.recv() => heartbeats.lease(&update, Instant::now()),
-            Some(update) = nodes.recv() => heartbeats.node(&update, Instant::now()),
-            () = tokio::time::sleep_until(wake) => {}
+            Some(update) = nodes.recv() => {
+                heartbeats.node(&update, Instant::now());
+                changed.insert(update.key());
+            }
+            () = tokio::time::sleep_until(look_at_all) => {}
             () = context.stop.cancelled() => return,
         }
     }
