@@ -97,7 +97,9 @@ impl Queue {
 
     /// Whether `reason` is news to those who watch this pod; from now on it is not.
     pub(crate) fn is_news(&mut self, uid: &str, reason: &str, now: Instant) -> bool {
-        let Some(known) = self.pods.get_mut(uid) else { return false };
+        let Some(known) = self.pods.get_mut(uid) else {
+            return false;
+        };
         let said = known.said.as_ref();
         let news = said.is_none_or(|(last, when)| last != reason || now - *when >= SAY_AGAIN);
         if news {
@@ -176,7 +178,9 @@ mod tests {
     }
 
     fn names(queue: &mut Queue, now: Instant) -> Vec<String> {
-        std::iter::from_fn(|| queue.take(now)).map(|pod| pod.name.clone()).collect()
+        std::iter::from_fn(|| queue.take(now))
+            .map(|pod| pod.name.clone())
+            .collect()
     }
 
     #[tokio::test]
@@ -197,7 +201,10 @@ mod tests {
         assert_eq!(names(&mut queue, start), ["a"]);
         queue.park("a", start);
         queue.set(pod("a", 0), at(60));
-        assert!(names(&mut queue, at(60)).is_empty(), "an update that decides nothing wakes nothing");
+        assert!(
+            names(&mut queue, at(60)).is_empty(),
+            "an update that decides nothing wakes nothing"
+        );
         queue.wake_all(at(60));
         assert_eq!(names(&mut queue, at(60)), ["a"], "its pause is long over");
         queue.park("a", at(60));
@@ -207,16 +214,30 @@ mod tests {
         assert_eq!(names(&mut queue, at(62)), ["a"]);
         queue.park("a", at(62));
         queue.set(pod("a", 7), at(70));
-        assert_eq!(names(&mut queue, at(70)), ["a"], "an update that decides something wakes");
+        assert_eq!(
+            names(&mut queue, at(70)),
+            ["a"],
+            "an update that decides something wakes"
+        );
     }
 
     #[tokio::test]
     async fn the_same_reason_is_news_once_in_a_while() {
         let (mut queue, start) = (Queue::default(), Instant::now());
         queue.set(pod("a", 0), start);
-        let table = [("x", 0, true), ("x", 10, false), ("y", 20, true), ("y", 319, false), ("y", 320, true)];
+        let table = [
+            ("x", 0, true),
+            ("x", 10, false),
+            ("y", 20, true),
+            ("y", 319, false),
+            ("y", 320, true),
+        ];
         for (reason, seconds, news) in table {
-            assert_eq!(queue.is_news("a", reason, start + Duration::from_secs(seconds)), news, "{reason} at {seconds}");
+            assert_eq!(
+                queue.is_news("a", reason, start + Duration::from_secs(seconds)),
+                news,
+                "{reason} at {seconds}"
+            );
         }
     }
 }

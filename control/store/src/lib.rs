@@ -1,7 +1,8 @@
 //! The revisioned store: keys and bytes, a revision per write, watch from any revision, compaction; knows no Kubernetes.
 //!
 //! Every write gets the next revision of one counter for the whole store, is durable before it is acknowledged (many
-//! writes share one fsync), and reaches watchers in revision order, each exactly once.
+//! writes share one fsync), and reaches watchers in revision order, each exactly once. Of the past five to ten minutes
+//! are kept, in memory; [`Store::compact`] forgets more.
 
 mod draft;
 mod embedded;

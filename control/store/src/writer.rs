@@ -24,6 +24,9 @@ const LAZY_KEYS: usize = 8192;
 const RETRY_DISK: Duration = Duration::from_secs(1);
 /// Revisions promised to the disk ahead, so that non-durable writes can take theirs without a commit.
 const RESERVE: Revision = 1 << 16;
+/// History is forgotten in steps of this age, so that five to ten minutes of it are there (upstream compacts every 5 min).
+/// Done by writes and by no timer: a store that nobody writes to has no history that grows.
+const HISTORY: Duration = Duration::from_secs(300);
 
 /// In key order, so that neighbours in the file are written together.
 type Keys = BTreeMap<Arc<str>, Option<Entry>>;
@@ -52,6 +55,7 @@ impl Writer {
             unsaved: Keys::new(),
             lazy_since: None,
             failed: None,
+            forget: (Instant::now(), ceiling),
         };
         let thread = std::thread::Builder::new()
             .name("store".into())
@@ -100,6 +104,8 @@ struct Commits {
     unsaved: Keys,
     lazy_since: Option<Instant>,
     failed: Option<(Instant, Arc<DiskError>)>,
+    /// The next step of forgetting: what was before this revision is older than this.
+    forget: (Instant, Revision),
 }
 
 impl Commits {
@@ -142,6 +148,7 @@ impl Commits {
         };
         if kept.is_ok() && !changes.is_empty() {
             self.view.apply(&changes);
+            self.forget(revision);
         }
         decided
             .into_iter()
@@ -180,6 +187,14 @@ impl Commits {
                 self.failed = Some((Instant::now(), error.clone()));
                 Err(error)
             }
+        }
+    }
+
+    fn forget(&mut self, revision: Revision) {
+        let (when, before) = self.forget;
+        if when.elapsed() >= HISTORY {
+            self.view.compact(before);
+            self.forget = (Instant::now(), revision);
         }
     }
 
