@@ -10,7 +10,7 @@ use std::thread;
 
 /// Large enough that the disk streams, small enough that four readers fit into the smallest machine.
 const CHUNK: u64 = 1 << 20;
-/// dm-verity checks whole blocks of this size; direct reads are aligned to it.
+/// The largest block that dm-verity checks as a whole; direct reads are aligned to it.
 const BLOCK: u64 = 4096;
 /// More readers than this wait for the disk, not for a CPU.
 const MOST_READERS: usize = 4;
@@ -78,7 +78,7 @@ fn read_chunks(device: &File, bytes: u64, next: &AtomicU64) -> Result<(), CheckE
 /// Which block of the chunk it was.
 fn find_block(device: &File, buffer: &mut [u8], chunk: u64, length: u64) -> Result<(), CheckError> {
     for at in (chunk..chunk + length).step_by(BLOCK as usize) {
-        let block = &mut buffer[..BLOCK as usize];
+        let block = &mut buffer[..BLOCK.min(chunk + length - at) as usize];
         device
             .read_exact_at(block, at)
             .map_err(|cause| CheckError { at, cause })?;

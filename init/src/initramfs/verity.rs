@@ -47,8 +47,8 @@ impl Superblock {
             });
         }
         let (data_block_size, hash_block_size) = (number(&bytes[64..68]), number(&bytes[68..72]));
-        expect("data block size", data_block_size, 4096, "4096")?;
-        expect("hash block size", hash_block_size, 4096, "4096")?;
+        block_size("data block size", data_block_size)?;
+        block_size("hash block size", hash_block_size)?;
         let data_blocks = number(&bytes[72..80]);
         let salt_bytes = number(&bytes[80..82]) as usize;
         let salt = bytes[88..].get(..salt_bytes).filter(|_| salt_bytes <= 256);
@@ -105,6 +105,21 @@ fn number(bytes: &[u8]) -> u64 {
     bytes.iter().rev().fold(0, |value, byte| value << 8 | u64::from(*byte))
 }
 
+/// The sizes that both `veritysetup` and EROFS know. Ours are 4096; 512 is what repart takes unless it is told.
+fn block_size(what: &'static str, found: u64) -> Result<(), SuperblockError> {
+    let ours = "a power of two from 512 to 4096";
+    let fits = found.is_power_of_two() && (512..=4096).contains(&found);
+    if fits {
+        Ok(())
+    } else {
+        Err(SuperblockError::Foreign {
+            what,
+            found: found.to_string(),
+            ours,
+        })
+    }
+}
+
 fn expect(what: &'static str, found: u64, wanted: u64, ours: &'static str) -> Result<(), SuperblockError> {
     if found == wanted {
         Ok(())
@@ -158,7 +173,11 @@ mod tests {
                 b'm',
                 "its superblock asks for algorithm sma256, our images have sha256",
             ),
-            (65, 0, "its superblock asks for data block size 0, our images have 4096"),
+            (
+                65,
+                0,
+                "its superblock asks for data block size 0, our images have a power of two from 512 to 4096",
+            ),
             (
                 81,
                 9,
