@@ -338,6 +338,12 @@ async fn what_makes_no_sense_is_refused_with_one_sentence() {
         );
         assert_eq!(text(&refused.body, "/kind"), "Status");
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn bodies_come_in_the_encodings_that_clients_use() {
+    let cluster = Cluster::start().await;
+    let admin = cluster.admin();
     let garbage = raw(
         &admin,
         Method::POST,
