@@ -55,7 +55,11 @@ fn prepare(machine: &Machine, running: &Running) -> Result<(), ControlError> {
     Ok(())
 }
 
+/// The folder is control's alone; those above it are not, or control could not reach it.
 fn own_folder(folder: &Path) -> io::Result<()> {
+    if let Some(above) = folder.parent() {
+        fs::create_dir_all(above)?;
+    }
     DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
     fs::set_permissions(folder, Permissions::from_mode(0o700))?;
     chown(folder, Some(CONTROL), Some(CONTROL))
