@@ -46,7 +46,10 @@ pub fn ask(socket: &Path, request: &Request) -> Result<Vec<String>, AskError> {
     let stream = UnixStream::connect(socket).map_err(unreachable)?;
     stream.set_read_timeout(Some(DEADLINE)).map_err(unreachable)?;
     stream.set_write_timeout(Some(DEADLINE)).map_err(unreachable)?;
-    writeln!(&stream, "{request}").map_err(unreachable)?;
+    // In one write: the formatting macros would send it in pieces.
+    (&stream)
+        .write_all(format!("{request}\n").as_bytes())
+        .map_err(unreachable)?;
     let mut lines = Vec::new();
     for line in BufReader::new(&stream).lines() {
         let line = line.map_err(unreachable)?;

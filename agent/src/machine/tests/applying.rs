@@ -1,0 +1,199 @@
+//! What becomes of a config that a call brings: all of it, or nothing and a sentence.
+
+use super::*;
+
+#[tokio::test]
+async fn a_bad_config_changes_nothing_and_says_where_it_is_bad() {
+    let world = World::running().await;
+    let mut config = world.connect(Role::Admin).await.config();
+    let bad = world.text().replace("roles = [\"worker\"]", "rolse = [\"worker\"]");
+    let problems = config
+        .validate(ValidateConfigRequest { config: bad.clone() })
+        .await
+        .unwrap()
+        .into_inner()
+        .problems;
+    assert_eq!((problems[0].line, problems[0].column), (5, 1));
+    assert!(
+        problems[0].message.contains("did you mean `roles`?"),
+        "{}",
+        problems[0].message
+    );
+
+    let status = config.apply(request(bad, ApplyMode::Auto)).await.unwrap_err();
+    assert_eq!(status.code(), Code::InvalidArgument);
+    assert!(status.message().contains("line 5, column 1"), "{}", status.message());
+
+    let renamed = world.text().replace("\"n1\"", "\"n2\"");
+    let status = config.apply(request(renamed, ApplyMode::Auto)).await.unwrap_err();
+    assert!(
+        status.message().contains("issued for \"system:node:n1\""),
+        "{}",
+        status.message()
+    );
+
+    let promoted = world.text().replace("\"worker\"", "\"control-plane\"");
+    let status = config.apply(request(promoted, ApplyMode::Auto)).await.unwrap_err();
+    assert!(
+        status.message().contains("secrets.toml: `control-plane` is missing"),
+        "{}",
+        status.message()
+    );
+
+    let status = config.apply(request(world.text(), ApplyMode::Try)).await.unwrap_err();
+    assert_eq!(status.code(), Code::Unimplemented);
+    assert_eq!(
+        fs::read_dir(&world.machine.places.state).unwrap().count(),
+        0,
+        "nothing was stored"
+    );
+}
+
+#[tokio::test]
+async fn without_init_calls_to_it_fail_in_a_sentence_and_nothing_is_half_applied() {
+    let world = World::running().await;
+    let connection = world.connect(Role::Admin).await;
+    let status = connection.services().list(ListServicesRequest {}).await.unwrap_err();
+    assert_eq!(status.code(), Code::Unavailable);
+    assert!(
+        status.message().contains("init.sock") && status.message().contains("No such file"),
+        "{}",
+        status.message()
+    );
+    let labelled = world.text() + "\n[machine.labels]\nzone = \"a\"\n";
+    let status = connection
+        .config()
+        .apply(request(labelled, ApplyMode::Auto))
+        .await
+        .unwrap_err();
+    assert_eq!(status.code(), Code::Unavailable);
+    assert_eq!(
+        fs::read_dir(&world.machine.places.state).unwrap().count(),
+        0,
+        "nothing was stored"
+    );
+    let status = connection
+        .services()
+        .restart(RestartServiceRequest { name: "sshd".into() })
+        .await
+        .unwrap_err();
+    assert!(status.message().contains("no service \"sshd\""), "{}", status.message());
+}
+
+#[tokio::test]
+async fn live_changes_apply_at_once_and_others_reboot() {
+    let world = World::running().await;
+    let asked = play_init(&world.machine.places.init_socket);
+    let mut config = world.connect(Role::Admin).await.config();
+    let named = world.text() + "\n[network]\nnameservers = [\"10.0.2.3\"]\n";
+
+    let dry = config
+        .apply(request(named.clone(), ApplyMode::DryRun))
+        .await
+        .unwrap()
+        .into_inner();
+    assert_eq!(dry.applied(), Applied::Nothing);
+    assert_eq!(dry.diff, "+ network.nameservers = [\"10.0.2.3\"]  # applies live\n");
+    assert_eq!(fs::read_dir(&world.machine.places.state).unwrap().count(), 0);
+
+    let live = config
+        .apply(request(named.clone(), ApplyMode::Auto))
+        .await
+        .unwrap()
+        .into_inner();
+    assert_eq!(live.applied(), Applied::Live);
+    assert_eq!(world.text(), named);
+    assert_eq!(
+        fs::read_to_string(world.machine.places.state.join("config.toml")).unwrap(),
+        named
+    );
+    let again = config
+        .apply(request(named.clone(), ApplyMode::Auto))
+        .await
+        .unwrap()
+        .into_inner();
+    assert_eq!(again.applied(), Applied::Nothing);
+
+    let labelled = named + "\n[machine.labels]\nzone = \"a\"\n";
+    let reboot = config
+        .apply(request(labelled.clone(), ApplyMode::Auto))
+        .await
+        .unwrap()
+        .into_inner();
+    assert_eq!(reboot.applied(), Applied::Rebooting);
+    assert!(reboot.diff.contains("needs a reboot"), "{}", reboot.diff);
+    assert_eq!(
+        asked.recv_timeout(DEADLINE).unwrap(),
+        InitRequest::Down(init_protocol::Down::Reboot)
+    );
+    assert!(
+        matches!(acquire::acquire(&world.machine.places), acquire::Acquired::Config(next) if next.text == labelled)
+    );
+}
+
+#[tokio::test]
+async fn maintenance_answers_little_and_takes_a_config() {
+    let root = tempfile::tempdir().unwrap();
+    let machine = Machine::new(Places::below(root.path()));
+    machine.enter(Stage::Maintenance);
+    fs::create_dir(&machine.places.state).unwrap();
+    let leaf = Leaf {
+        common_name: "maintenance".into(),
+        names: vec!["x".into()],
+        ..Leaf::default()
+    };
+    let own = identity::self_signed(&leaf).unwrap();
+    let (api, installed) = serve_maintenance(&machine, &own)
+        .await
+        .map_err(|e| e.to_string())
+        .unwrap();
+    let address = MachineAddress {
+        name: "n1".into(),
+        endpoint: api.address.to_string(),
+    };
+
+    let wrong = connect(&address, Credentials::Fingerprint("aa:bb"))
+        .await
+        .err()
+        .unwrap()
+        .to_string();
+    assert!(wrong.contains("shows a certificate with fingerprint"), "{wrong}");
+
+    let fingerprint = identity::fingerprint(&identity::tls::certificates(&own.certificate).unwrap()[0]);
+    let anybody = connect(&address, Credentials::Fingerprint(&fingerprint)).await.unwrap();
+    let info = anybody.info().get(GetInfoRequest {}).await.unwrap().into_inner();
+    assert_eq!(info.stage(), Stage::Maintenance);
+    let status = anybody.resources().processes(ProcessesRequest {}).await.unwrap_err();
+    assert!(
+        status.message().contains("does not answer in maintenance"),
+        "{}",
+        status.message()
+    );
+
+    let (config, secrets) = testing::machine("n1", "worker");
+    let status = anybody
+        .config()
+        .apply(request(config.clone(), ApplyMode::Auto))
+        .await
+        .unwrap_err();
+    assert!(status.message().contains("--secrets FILE"), "{}", status.message());
+    let whole = ApplyConfigRequest {
+        secrets: secrets.clone(),
+        ..request(config.clone(), ApplyMode::Auto)
+    };
+    let applied = anybody.config().apply(whole.clone()).await.unwrap().into_inner();
+    assert_eq!(applied.applied(), Applied::Starting);
+    let running: Running = tokio::time::timeout(DEADLINE, installed).await.unwrap().unwrap();
+    assert_eq!(
+        (running.text.as_str(), running.source),
+        (config.as_str(), Source::State)
+    );
+    assert!(matches!(
+        acquire::acquire(&machine.places),
+        acquire::Acquired::Config(_)
+    ));
+    let status = anybody.config().apply(whole).await.unwrap_err();
+    assert!(status.message().contains("just before"), "{}", status.message());
+    api.end().await;
+    assert!(connect(&address, Credentials::Fingerprint(&fingerprint)).await.is_err());
+}
