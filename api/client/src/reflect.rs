@@ -46,14 +46,17 @@ pub(crate) async fn reflect<K: Object>(
         if began.elapsed() > LONGEST_PAUSE {
             backoff.succeed();
         }
+        // What ends at once would end at once again: without a pause it could go round for ever.
+        let lasted = began.elapsed() > FIRST_PAUSE;
         match result {
-            Ok(()) if began.elapsed() > FIRST_PAUSE => continue,
-            // Ended in good order, but at once: asking again without a pause could go round for ever.
+            Ok(()) if lasted => continue,
             Ok(()) => {}
-            Err(error) if error.is_expired() && known => {
+            Err(error) if error.is_expired() => {
                 tracing::debug!(%error, "the watch is too old; listing again");
                 position = Position::Unknown;
-                continue;
+                if lasted {
+                    continue;
+                }
             }
             Err(error) if streams_initial && !known && matches!(error.code(), 400 | 422) => {
                 tracing::debug!(%error, "the server cannot stream a list; asking for pages");
