@@ -77,17 +77,14 @@ fn one(kind: &str, source: &Value, path: &str, errors: &mut Vec<FieldError>) {
     };
     match kind {
         "hostPath" => host_path(source, path, errors),
-        "emptyDir" => {
+        "emptyDir"
             if source
                 .get("sizeLimit")
                 .and_then(Quantity::of)
-                .is_some_and(Quantity::is_negative)
-            {
-                errors.push(FieldError::forbidden(
-                    format!("{path}.sizeLimit"),
-                    "SizeLimit field must be a valid resource quantity",
-                ));
-            }
+                .is_some_and(Quantity::is_negative) =>
+        {
+            let why = "SizeLimit field must be a valid resource quantity";
+            errors.push(FieldError::forbidden(format!("{path}.sizeLimit"), why));
         }
         "secret" => {
             required("secretName", errors);
