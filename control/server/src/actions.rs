@@ -3,7 +3,6 @@
 pub(crate) mod binding;
 pub(crate) mod deletion;
 pub(crate) mod eviction;
-pub(crate) mod finalize;
 
 use crate::call::Call;
 use api::Verb;
@@ -11,23 +10,14 @@ use api::status::{self, Status};
 use bytes::Bytes;
 use client::Body;
 use http::Response;
-use serde_json::Value;
 
 /// Serves a subresource that acts; none if the path names no such one.
 pub(crate) async fn act(call: &Call, body: &Bytes) -> Option<Result<Response<Body>, Status>> {
     let known = match (call.rules.key, call.subresource.as_str()) {
         ("pods", "binding") if call.verb == Verb::Create => binding::bind(call, body).await,
         ("pods", "eviction") if call.verb == Verb::Create => eviction::evict(call, body).await,
-        ("namespaces", "finalize") if call.verb == Verb::Update => finalize::finalize(call, body.clone()).await,
-        ("pods", "binding" | "eviction") | ("namespaces", "finalize") => Err(status::method_not_allowed()),
+        ("pods", "binding" | "eviction") => Err(status::method_not_allowed()),
         _ => return None,
     };
     Some(known)
-}
-
-/// What a write to an acting subresource may change, on top of the kind's rules.
-pub(crate) fn before_update(call: &Call, new: &mut Value, old: &Value) {
-    if call.rules.key == "namespaces" {
-        finalize::before_update(call, new, old);
-    }
 }

@@ -76,7 +76,6 @@ pub(crate) async fn change(
         admission::mutate(call, &mut new, Some(&old))?;
         let draw = Draw::new();
         call.rules.before_update(&mut new, &old, &draw.context(call));
-        actions::before_update(call, &mut new, &old);
         let errors = call.rules.validate_update(&new, &old, &call.subresource);
         if !errors.is_empty() {
             return Err(status::invalid(call.rules, &call.name, &errors));
