@@ -1,0 +1,29 @@
+//! Killing the agent with SIGKILL stops no pod; the restarted agent takes them over.
+
+use crate::{apply, eventually, kubectl, pintlectl, shared, shell_pod, text, wait_phase};
+
+#[test]
+fn no_pod_stops_when_the_agent_is_killed() {
+    let cluster = shared();
+    apply(cluster, &shell_pod("survivor", "n=0; while true; do n=$((n+1)); echo $n; sleep 1; done"));
+    wait_phase(cluster, "survivor", "Running");
+    eventually(cluster, &["logs", "survivor"], |said| said.contains("2\n"));
+    let state = "jsonpath={.status.containerStatuses[0].restartCount} {.status.containerStatuses[0].containerID} {.status.podIP}";
+    let before = kubectl(cluster, &["get", "pod", "survivor", "-o", state]);
+
+    let killed = pintlectl(cluster, &["services", "kill", "agent"]);
+    assert!(killed.status.success(), "{}", text(&killed.stderr));
+    cluster.wait_healthy(crate::DEADLINE).unwrap();
+
+    let lines = |cluster: &qemu::Cluster| kubectl(cluster, &["logs", "survivor"]).lines().count();
+    let now = lines(cluster);
+    eventually(cluster, &["logs", "survivor"], |said| said.lines().count() > now);
+    // Counted without a gap: it was never stopped nor started anew.
+    let all = kubectl(cluster, &["logs", "survivor"]);
+    let counted: Vec<usize> = all.lines().filter_map(|line| line.parse().ok()).collect();
+    assert_eq!(counted, (1..=counted.len()).collect::<Vec<_>>());
+    assert_eq!(kubectl(cluster, &["get", "pod", "survivor", "-o", state]), before);
+    let services = text(&pintlectl(cluster, &["services"]).stdout);
+    assert!(services.contains("signal 9"), "{services}");
+    kubectl(cluster, &["delete", "pod", "survivor"]);
+}

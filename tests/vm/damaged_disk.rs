@@ -1,0 +1,67 @@
+//! Disks that are not as they should be: a flipped byte in the root stops the boot, a torn STATE does not stop the machine.
+
+use qemu::testing::{artifacts, cluster};
+use qemu::{Boot, ClusterSpec};
+use std::fs::File;
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+/// Where a partition begins, in bytes, by its GPT name.
+fn partition_start(disk: &Path, name: &str) -> u64 {
+    let output = Command::new("sfdisk").args(["--json", &disk.display().to_string()]).output().unwrap();
+    let table: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    let partitions = table["partitiontable"]["partitions"].as_array().unwrap();
+    let partition = partitions.iter().find(|partition| partition["name"] == name).unwrap();
+    partition["start"].as_u64().unwrap() * 512
+}
+
+/// A copy of the built disk with `damage` done to one partition.
+fn damaged(folder: &Path, partition: &str, damage: impl Fn(&File, u64)) -> PathBuf {
+    let built = artifacts().unwrap().disk.clone();
+    let copy = folder.join("damaged.raw");
+    let status = Command::new("cp").arg("--sparse=always").arg(&built).arg(&copy).status().unwrap();
+    assert!(status.success());
+    let file = File::options().read(true).write(true).open(&copy).unwrap();
+    damage(&file, partition_start(&copy, partition));
+    copy
+}
+
+fn booted_from(name: &str, disk: PathBuf) -> qemu::Cluster {
+    let mut spec = ClusterSpec::new(name, 1);
+    spec.machines[0].disk_image = Some(disk);
+    cluster(spec).unwrap()
+}
+
+#[test]
+fn a_flipped_byte_in_the_root_stops_the_boot() {
+    let folder = tempfile::tempdir().unwrap();
+    let disk = damaged(folder.path(), "root-a", |file, start| {
+        // Well inside the file system, in a block that no boot reads by itself.
+        let at = start + std::fs::metadata(&artifacts().unwrap().root_erofs).unwrap().len() / 2;
+        let mut byte = [0];
+        file.read_exact_at(&mut byte, at).unwrap();
+        file.write_all_at(&[byte[0] ^ 1], at).unwrap();
+    });
+    let cluster = booted_from("flipped", disk);
+    let console = cluster.machine(0).wait_console("root-a", 0, crate::DEADLINE).unwrap();
+    assert!(!console.contains("machine API"), "{console}");
+    cluster.remove().unwrap();
+}
+
+#[test]
+fn a_corrupt_state_partition_leaves_a_machine_that_answers() {
+    let folder = tempfile::tempdir().unwrap();
+    let disk = damaged(folder.path(), "state", |file, start| {
+        // What looks like an ext4 file system and is none: a superblock's magic over noise.
+        file.write_all_at(&[0xa5; 65536], start).unwrap();
+        file.write_all_at(&[0x53, 0xef], start + 1024 + 56).unwrap();
+    });
+    let mut spec = ClusterSpec::new("torn", 1);
+    spec.machines[0].disk_image = Some(disk);
+    spec.machines[0].boot = Boot::Kernel;
+    let cluster = cluster(spec).unwrap();
+    let console = cluster.machine(0).wait_console("STATE", 0, crate::DEADLINE).unwrap();
+    assert!(console.contains("STATE"), "{console}");
+    cluster.remove().unwrap();
+}
