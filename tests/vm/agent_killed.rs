@@ -11,7 +11,7 @@ fn no_pod_stops_when_the_agent_is_killed() {
     let state = "jsonpath={.status.containerStatuses[0].restartCount} {.status.containerStatuses[0].containerID} {.status.podIP}";
     let before = kubectl(cluster, &["get", "pod", "survivor", "-o", state]);
 
-    let killed = pintlectl(cluster, &["services", "kill", "agent"]);
+    let killed = pintlectl(cluster, &["services", "--restart", "agent", "--kill"]);
     assert!(killed.status.success(), "{}", text(&killed.stderr));
     cluster.wait_healthy(crate::DEADLINE).unwrap();
 

@@ -38,13 +38,14 @@ impl Services for Calls {
         &self,
         request: Request<RestartServiceRequest>,
     ) -> Result<Response<RestartServiceResponse>, Status> {
-        let service = service(&request.into_inner().name)?;
+        let RestartServiceRequest { name, kill } = request.into_inner();
+        let service = service(&name)?;
         self.0
             .events
             .note(Kind::Service, &service.to_string(), "a caller asked for its restart");
         self.0
             .init
-            .ask(InitRequest::Restart(service))
+            .ask(if kill { InitRequest::Kill(service) } else { InitRequest::Restart(service) })
             .await
             .map_err(refuse::init)?;
         Ok(Response::new(RestartServiceResponse {}))

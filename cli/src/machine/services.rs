@@ -14,6 +14,9 @@ pub struct Services {
     /// Restart this one instead of listing them.
     #[arg(long, value_name = "SERVICE")]
     restart: Option<String>,
+    /// With --restart: SIGKILL at once, as if it had crashed; no pod stops.
+    #[arg(long, requires = "restart")]
+    kill: bool,
 }
 
 /// Lists them, or restarts one.
@@ -21,7 +24,7 @@ pub async fn run(machine: Connection, told: Services) -> Result<()> {
     if let Some(name) = told.restart {
         machine
             .services()
-            .restart(RestartServiceRequest { name: name.clone() })
+            .restart(RestartServiceRequest { name: name.clone(), kill: told.kill })
             .await
             .map_err(refused)?;
         return line(format!("{name} restarts"));

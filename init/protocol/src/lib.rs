@@ -52,6 +52,8 @@ pub enum Request {
     Stop(Service),
     /// Stop, then start.
     Restart(Service),
+    /// SIGKILL a service that runs, as if it had crashed: it starts again after its delay.
+    Kill(Service),
     /// Note a boot mark, e.g. `node-ready`.
     Mark(String),
     /// One data line a mark, see [`Mark`].
@@ -121,6 +123,7 @@ impl fmt::Display for Request {
             Request::Start(s) => write!(f, "start {s}"),
             Request::Stop(s) => write!(f, "stop {s}"),
             Request::Restart(s) => write!(f, "restart {s}"),
+            Request::Kill(s) => write!(f, "kill {s}"),
             Request::Mark(name) => write!(f, "mark {name}"),
             Request::Marks => write!(f, "marks"),
             Request::Down(d) => write!(f, "down {d}"),
@@ -142,6 +145,7 @@ impl std::str::FromStr for Request {
             ("start", s) => Ok(Request::Start(s.parse()?)),
             ("stop", s) => Ok(Request::Stop(s.parse()?)),
             ("restart", s) => Ok(Request::Restart(s.parse()?)),
+            ("kill", s) => Ok(Request::Kill(s.parse()?)),
             ("mark", name) if is_mark_name(name) => Ok(Request::Mark(name.to_owned())),
             ("marks", "") => Ok(Request::Marks),
             ("down", d) => Ok(Request::Down(d.parse()?)),
@@ -253,6 +257,7 @@ mod tests {
             Request::Start(Service::Control),
             Request::Stop(Service::Etcd),
             Request::Restart(Service::Agent),
+            Request::Kill(Service::Control),
             Request::Mark("node-ready".into()),
             Request::Marks,
             Request::Down(Down::Reboot),

@@ -242,6 +242,7 @@ impl Supervisor {
                 let action = self.life(service, |life| life.restart(now));
                 self.act_on(service, action);
             }
+            Request::Kill(service) => self.kill_now(service)?,
             Request::Down(how) => self.go_down(Descent::new(how), "asked by the agent"),
             Request::Reset { data } => {
                 self.go_down(

@@ -74,6 +74,15 @@ impl Supervisor {
         }
     }
 
+    /// SIGKILL as asked for; the rest is what happens to any service that crashes.
+    pub(super) fn kill_now(&mut self, service: Service) -> Result<(), String> {
+        let found = self.lives.iter().find(|life| life.row.service == service);
+        let running = found.and_then(|life| life.pid().map(|pid| (life.row, pid)));
+        let (row, pid) = running.ok_or_else(|| format!("{service} does not run"))?;
+        signal(row, pid, Signal::SIGKILL);
+        Ok(())
+    }
+
     fn act(&mut self, at: usize, action: Option<Action>) {
         let row = self.lives[at].row;
         match action {
