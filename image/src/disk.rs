@@ -96,15 +96,20 @@ fn assemble(tools: &ToolsTree, work: &Path, log: &Path) -> Result<()> {
     enter::run("assemble the image with mkosi", &mut command, log)
 }
 
-/// mkosi writes the root hash beside the image, as 64 hexadecimal digits.
+/// The root hash as the UKI's own command line gives it to the kernel: `roothash=` and 64 hexadecimal digits.
 fn root_hash(out: &Path) -> Result<String> {
-    let path = out.join("pintle.roothash");
-    let text = fs::read_to_string(&path).with_context(|| format!("read the root hash from {}", path.display()))?;
-    let hash = text.trim().to_owned();
-    if hash.len() != 64 || !hash.bytes().all(|byte| byte.is_ascii_hexdigit()) {
-        bail!("read the root hash: {hash:?} is not 64 hexadecimal digits");
-    }
-    Ok(hash)
+    let uki = out.join("pintle.efi");
+    let bytes = fs::read(&uki).with_context(|| format!("read {}", uki.display()))?;
+    find_root_hash(&bytes).with_context(|| format!("{} has no root hash in its command line", uki.display()))
+}
+
+fn find_root_hash(uki: &[u8]) -> Option<String> {
+    const KEY: &[u8] = b"roothash=";
+    let digits = |window: &[u8]| window[KEY.len()..].iter().all(u8::is_ascii_hexdigit);
+    let found = uki
+        .windows(KEY.len() + 64)
+        .find(|window| window.starts_with(KEY) && digits(window))?;
+    String::from_utf8(found[KEY.len()..].to_vec()).ok()
 }
 
 fn lay_out(tools: &ToolsTree, root_hash: &str, work: &Path, log: &Path) -> Result<()> {
@@ -181,6 +186,14 @@ fn copy_tree(from: &Path, to: &Path) -> Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_root_hash_is_found_among_other_bytes() {
+        let hash = "0123456789abcdef".repeat(4);
+        let uki = format!("\0roothash=none\0console=ttyS0 roothash={hash} quiet");
+        assert_eq!(find_root_hash(uki.as_bytes()), Some(hash));
+        assert_eq!(find_root_hash(b"roothash="), None);
+    }
 
     #[test]
     fn half_a_root_hash_is_a_partition_uuid() {

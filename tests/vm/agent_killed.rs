@@ -5,7 +5,10 @@ use crate::{apply, eventually, kubectl, pintlectl, shared, shell_pod, text, wait
 #[test]
 fn no_pod_stops_when_the_agent_is_killed() {
     let cluster = shared();
-    apply(cluster, &shell_pod("survivor", "n=0; while true; do n=$((n+1)); echo $n; sleep 1; done"));
+    apply(
+        cluster,
+        &shell_pod("survivor", "n=0; while true; do n=$((n+1)); echo $n; sleep 1; done"),
+    );
     wait_phase(cluster, "survivor", "Running");
     eventually(cluster, &["logs", "survivor"], |said| said.contains("2\n"));
     let state = "jsonpath={.status.containerStatuses[0].restartCount} {.status.containerStatuses[0].containerID} {.status.podIP}";

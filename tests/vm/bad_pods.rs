@@ -39,7 +39,12 @@ fn a_missing_config_map_is_named() {
     let manifest = format!(
         "apiVersion: v1\nkind: Pod\nmetadata: {{name: unset}}\nspec:\n  terminationGracePeriodSeconds: 1\n  containers:\n  - name: main\n    image: {image}\n    env: [{{name: A, valueFrom: {{configMapKeyRef: {{name: nowhere, key: a}}}}}}]\n"
     );
-    waiting_message("unset", &manifest, "CreateContainerConfigError", &["configmap \"nowhere\" not found"]);
+    waiting_message(
+        "unset",
+        &manifest,
+        "CreateContainerConfigError",
+        &["configmap \"nowhere\" not found"],
+    );
 }
 
 #[test]
@@ -52,5 +57,8 @@ fn a_pod_that_breaks_the_rules_is_refused_by_field() {
     let output = cluster.kubectl(&["create", "-f", &file.display().to_string()]).unwrap();
     let said = text(&output.stderr);
     assert!(!output.status.success());
-    assert!(said.contains("metadata.name") && said.contains("spec.containers: Required value"), "{said}");
+    assert!(
+        said.contains("metadata.name") && said.contains("spec.containers: Required value"),
+        "{said}"
+    );
 }

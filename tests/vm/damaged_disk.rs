@@ -21,7 +21,12 @@ fn partition_start(disk: &Path, name: &str) -> u64 {
 fn damaged(folder: &Path, partition: &str, damage: impl Fn(&File, u64)) -> PathBuf {
     let built = artifacts().unwrap().disk.clone();
     let copy = folder.join("damaged.raw");
-    let status = Command::new("cp").arg("--sparse=always").arg(&built).arg(&copy).status().unwrap();
+    let status = Command::new("cp")
+        .arg("--sparse=always")
+        .arg(&built)
+        .arg(&copy)
+        .status()
+        .unwrap();
     assert!(status.success());
     let file = File::options().read(true).write(true).open(&copy).unwrap();
     damage(&file, partition_start(&copy, partition));
@@ -39,7 +44,11 @@ fn a_flipped_byte_in_the_root_stops_the_boot() {
     let folder = tempfile::tempdir().unwrap();
     let disk = damaged(folder.path(), "root-a", |file, start| {
         // Well inside the file system, in a block that no boot reads by itself.
-        let at = start + std::fs::metadata(&artifacts().unwrap().root_erofs).unwrap().len() / 2;
+        let at = start
+            + std::fs::metadata(artifacts().unwrap().disk.with_file_name("root.erofs"))
+                .unwrap()
+                .len()
+                / 2;
         let mut byte = [0];
         file.read_exact_at(&mut byte, at).unwrap();
         file.write_all_at(&[byte[0] ^ 1], at).unwrap();

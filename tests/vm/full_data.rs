@@ -19,11 +19,21 @@ fn a_full_data_disk_is_survived_and_recovers() {
     eventually(&cluster, &["get", "--raw", "/readyz"], |said| said.contains("ok"));
     // The machine still answers, and what cannot be written is refused, not lost.
     assert!(crate::pintlectl(&cluster, &["info"]).status.success());
-    let written = cluster.kubectl(&["create", "configmap", "while-full", "--from-literal=a=b"]).unwrap();
+    let written = cluster
+        .kubectl(&["create", "configmap", "while-full", "--from-literal=a=b"])
+        .unwrap();
     kubectl(&cluster, &["delete", "pod", "filler", "--wait=false"]);
     eventually(&cluster, &["get", "pods"], |said| !said.contains("filler"));
     let kept = cluster.kubectl(&["get", "configmap", "while-full"]).unwrap();
-    assert_eq!(written.status.success(), kept.status.success(), "an acknowledged write is kept, a refused one is not there");
-    eventually(&cluster, &["create", "configmap", "after", "--from-literal=a=b"], |said| said.contains("created"));
+    assert_eq!(
+        written.status.success(),
+        kept.status.success(),
+        "an acknowledged write is kept, a refused one is not there"
+    );
+    eventually(
+        &cluster,
+        &["create", "configmap", "after", "--from-literal=a=b"],
+        |said| said.contains("created"),
+    );
     cluster.remove().unwrap();
 }

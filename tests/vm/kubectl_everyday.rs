@@ -11,21 +11,43 @@ fn a_pod_is_applied_seen_read_entered_and_deleted() {
     wait_phase(cluster, "everyday", "Running");
 
     let wide = kubectl(cluster, &["get", "nodes,pods", "-A", "-o", "wide"]);
-    for expected in ["pod/everyday", "1/1", "Running", "node/shared-1", "Ready", "control-plane", "10.77.0.11"] {
+    for expected in [
+        "pod/everyday",
+        "1/1",
+        "Running",
+        "node/shared-1",
+        "Ready",
+        "control-plane",
+        "10.77.0.11",
+    ] {
         assert!(wide.contains(expected), "{expected} is missing in\n{wide}");
     }
     eventually(cluster, &["logs", "everyday"], |said| said == "started\n");
-    let described = eventually(cluster, &["describe", "pod", "everyday"], |said| said.contains("Started container main"));
-    assert!(described.contains("Successfully assigned default/everyday to shared-1"), "{described}");
+    let described = eventually(cluster, &["describe", "pod", "everyday"], |said| {
+        said.contains("Started container main")
+    });
+    assert!(
+        described.contains("Successfully assigned default/everyday to shared-1"),
+        "{described}"
+    );
 
-    let said = kubectl(cluster, &["exec", "everyday", "--", "sh", "-c", "echo in $(hostname); id -u"]);
+    let said = kubectl(
+        cluster,
+        &["exec", "everyday", "--", "sh", "-c", "echo in $(hostname); id -u"],
+    );
     assert_eq!(said, "in everyday\n0\n");
-    let failed = cluster.kubectl(&["exec", "everyday", "--", "sh", "-c", "exit 7"]).unwrap();
+    let failed = cluster
+        .kubectl(&["exec", "everyday", "--", "sh", "-c", "exit 7"])
+        .unwrap();
     assert_eq!(failed.status.code(), Some(7), "{}", text(&failed.stderr));
 
     kubectl(cluster, &["delete", "pod", "everyday"]);
     let gone = cluster.kubectl(&["get", "pod", "everyday"]).unwrap();
-    assert!(text(&gone.stderr).contains("pods \"everyday\" not found"), "{}", text(&gone.stderr));
+    assert!(
+        text(&gone.stderr).contains("pods \"everyday\" not found"),
+        "{}",
+        text(&gone.stderr)
+    );
 }
 
 #[test]
@@ -34,7 +56,10 @@ fn exec_carries_standard_input() {
     apply(cluster, &shell_pod("stdin", "exec sleep 3600"));
     wait_phase(cluster, "stdin", "Running");
     let mut command = cluster.kubectl_command();
-    command.args(["exec", "-i", "stdin", "--", "cat"]).stdin(Stdio::piped()).stdout(Stdio::piped());
+    command
+        .args(["exec", "-i", "stdin", "--", "cat"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped());
     let mut child = command.spawn().unwrap();
     child.stdin.take().unwrap().write_all(b"there and back\n").unwrap();
     let output = child.wait_with_output().unwrap();
@@ -45,11 +70,21 @@ fn exec_carries_standard_input() {
 #[test]
 fn logs_are_followed_until_the_container_ends() {
     let cluster = shared();
-    apply(cluster, &shell_pod("follow", "for i in 1 2 3 4 5; do echo line $i; sleep 1; done"));
+    apply(
+        cluster,
+        &shell_pod("follow", "for i in 1 2 3 4 5; do echo line $i; sleep 1; done"),
+    );
     eventually(cluster, &["logs", "follow"], |said| said.contains("line 1"));
     let mut command = cluster.kubectl_command();
-    let mut child = command.args(["logs", "-f", "follow"]).stdout(Stdio::piped()).spawn().unwrap();
-    let lines: Vec<String> = BufReader::new(child.stdout.take().unwrap()).lines().map_while(Result::ok).collect();
+    let mut child = command
+        .args(["logs", "-f", "follow"])
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let lines: Vec<String> = BufReader::new(child.stdout.take().unwrap())
+        .lines()
+        .map_while(Result::ok)
+        .collect();
     assert!(child.wait().unwrap().success());
     assert_eq!(lines, ["line 1", "line 2", "line 3", "line 4", "line 5"]);
     wait_phase(cluster, "follow", "Succeeded");

@@ -6,7 +6,11 @@ use qemu::testing::{HEALTHY_DEADLINE, cluster};
 
 fn said(cluster: &qemu::Cluster, arguments: &[&str]) -> String {
     let output = pintlectl(cluster, arguments);
-    assert!(output.status.success(), "pintlectl {arguments:?}: {}", text(&output.stderr));
+    assert!(
+        output.status.success(),
+        "pintlectl {arguments:?}: {}",
+        text(&output.stderr)
+    );
     text(&output.stdout)
 }
 
@@ -26,7 +30,10 @@ fn what_a_person_looks_at_is_there() {
         (&["config", "get"], "[machine]"),
     ] {
         let said = said(cluster, arguments);
-        assert!(said.contains(expected), "pintlectl {arguments:?} does not say {expected:?}:\n{said}");
+        assert!(
+            said.contains(expected),
+            "pintlectl {arguments:?} does not say {expected:?}:\n{said}"
+        );
     }
     assert!(!said(cluster, &["config", "get"]).contains("PRIVATE KEY"));
 }
@@ -41,6 +48,9 @@ fn an_ordered_reboot_brings_the_node_and_its_objects_back() {
     said(&cluster, &["reboot"]);
     machine.wait_console("Linux version", before, crate::DEADLINE).ok();
     cluster.wait_healthy(HEALTHY_DEADLINE).unwrap();
-    assert_eq!(kubectl(&cluster, &["get", "configmap", "kept", "-o", "jsonpath={.data.a}"]), "b");
+    assert_eq!(
+        kubectl(&cluster, &["get", "configmap", "kept", "-o", "jsonpath={.data.a}"]),
+        "b"
+    );
     cluster.remove().unwrap();
 }

@@ -27,7 +27,11 @@ fn shared() -> &'static Cluster {
 /// kubectl's standard output; it must succeed.
 fn kubectl(cluster: &Cluster, arguments: &[&str]) -> String {
     let output = cluster.kubectl(arguments).unwrap_or_else(|why| panic!("{why:#}"));
-    assert!(output.status.success(), "kubectl {arguments:?}: {}", text(&output.stderr));
+    assert!(
+        output.status.success(),
+        "kubectl {arguments:?}: {}",
+        text(&output.stderr)
+    );
     text(&output.stdout)
 }
 
@@ -57,7 +61,11 @@ fn eventually(cluster: &Cluster, arguments: &[&str], is_it: impl Fn(&str) -> boo
 
 /// Waits until the pod's phase is `phase`.
 fn wait_phase(cluster: &Cluster, pod: &str, phase: &str) {
-    eventually(cluster, &["get", "pod", pod, "-o", "jsonpath={.status.phase}"], |said| said == phase);
+    eventually(
+        cluster,
+        &["get", "pod", pod, "-o", "jsonpath={.status.phase}"],
+        |said| said == phase,
+    );
 }
 
 /// A pod of the demo image that runs `script` in a shell.
@@ -75,8 +83,16 @@ fn pintlectl(cluster: &Cluster, arguments: &[&str]) -> Output {
     program.pop();
     program.pop();
     let program: PathBuf = program.join("pintlectl");
-    assert!(program.exists(), "{} is missing: `cargo build -p cli` makes it", program.display());
-    Command::new(program).env("PINTLE_IDENTITY", cluster.folder().admin()).args(arguments).output().unwrap()
+    assert!(
+        program.exists(),
+        "{} is missing: `cargo build -p cli` makes it",
+        program.display()
+    );
+    Command::new(program)
+        .env("PINTLE_IDENTITY", cluster.folder().admin())
+        .args(arguments)
+        .output()
+        .unwrap()
 }
 
 fn text(bytes: &[u8]) -> String {

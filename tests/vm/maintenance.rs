@@ -17,11 +17,13 @@ fn a_machine_without_config_takes_one_and_becomes_a_node() {
     let address = machine.machine_api().to_string();
     let target = ["--node", &address, "--fingerprint", fingerprint];
 
-    let folder = machine.plan().config.parent().unwrap().to_owned();
+    let folder = &machine.plan().folder;
     let config = folder.join("config.toml");
     let secrets = folder.join("secrets.toml");
     let broken = tempfile::NamedTempFile::new().unwrap();
-    let with_typo = std::fs::read_to_string(&config).unwrap().replace("[machine]", "[machine]\nnmae = \"x\"");
+    let with_typo = std::fs::read_to_string(&config)
+        .unwrap()
+        .replace("[machine]", "[machine]\nnmae = \"x\"");
     std::fs::write(broken.path(), with_typo).unwrap();
 
     let apply = |config: &std::path::Path| {

@@ -54,12 +54,25 @@ spec:
     assert_eq!(inside("echo $BOTH"), "blue-s3cr3t-$(X)\n");
     assert_eq!(inside("cat /settings/motd"), "good day");
     assert_eq!(inside("cat /keys/token; stat -L -c %a /keys/token"), "s3cr3t400\n");
-    eventually(cluster, &["exec", "contents", "-c", "reader", "--", "cat", "/shared/file"], |said| said == "from-writer\n");
+    eventually(
+        cluster,
+        &["exec", "contents", "-c", "reader", "--", "cat", "/shared/file"],
+        |said| said == "from-writer\n",
+    );
     // One network for both containers.
     assert_eq!(inside("wget -q -O - http://127.0.0.1:8080/file"), "from-writer\n");
-    assert_eq!(inside("cat /sys/fs/cgroup/memory.max /sys/fs/cgroup/cpu.max"), "67108864\n50000 100000\n");
-    assert_eq!(inside("grep -E 'Seccomp:|NoNewPrivs' /proc/self/status | tr -d '\\t'"), "NoNewPrivs:0\nSeccomp:2\n");
-    kubectl(cluster, &["delete", "pod/contents", "configmap/settings", "secret/keys"]);
+    assert_eq!(
+        inside("cat /sys/fs/cgroup/memory.max /sys/fs/cgroup/cpu.max"),
+        "67108864\n50000 100000\n"
+    );
+    assert_eq!(
+        inside("grep -E 'Seccomp:|NoNewPrivs' /proc/self/status | tr -d '\\t'"),
+        "NoNewPrivs:0\nSeccomp:2\n"
+    );
+    kubectl(
+        cluster,
+        &["delete", "pod/contents", "configmap/settings", "secret/keys"],
+    );
 }
 
 #[test]
@@ -84,9 +97,13 @@ spec:
         ),
     );
     let reason = "jsonpath={.status.containerStatuses[0].lastState.terminated.reason}";
-    eventually(cluster, &["get", "pod", "greedy", "-o", reason], |said| said == "OOMKilled");
+    eventually(cluster, &["get", "pod", "greedy", "-o", reason], |said| {
+        said == "OOMKilled"
+    });
     let restarts = "jsonpath={.status.containerStatuses[0].restartCount}";
-    eventually(cluster, &["get", "pod", "greedy", "-o", restarts], |said| said.parse::<u32>().is_ok_and(|n| n >= 1));
+    eventually(cluster, &["get", "pod", "greedy", "-o", restarts], |said| {
+        said.parse::<u32>().is_ok_and(|n| n >= 1)
+    });
     kubectl(cluster, &["delete", "pod", "greedy"]);
 }
 
@@ -98,7 +115,9 @@ fn a_pod_reaches_out_through_the_node() {
     wait_phase(cluster, "outward", "Running");
     // The harness's registry, on the host's loopback as QEMU's user network shows it.
     let url = format!("http://10.0.2.2:{port}/v2/");
-    let output = cluster.kubectl(&["exec", "outward", "--", "wget", "-q", "-O", "-", &url]).unwrap();
+    let output = cluster
+        .kubectl(&["exec", "outward", "--", "wget", "-q", "-O", "-", &url])
+        .unwrap();
     assert_eq!(text(&output.stdout), "{}", "{}", text(&output.stderr));
     kubectl(cluster, &["delete", "pod", "outward"]);
 }

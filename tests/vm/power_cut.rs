@@ -18,7 +18,9 @@ fn acknowledged_writes_survive_a_power_cut() {
     cluster.machine(0).power_on().unwrap();
     cluster.wait_healthy(HEALTHY_DEADLINE).unwrap();
     for name in acknowledged {
-        let output = cluster.kubectl(&["get", "configmap", &name, "-o", "jsonpath={.data.a}"]).unwrap();
+        let output = cluster
+            .kubectl(&["get", "configmap", &name, "-o", "jsonpath={.data.a}"])
+            .unwrap();
         assert_eq!(text(&output.stdout), "b", "{name}: {}", text(&output.stderr));
     }
     cluster.remove().unwrap();

@@ -9,7 +9,10 @@ fn a_pure_worker_joins_and_runs_a_pod() {
     let cluster = cluster(ClusterSpec::new("two", 2)).unwrap();
     cluster.wait_healthy(HEALTHY_DEADLINE).unwrap();
     let roles = kubectl(&cluster, &["get", "nodes"]);
-    let worker = roles.lines().find(|line| line.starts_with("two-2")).unwrap_or_else(|| panic!("{roles}"));
+    let worker = roles
+        .lines()
+        .find(|line| line.starts_with("two-2"))
+        .unwrap_or_else(|| panic!("{roles}"));
     assert!(worker.contains("Ready") && !worker.contains("control-plane"), "{roles}");
 
     let image = qemu::oci_images::reference("demo");
@@ -20,7 +23,9 @@ fn a_pure_worker_joins_and_runs_a_pod() {
         ),
     );
     // Logs and exec cross the network between the machines.
-    eventually(&cluster, &["logs", "there"], |said| said.contains("hello from there, line 1"));
+    eventually(&cluster, &["logs", "there"], |said| {
+        said.contains("hello from there, line 1")
+    });
     assert_eq!(kubectl(&cluster, &["exec", "there", "--", "hostname"]), "there\n");
     cluster.remove().unwrap();
 }

@@ -45,7 +45,11 @@ impl Services for Calls {
             .note(Kind::Service, &service.to_string(), "a caller asked for its restart");
         self.0
             .init
-            .ask(if kill { InitRequest::Kill(service) } else { InitRequest::Restart(service) })
+            .ask(if kill {
+                InitRequest::Kill(service)
+            } else {
+                InitRequest::Restart(service)
+            })
             .await
             .map_err(refuse::init)?;
         Ok(Response::new(RestartServiceResponse {}))

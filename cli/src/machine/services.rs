@@ -24,7 +24,10 @@ pub async fn run(machine: Connection, told: Services) -> Result<()> {
     if let Some(name) = told.restart {
         machine
             .services()
-            .restart(RestartServiceRequest { name: name.clone(), kill: told.kill })
+            .restart(RestartServiceRequest {
+                name: name.clone(),
+                kill: told.kill,
+            })
             .await
             .map_err(refused)?;
         return line(format!("{name} restarts"));

@@ -74,7 +74,10 @@ async fn without_init_calls_to_it_fail_in_a_sentence_and_nothing_is_half_applied
     );
     let status = connection
         .services()
-        .restart(RestartServiceRequest { name: "sshd".into(), kill: false })
+        .restart(RestartServiceRequest {
+            name: "sshd".into(),
+            kill: false,
+        })
         .await
         .unwrap_err();
     assert!(status.message().contains("no service \"sshd\""), "{}", status.message());

@@ -76,7 +76,10 @@ async fn init_is_asked_for_services_power_and_the_timeline() {
     );
     admin
         .services()
-        .restart(RestartServiceRequest { name: "control".into(), kill: false })
+        .restart(RestartServiceRequest {
+            name: "control".into(),
+            kill: false,
+        })
         .await
         .unwrap();
     admin.power().reboot(RebootRequest { force: true }).await.unwrap();
