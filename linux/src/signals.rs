@@ -40,8 +40,8 @@ impl ChildExits {
         while let Ok(Some(_)) = self.0.read_signal() {}
         let mut exits = Vec::new();
         loop {
-            // Not nix's: it loses the exit of a process that a real-time signal killed.
-            match rustix::process::waitpid(None, WaitOptions::NOHANG) {
+            // Any child (rustix's `waitpid(None)` means those of our own process group). Not nix's: it loses the exit of a process that a real-time signal killed.
+            match rustix::process::wait(WaitOptions::NOHANG) {
                 Ok(Some((pid, status))) => exits.push(Exit::new(pid, status)),
                 Err(rustix::io::Errno::INTR) => {}
                 // ECHILD, or nobody has ended.

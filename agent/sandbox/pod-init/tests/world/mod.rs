@@ -61,6 +61,7 @@ impl World {
         PathBuf::from(format!("pintle-{}", self.name))
     }
 
+    #[allow(dead_code, reason = "as above")]
     pub fn pod(&self, id: &str) -> PodPlan {
         PodPlan {
             id: id.to_owned(),
@@ -123,6 +124,7 @@ impl World {
     }
 
     /// Starts a pod with one container, waits for its end; how it ended and its log without the times.
+    #[allow(dead_code, reason = "not every test file needs it")]
     pub async fn run(&self, plan: &ContainerPlan) -> (ContainerState, String) {
         let pod = self.sandboxes.start(&self.pod("run")).await.unwrap();
         pod.start_container(plan).await.unwrap();
@@ -137,7 +139,10 @@ impl Drop for World {
         if self.keep {
             return;
         }
-        let _ = std::fs::remove_dir(cgroups().join(self.cgroup()));
+        // What a failed test has left running.
+        let group = cgroups().join(self.cgroup());
+        let _ = std::fs::write(group.join("cgroup.kill"), "1");
+        let _ = std::fs::remove_dir(group);
         let _ = std::fs::remove_dir_all(&self.dir);
     }
 }

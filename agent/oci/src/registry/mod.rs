@@ -1,0 +1,264 @@
+//! Pulling from registries (OCI distribution spec): where to ask, what to fetch, in which order.
+
+mod blob;
+mod http;
+mod token;
+
+use crate::layers::{LayerError, digest};
+use crate::manifest::{self, ConfigFile, Descriptor, MEDIA_TYPES, Manifest, ManifestError};
+use crate::store::Record;
+use crate::{Image, Progress, Reference, Store, StoreError};
+use futures_util::{StreamExt, TryStreamExt};
+use http::{Address, Fetch};
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+/// Layers that are fetched at the same time; containerd's and Docker's default.
+const AT_ONCE: usize = 3;
+/// Manifests and configs are a few KiB; what registries take at most (distribution spec, "Pushing Manifests").
+const LARGEST_DOCUMENT: u64 = 4 << 20;
+/// A list that leads to a list that leads to a list is a loop or a joke.
+const DEEPEST_LIST: usize = 3;
+
+/// Where to ask for which registry.
+#[derive(Clone, Debug, Default)]
+pub struct Registries {
+    /// Registry as names have it, e.g. `docker.io` → base URLs to ask instead, in this order; the scheme decides about TLS.
+    pub mirrors: BTreeMap<String, Vec<String>>,
+    /// PEM of certificate authorities that are trusted besides the public ones.
+    pub authorities: Vec<String>,
+}
+
+/// Who asks. No `Debug`: it is a secret.
+#[derive(Clone)]
+pub enum Auth {
+    /// User name and password.
+    Basic {
+        /// User name.
+        user: String,
+        /// Password or personal token.
+        password: String,
+    },
+    /// A token that the registry takes as it is.
+    Bearer(String),
+}
+
+/// Why a pull failed; each names the image or the digest, and where it was looked for.
+#[derive(Debug, thiserror::Error)]
+pub enum PullError {
+    /// Nobody answered.
+    #[error("pull {image}: registry {host} cannot be reached: {why}")]
+    Unreachable {
+        /// Image.
+        image: String,
+        /// Host and port.
+        host: String,
+        /// What failed.
+        why: String,
+    },
+    /// It answered that there is none.
+    #[error("pull {image}: registry {host} has no {what}")]
+    NotFound {
+        /// Image.
+        image: String,
+        /// Host and port.
+        host: String,
+        /// Which manifest or blob.
+        what: String,
+    },
+    /// It wants other credentials, or some.
+    #[error("pull {image}: registry {host} refuses access ({why}); check the pull secret")]
+    Unauthorized {
+        /// Image.
+        image: String,
+        /// Host and port.
+        host: String,
+        /// Its answer.
+        why: String,
+    },
+    /// It answered something else.
+    #[error("pull {image}: registry {host} answered {why}")]
+    Answer {
+        /// Image.
+        image: String,
+        /// Host and port.
+        host: String,
+        /// What.
+        why: String,
+    },
+    /// What came is not what was asked for.
+    #[error("pull {image}: registry {host} sent something else than {expected}: its digest is {found}")]
+    Digest {
+        /// Image.
+        image: String,
+        /// Host and port.
+        host: String,
+        /// What was asked for.
+        expected: String,
+        /// What came.
+        found: String,
+    },
+    /// Its documents are of no use.
+    #[error("pull {image}: {cause}")]
+    Manifest {
+        /// Image.
+        image: String,
+        /// Why.
+        cause: ManifestError,
+    },
+    /// A layer is of no use.
+    #[error("pull {image}: {cause}")]
+    Layer {
+        /// Image.
+        image: String,
+        /// Which, and why.
+        cause: LayerError,
+    },
+    /// A download could not be written.
+    #[error("pull {image}: write {path}: {cause}")]
+    Disk {
+        /// Image.
+        image: String,
+        /// File.
+        path: PathBuf,
+        /// Why.
+        cause: std::io::Error,
+    },
+    /// The registry's address or the authorities in the machine config are wrong.
+    #[error("pull {image}: {why}")]
+    Config {
+        /// Image.
+        image: String,
+        /// What is wrong.
+        why: String,
+    },
+    /// The store's own trouble.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// Told how far a download has come.
+pub(crate) type OnProgress<'a> = &'a (dyn Fn(Progress) + Send + Sync);
+
+impl Store {
+    /// Fetches what is not here yet, verifies and unpacks it. Mirrors are asked in their order; the first that has it serves it.
+    pub async fn pull(
+        &self,
+        image: &Reference,
+        registries: &Registries,
+        auth: Option<&Auth>,
+        progress: &(dyn Fn(Progress) + Send + Sync),
+    ) -> Result<Image, PullError> {
+        let _arriving = self.arrive();
+        let mut first_answer = None;
+        for source in http::sources(image, registries, auth)? {
+            match self.pull_from(image, source, progress).await {
+                Ok(pulled) => return Ok(pulled),
+                // What an answering registry says is worth more than that another one is away.
+                Err(error) => match first_answer {
+                    None | Some(PullError::Unreachable { .. }) => first_answer = Some(error),
+                    Some(_) => {}
+                },
+            }
+        }
+        Err(first_answer.unwrap_or_else(|| PullError::Config {
+            image: image.to_string(),
+            why: format!("registry {} has an empty list of mirrors", image.registry),
+        }))
+    }
+
+    async fn pull_from(&self, image: &Reference, source: Address, progress: OnProgress<'_>) -> Result<Image, PullError> {
+        let fetch = Fetch::new(image, source);
+        let (manifest_digest, config, layers) = manifest_of(&fetch, image.version()).await?;
+        let document = |cause| PullError::Manifest {
+            image: image.to_string(),
+            cause,
+        };
+        let text = fetch_document(&fetch, &format!("blobs/{}", config.digest), "blob").await?;
+        check(&fetch, &config.digest, &text)?;
+        let file = ConfigFile::parse(&text, layers.len()).map_err(document)?;
+        let pairs: Vec<(String, Descriptor)> = file.diff_ids().iter().cloned().zip(layers).collect();
+        let diff_ids = file.diff_ids().to_vec();
+        let arrivals = pairs.iter().map(|(diff_id, layer)| self.layer(&fetch, diff_id, layer, progress));
+        futures_util::stream::iter(arrivals.collect::<Vec<_>>())
+            .buffer_unordered(AT_ONCE)
+            .try_collect::<Vec<()>>()
+            .await?;
+        let record = Record {
+            id: config.digest,
+            digest: manifest_digest,
+            names: vec![image.to_string()],
+            diff_ids,
+            config: file.into_config(),
+        };
+        Ok(self.add(record)?)
+    }
+
+    /// Downloads and unpacks one layer, unless it is here.
+    async fn layer(&self, fetch: &Fetch, diff_id: &str, layer: &Descriptor, progress: OnProgress<'_>) -> Result<(), PullError> {
+        if self.layers.size(diff_id).is_some() {
+            return Ok(());
+        }
+        let path = blob::download(fetch, layer, &self.dir.join("blobs"), progress).await?;
+        let (layers, id, archive) = (self.layers.clone(), diff_id.to_owned(), path.clone());
+        let unpacked = tokio::task::spawn_blocking(move || -> Result<(), UnpackFailed> {
+            let archive = std::fs::File::open(&archive).map_err(UnpackFailed::Open)?;
+            layers.unpack(&id, archive).map_err(UnpackFailed::Layer)
+        })
+        .await;
+        let disk = |cause| PullError::Disk {
+            image: fetch.image.clone(),
+            path: path.clone(),
+            cause,
+        };
+        // The compressed form is of no more use, whatever became of it; what is unreadable must not be found again.
+        let removed = std::fs::remove_file(&path);
+        match unpacked {
+            Ok(Ok(())) => removed.map_err(disk),
+            Ok(Err(UnpackFailed::Open(cause))) => Err(disk(cause)),
+            Ok(Err(UnpackFailed::Layer(cause))) => Err(PullError::Layer {
+                image: fetch.image.clone(),
+                cause,
+            }),
+            Err(panic) => Err(disk(std::io::Error::other(panic))),
+        }
+    }
+}
+
+enum UnpackFailed {
+    Open(std::io::Error),
+    Layer(LayerError),
+}
+
+/// Follows lists to the manifest for this machine: its digest, its config and its layers, lowest first.
+async fn manifest_of(fetch: &Fetch, version: &str) -> Result<(String, Descriptor, Vec<Descriptor>), PullError> {
+    let document = |cause| PullError::Manifest {
+        image: fetch.image.clone(),
+        cause,
+    };
+    let mut version = version.to_owned();
+    for _ in 0..DEEPEST_LIST {
+        let text = fetch_document(fetch, &format!("manifests/{version}"), "manifest").await?;
+        if version.starts_with("sha256:") {
+            check(fetch, &version, &text)?;
+        }
+        match Manifest::parse(&text).map_err(document)? {
+            Manifest::Image { config, layers } => return Ok((digest(&text), config, layers)),
+            Manifest::List(manifests) => version = manifest::choose(&manifests).map_err(document)?.digest.clone(),
+        }
+    }
+    Err(document(ManifestError::Unreadable {
+        what: "manifest",
+        why: "it is a list of lists of lists".to_owned(),
+    }))
+}
+
+async fn fetch_document(fetch: &Fetch, path: &str, what: &str) -> Result<Vec<u8>, PullError> {
+    let response = fetch.get(path, &[("accept", MEDIA_TYPES.to_owned())], what).await?;
+    http::body(fetch, response, LARGEST_DOCUMENT).await
+}
+
+fn check(fetch: &Fetch, expected: &str, bytes: &[u8]) -> Result<(), PullError> {
+    let found = digest(bytes);
+    if found == expected { Ok(()) } else { Err(fetch.other_digest(expected, found)) }
+}
