@@ -120,7 +120,10 @@ impl Layer {
             EntryType::Fifo => self.node(entry, &spot, FileType::Fifo),
             // Global pax headers say nothing about files.
             EntryType::XGlobalHeader => Ok(()),
-            other => Err(Why(format!("is of a kind that layers do not have ({:?})", other.as_byte() as char))),
+            other => Err(Why(format!(
+                "is of a kind that layers do not have ({:?})",
+                other.as_byte() as char
+            ))),
         }
     }
 
@@ -139,16 +142,21 @@ impl Layer {
             Err(error) if error.is(libc::ENOENT) => {
                 let name = path.file_name().ok_or_else(|| Why("has no place".to_owned()))?;
                 let parent = self.make_parents(path.parent().unwrap_or(Path::new("")))?;
-                rustix::fs::mkdirat(&parent, name, Mode::from_raw_mode(0o755)).map_err(failed("has a folder that cannot be made"))?;
+                rustix::fs::mkdirat(&parent, name, Mode::from_raw_mode(0o755))
+                    .map_err(failed("has a folder that cannot be made"))?;
                 self.open(path, flags)
             }
-            Err(error) if error.is(libc::EXDEV) => Err(Why("leads out of the layer through a symbolic link".to_owned())),
+            Err(error) if error.is(libc::EXDEV) => {
+                Err(Why("leads out of the layer through a symbolic link".to_owned()))
+            }
             done => done.map_err(|error| Why(format!("lies where no folder is: {error}"))),
         }
     }
 
     fn open(&self, path: &Path, flags: OFlags) -> Result<OwnedFd, Why> {
-        self.root.open_beneath(path, flags, 0).map_err(|error| Why(format!("cannot be opened: {error}")))
+        self.root
+            .open_beneath(path, flags, 0)
+            .map_err(|error| Why(format!("cannot be opened: {error}")))
     }
 
     fn file(&self, entry: &mut Entry<'_, impl Read>, spot: &Spot) -> Result<(), Why> {
@@ -169,7 +177,8 @@ impl Layer {
         let exists = spot.kind() == Some(FileType::Directory);
         if !exists {
             spot.clear()?;
-            rustix::fs::mkdirat(&spot.parent, &spot.name, Mode::from_raw_mode(0o700)).map_err(failed("cannot be made"))?;
+            rustix::fs::mkdirat(&spot.parent, &spot.name, Mode::from_raw_mode(0o700))
+                .map_err(failed("cannot be made"))?;
         }
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let folder =
@@ -179,17 +188,29 @@ impl Layer {
     }
 
     fn symlink(&self, entry: &mut Entry<'_, impl Read>, spot: &Spot) -> Result<(), Why> {
-        let target = entry.link_name_bytes().ok_or_else(|| Why("is a link to nothing".to_owned()))?.into_owned();
+        let target = entry
+            .link_name_bytes()
+            .ok_or_else(|| Why("is a link to nothing".to_owned()))?
+            .into_owned();
         spot.clear()?;
         // Any target: it means something only inside the container, whose root is `/`.
-        rustix::fs::symlinkat(OsStr::from_bytes(&target), &spot.parent, &spot.name).map_err(failed("cannot be made"))?;
+        rustix::fs::symlinkat(OsStr::from_bytes(&target), &spot.parent, &spot.name)
+            .map_err(failed("cannot be made"))?;
         self.own(entry, spot)?;
-        rustix::fs::utimensat(&spot.parent, &spot.name, &times(modified(entry)), AtFlags::SYMLINK_NOFOLLOW)
-            .map_err(failed("cannot get its time"))
+        rustix::fs::utimensat(
+            &spot.parent,
+            &spot.name,
+            &times(modified(entry)),
+            AtFlags::SYMLINK_NOFOLLOW,
+        )
+        .map_err(failed("cannot get its time"))
     }
 
     fn hard_link(&self, entry: &mut Entry<'_, impl Read>, spot: &Spot) -> Result<(), Why> {
-        let target = entry.link_name_bytes().ok_or_else(|| Why("is a hard link to nothing".to_owned()))?.into_owned();
+        let target = entry
+            .link_name_bytes()
+            .ok_or_else(|| Why("is a hard link to nothing".to_owned()))?
+            .into_owned();
         let shown = String::from_utf8_lossy(&target).into_owned();
         let out = |why: &str| Why(format!("is a hard link to {shown:?}, which {why}"));
         let path = inner_path(Path::new(OsStr::from_bytes(&target))).map_err(|Why(why)| out(&why))?;
@@ -209,13 +230,22 @@ impl Layer {
             return Err(Why("is a device, which only root may make".to_owned()));
         }
         let number = |part: io::Result<Option<u32>>| part.ok().flatten().unwrap_or(0);
-        let (major, minor) = (number(entry.header().device_major()), number(entry.header().device_minor()));
-        let device: Dev = if kind == FileType::Fifo { 0 } else { rustix::fs::makedev(major, minor) };
+        let (major, minor) = (
+            number(entry.header().device_major()),
+            number(entry.header().device_minor()),
+        );
+        let device: Dev = if kind == FileType::Fifo {
+            0
+        } else {
+            rustix::fs::makedev(major, minor)
+        };
         spot.clear()?;
-        rustix::fs::mknodat(&spot.parent, &spot.name, kind, Mode::from_raw_mode(0o600), device).map_err(failed("cannot be made"))?;
+        rustix::fs::mknodat(&spot.parent, &spot.name, kind, Mode::from_raw_mode(0o600), device)
+            .map_err(failed("cannot be made"))?;
         self.own(entry, spot)?;
         // Fresh and made by mknodat: no link that could be followed.
-        rustix::fs::chmodat(&spot.parent, &spot.name, mode(entry)?, AtFlags::empty()).map_err(failed("cannot get its mode"))
+        rustix::fs::chmodat(&spot.parent, &spot.name, mode(entry)?, AtFlags::empty())
+            .map_err(failed("cannot get its mode"))
     }
 
     fn own(&self, entry: &Entry<'_, impl Read>, spot: &Spot) -> Result<(), Why> {
@@ -223,8 +253,14 @@ impl Layer {
             return Ok(());
         }
         let (uid, gid) = owner(entry)?;
-        rustix::fs::chownat(&spot.parent, &spot.name, Some(uid), Some(gid), AtFlags::SYMLINK_NOFOLLOW)
-            .map_err(failed("cannot get its owner"))
+        rustix::fs::chownat(
+            &spot.parent,
+            &spot.name,
+            Some(uid),
+            Some(gid),
+            AtFlags::SYMLINK_NOFOLLOW,
+        )
+        .map_err(failed("cannot get its owner"))
     }
 
     /// Owner, mode and extended attributes; the mode after the owner, which would take away set-user-ID.
@@ -234,7 +270,10 @@ impl Layer {
             rustix::fs::fchown(file, Some(uid), Some(gid)).map_err(failed("cannot get its owner"))?;
         }
         rustix::fs::fchmod(file, mode(entry)?).map_err(failed("cannot get its mode"))?;
-        let Some(extensions) = entry.pax_extensions().map_err(|cause| Why(format!("has unreadable attributes: {cause}")))? else {
+        let Some(extensions) = entry
+            .pax_extensions()
+            .map_err(|cause| Why(format!("has unreadable attributes: {cause}")))?
+        else {
             return Ok(());
         };
         for extension in extensions {
@@ -245,8 +284,13 @@ impl Layer {
             // `trusted.` would let a layer forge overlayfs's own marks; others mean nothing in a container.
             let means_something = name.starts_with(b"user.") || name == b"security.capability";
             if means_something && self.is_root {
-                rustix::fs::fsetxattr(file, OsStr::from_bytes(name), extension.value_bytes(), XattrFlags::empty())
-                    .map_err(failed("cannot get its extended attributes"))?;
+                rustix::fs::fsetxattr(
+                    file,
+                    OsStr::from_bytes(name),
+                    extension.value_bytes(),
+                    XattrFlags::empty(),
+                )
+                .map_err(failed("cannot get its extended attributes"))?;
             }
         }
         Ok(())
@@ -299,8 +343,13 @@ fn inner_path(path: &Path) -> Result<PathBuf, Why> {
 /// `.wh.` marks (OCI image spec, "Whiteouts") in overlayfs's form.
 fn hide(spot: &Spot, hidden: &OsStr) -> Result<(), Why> {
     if hidden == ".wh..opq" {
-        let parent = rustix::fs::openat(&spot.parent, ".", OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
-            .map_err(failed("has a folder that cannot be opened"))?;
+        let parent = rustix::fs::openat(
+            &spot.parent,
+            ".",
+            OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC,
+            Mode::empty(),
+        )
+        .map_err(failed("has a folder that cannot be opened"))?;
         return rustix::fs::fsetxattr(&parent, "trusted.overlay.opaque", b"y", XattrFlags::empty())
             .map_err(failed("cannot make its folder opaque"));
     }
@@ -312,16 +361,24 @@ fn hide(spot: &Spot, hidden: &OsStr) -> Result<(), Why> {
         return Err(Why("hides nothing that could have a name".to_owned()));
     }
     let spot = Spot {
-        parent: spot.parent.try_clone().map_err(|cause| Why(format!("cannot be made: {cause}")))?,
+        parent: spot
+            .parent
+            .try_clone()
+            .map_err(|cause| Why(format!("cannot be made: {cause}")))?,
         name: hidden.to_owned(),
         path: spot.path.with_file_name(hidden),
     };
     spot.clear()?;
-    rustix::fs::mknodat(&spot.parent, &spot.name, FileType::CharacterDevice, Mode::empty(), 0).map_err(failed("cannot be made"))
+    rustix::fs::mknodat(&spot.parent, &spot.name, FileType::CharacterDevice, Mode::empty(), 0)
+        .map_err(failed("cannot be made"))
 }
 
 fn owner(entry: &Entry<'_, impl Read>) -> Result<(Uid, Gid), Why> {
-    let id = |id: io::Result<u64>| id.ok().and_then(|id| u32::try_from(id).ok()).filter(|&id| id != u32::MAX);
+    let id = |id: io::Result<u64>| {
+        id.ok()
+            .and_then(|id| u32::try_from(id).ok())
+            .filter(|&id| id != u32::MAX)
+    };
     match (id(entry.header().uid()), id(entry.header().gid())) {
         (Some(uid), Some(gid)) => Ok((Uid::from_raw(uid), Gid::from_raw(gid))),
         _ => Err(Why("has an owner that is no number".to_owned())),
@@ -329,13 +386,21 @@ fn owner(entry: &Entry<'_, impl Read>) -> Result<(Uid, Gid), Why> {
 }
 
 fn mode(entry: &Entry<'_, impl Read>) -> Result<Mode, Why> {
-    let mode = entry.header().mode().map_err(|_| Why("has a mode that is no number".to_owned()))?;
+    let mode = entry
+        .header()
+        .mode()
+        .map_err(|_| Why("has a mode that is no number".to_owned()))?;
     Ok(Mode::from_raw_mode(mode & 0o7777))
 }
 
 fn modified(entry: &Entry<'_, impl Read>) -> Timespec {
     Timespec {
-        tv_sec: entry.header().mtime().ok().and_then(|time| i64::try_from(time).ok()).unwrap_or(0),
+        tv_sec: entry
+            .header()
+            .mtime()
+            .ok()
+            .and_then(|time| i64::try_from(time).ok())
+            .unwrap_or(0),
         tv_nsec: 0,
     }
 }
@@ -348,5 +413,10 @@ fn times(modified: Timespec) -> Timestamps {
 }
 
 fn failed(what: &'static str) -> impl Fn(rustix::io::Errno) -> Why {
-    move |errno| Why(format!("{what}: {}", io::Error::from_raw_os_error(errno.raw_os_error())))
+    move |errno| {
+        Why(format!(
+            "{what}: {}",
+            io::Error::from_raw_os_error(errno.raw_os_error())
+        ))
+    }
 }

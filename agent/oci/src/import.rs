@@ -21,7 +21,9 @@ pub enum ImportError {
     #[error("import: the archive cannot be read: {0}")]
     Archive(io::Error),
     /// It holds no image.
-    #[error("import: the archive is neither an OCI image layout nor from docker save: it has no index.json and no manifest.json")]
+    #[error(
+        "import: the archive is neither an OCI image layout nor from docker save: it has no index.json and no manifest.json"
+    )]
     NoImage,
     /// A part of an image is not in it.
     #[error("import: the archive lacks {0}")]
@@ -80,7 +82,10 @@ impl Store {
         let Manifest::List(manifests) = Manifest::parse(&spool.document("index.json")?)? else {
             return Err(ImportError::NoImage);
         };
-        manifests.iter().map(|descriptor| self.import_manifest(spool, descriptor)).collect()
+        manifests
+            .iter()
+            .map(|descriptor| self.import_manifest(spool, descriptor))
+            .collect()
     }
 
     fn import_manifest(&self, spool: &Spool, descriptor: &Descriptor) -> Result<Record, ImportError> {
@@ -106,7 +111,8 @@ impl Store {
                     found,
                 });
             }
-            self.layers.unpack(diff_id, File::open(path).map_err(ImportError::Archive)?)?;
+            self.layers
+                .unpack(diff_id, File::open(path).map_err(ImportError::Archive)?)?;
         }
         Ok(Record {
             id: config.digest,
@@ -118,10 +124,11 @@ impl Store {
     }
 
     fn import_saved(&self, spool: &Spool) -> Result<Vec<Record>, ImportError> {
-        let saved: Vec<Saved> = serde_json::from_slice(&spool.document("manifest.json")?).map_err(|cause| ManifestError::Unreadable {
-            what: "manifest",
-            why: cause.to_string(),
-        })?;
+        let saved: Vec<Saved> =
+            serde_json::from_slice(&spool.document("manifest.json")?).map_err(|cause| ManifestError::Unreadable {
+                what: "manifest",
+                why: cause.to_string(),
+            })?;
         saved.iter().map(|image| self.import_one_saved(spool, image)).collect()
     }
 
@@ -138,7 +145,10 @@ impl Store {
             // docker save keeps no manifest, so there is no other digest to know it by.
             digest: id.clone(),
             id,
-            names: tags.filter_map(|tag| tag.parse::<Reference>().ok()).map(|name| name.to_string()).collect(),
+            names: tags
+                .filter_map(|tag| tag.parse::<Reference>().ok())
+                .map(|name| name.to_string())
+                .collect(),
             diff_ids: file.diff_ids().to_vec(),
             config: file.into_config(),
         })
@@ -150,7 +160,10 @@ fn name_of(descriptor: &Descriptor) -> Option<String> {
     let annotation = |key: &str| descriptor.annotations.get(key);
     let full = annotation("io.containerd.image.name");
     let standard = annotation("org.opencontainers.image.ref.name").filter(|name| name.contains([':', '/']));
-    full.or(standard)?.parse::<Reference>().ok().map(|name| name.to_string())
+    full.or(standard)?
+        .parse::<Reference>()
+        .ok()
+        .map(|name| name.to_string())
 }
 
 fn blob_name(digest: &str) -> String {
@@ -180,7 +193,11 @@ impl Spool {
                 spool.files.insert(name, path);
             } else if let Some(target) = entry.link_name().map_err(ImportError::Archive)? {
                 let is_hard = entry.header().entry_type().is_hard_link();
-                let base = if is_hard { Path::new("") } else { name.parent().unwrap_or(Path::new("")) };
+                let base = if is_hard {
+                    Path::new("")
+                } else {
+                    name.parent().unwrap_or(Path::new(""))
+                };
                 links.push((name.clone(), normal(&base.join(target))));
             }
         }
@@ -199,13 +216,16 @@ impl Spool {
 
     fn path(&self, name: &str) -> Result<&Path, ImportError> {
         let path = self.files.get(&normal(Path::new(name)));
-        path.map(PathBuf::as_path).ok_or_else(|| ImportError::Missing(name.to_owned()))
+        path.map(PathBuf::as_path)
+            .ok_or_else(|| ImportError::Missing(name.to_owned()))
     }
 
     fn document(&self, name: &str) -> Result<Vec<u8>, ImportError> {
         let mut text = Vec::new();
         let file = File::open(self.path(name)?).map_err(ImportError::Archive)?;
-        file.take(LARGEST_DOCUMENT).read_to_end(&mut text).map_err(ImportError::Archive)?;
+        file.take(LARGEST_DOCUMENT)
+            .read_to_end(&mut text)
+            .map_err(ImportError::Archive)?;
         Ok(text)
     }
 

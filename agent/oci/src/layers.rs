@@ -88,7 +88,9 @@ impl Layers {
             return Ok(());
         }
         static NEXT: AtomicU64 = AtomicU64::new(0);
-        let torn = self.torn.join(format!("{}.{}", hex(diff_id), NEXT.fetch_add(1, Ordering::Relaxed)));
+        let torn = self
+            .torn
+            .join(format!("{}.{}", hex(diff_id), NEXT.fetch_add(1, Ordering::Relaxed)));
         let done = self.unpack_into(diff_id, archive, &torn);
         if done.is_err() {
             // Otherwise the next start removes it.

@@ -144,7 +144,9 @@ pub(crate) fn choose(manifests: &[Descriptor]) -> Result<&Descriptor, ManifestEr
     };
     manifests.iter().find(fits).ok_or_else(|| {
         let others = manifests.iter().filter_map(|descriptor| descriptor.platform.as_ref());
-        let others: Vec<String> = others.map(|platform| format!("{}/{}", platform.os, platform.architecture)).collect();
+        let others: Vec<String> = others
+            .map(|platform| format!("{}/{}", platform.os, platform.architecture))
+            .collect();
         ManifestError::Platform(others.join(", "))
     })
 }
@@ -208,7 +210,10 @@ mod tests {
         };
         assert_eq!(choose(&manifests).unwrap().digest, digest("b"));
         let error = choose(&manifests[..1]).unwrap_err();
-        assert_eq!(error.to_string(), "it has no variant for linux/amd64, only for linux/arm64");
+        assert_eq!(
+            error.to_string(),
+            "it has no variant for linux/amd64, only for linux/arm64"
+        );
     }
 
     #[test]

@@ -3,6 +3,7 @@
 use crate::layers::{Layers, hex, sync};
 use crate::{Config, Image, Reference};
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -15,6 +16,8 @@ pub struct Store {
     pub(crate) layers: Layers,
     /// How many pulls and imports are on their way, whose layers no image names yet.
     arriving: Arc<Mutex<usize>>,
+    /// Blobs on their way, each with a lock: two pulls that share a layer fetch it once.
+    downloads: Arc<Mutex<BTreeMap<String, Arc<tokio::sync::Mutex<()>>>>>,
 }
 
 /// Why the folder could not be read or written.
@@ -59,13 +62,17 @@ impl Store {
             layers: Layers::open(dir).map_err(failed("make the folder of layers in", dir))?,
             dir: dir.to_owned(),
             arriving: Arc::default(),
+            downloads: Arc::default(),
         })
     }
 
     /// By name (as people write it), image ID or manifest digest.
     pub fn get(&self, name_or_id: &str) -> Result<Option<Image>, StoreError> {
         let records = self.records()?;
-        Ok(records.into_iter().find(|record| record.answers_to(name_or_id)).map(|record| self.image(record)))
+        Ok(records
+            .into_iter()
+            .find(|record| record.answers_to(name_or_id))
+            .map(|record| self.image(record)))
     }
 
     /// All images, by their IDs.
@@ -98,7 +105,9 @@ impl Store {
             return Ok(());
         }
         let needed: Vec<String> = self.records()?.into_iter().flat_map(|record| record.diff_ids).collect();
-        self.layers.keep_only(&needed).map_err(failed("remove unneeded layers in", &self.dir))
+        self.layers
+            .keep_only(&needed)
+            .map_err(failed("remove unneeded layers in", &self.dir))
     }
 
     /// Adds an image whose layers are all here, or names to one; a name that another had is that one's no more.
@@ -121,6 +130,13 @@ impl Store {
     pub(crate) fn arrive(&self) -> Arriving {
         *self.lock() += 1;
         Arriving(self.arriving.clone())
+    }
+
+    /// Whoever holds its lock downloads this blob.
+    pub(crate) fn download(&self, digest: &str) -> Arc<tokio::sync::Mutex<()>> {
+        let mut downloads = self.downloads.lock().unwrap_or_else(PoisonError::into_inner);
+        downloads.retain(|_, lock| Arc::strong_count(lock) > 1);
+        downloads.entry(digest.to_owned()).or_default().clone()
     }
 
     fn lock(&self) -> MutexGuard<'_, usize> {
@@ -152,7 +168,9 @@ impl Store {
             match serde_json::from_slice::<Record>(&text) {
                 Ok(record) if record.diff_ids.iter().all(|id| self.layers.size(id).is_some()) => records.push(record),
                 Ok(record) => tracing::warn!(image = %record.id, "an image lacks layers and is treated as absent"),
-                Err(error) => tracing::warn!(path = %path.display(), %error, "an image's file cannot be read and is ignored"),
+                Err(error) => {
+                    tracing::warn!(path = %path.display(), %error, "an image's file cannot be read and is ignored")
+                }
             }
         }
         records.sort_by(|a, b| a.id.cmp(&b.id));
@@ -186,7 +204,10 @@ impl Record {
 }
 
 fn names_equal(full: &str, written: &str) -> bool {
-    full == written || written.parse::<Reference>().is_ok_and(|reference| reference.to_string() == full)
+    full == written
+        || written
+            .parse::<Reference>()
+            .is_ok_and(|reference| reference.to_string() == full)
 }
 
 impl Drop for Arriving {

@@ -13,10 +13,15 @@ use tokio::io::AsyncWriteExt;
 /// Breaks in a row without a single byte between them after which a registry is given up.
 const MOST_BREAKS: usize = 4;
 
-/// The verified file.
-pub(super) async fn download(fetch: &Fetch, blob: &Descriptor, dir: &Path, progress: OnProgress<'_>) -> Result<PathBuf, PullError> {
-    // Two pulls of the same blob at once write to files of their own; an interrupted one's is found again by the next.
-    let path = claim(dir, &blob.digest);
+/// The verified file. The caller sees to it that nobody else downloads the same.
+pub(super) async fn download(
+    fetch: &Fetch,
+    blob: &Descriptor,
+    dir: &Path,
+    progress: OnProgress<'_>,
+) -> Result<PathBuf, PullError> {
+    // An interrupted one's is found again by the next.
+    let path = dir.join(format!("{}.part", hex(&blob.digest)));
     let mut breaks = 0;
     while length(&path) < blob.size {
         let before = length(&path);
@@ -32,14 +37,15 @@ pub(super) async fn download(fetch: &Fetch, blob: &Descriptor, dir: &Path, progr
             Err(error) => return Err(error),
         }
         if length(&path) < blob.size && length(&path) <= before && breaks == 0 {
-            return Err(fetch.answered(format!("{} bytes of blob {}, which should have {}", length(&path), blob.digest, blob.size)));
+            return Err(fetch.answered(format!(
+                "{} bytes of blob {}, which should have {}",
+                length(&path),
+                blob.digest,
+                blob.size
+            )));
         }
     }
     verify(fetch, blob, path).await
-}
-
-fn claim(dir: &Path, digest: &str) -> PathBuf {
-    dir.join(format!("{}.part", hex(digest)))
 }
 
 fn length(path: &Path) -> u64 {
@@ -53,15 +59,27 @@ async fn attempt(fetch: &Fetch, blob: &Descriptor, path: &Path, progress: OnProg
         cause,
     };
     let mut done = length(path);
-    let range: &[(&str, String)] = if done > 0 { &[("range", format!("bytes={done}-"))] } else { &[] };
+    let range: &[(&str, String)] = if done > 0 {
+        &[("range", format!("bytes={done}-"))]
+    } else {
+        &[]
+    };
     let response = fetch.get(&format!("blobs/{}", blob.digest), range, "blob").await?;
     let resumes = response.status() == StatusCode::PARTIAL_CONTENT;
     if !resumes {
         done = 0;
     }
-    let mut file = OpenOptions::new().create(true).write(true).truncate(false).open(path).await.map_err(disk)?;
+    let mut file = OpenOptions::new()
+        .create(true)
+        .write(true)
+        .truncate(false)
+        .open(path)
+        .await
+        .map_err(disk)?;
     file.set_len(done).await.map_err(disk)?;
-    tokio::io::AsyncSeekExt::seek(&mut file, std::io::SeekFrom::Start(done)).await.map_err(disk)?;
+    tokio::io::AsyncSeekExt::seek(&mut file, std::io::SeekFrom::Start(done))
+        .await
+        .map_err(disk)?;
     let mut body = response.into_body();
     while let Some(data) = http::chunk(fetch, &mut body).await? {
         done += data.len() as u64;
@@ -69,7 +87,10 @@ async fn attempt(fetch: &Fetch, blob: &Descriptor, path: &Path, progress: OnProg
             drop(file);
             // What is too long is wrong from an unknown byte on.
             let _ = std::fs::remove_file(path);
-            return Err(fetch.answered(format!("more than the {} bytes that blob {} should have", blob.size, blob.digest)));
+            return Err(fetch.answered(format!(
+                "more than the {} bytes that blob {} should have",
+                blob.size, blob.digest
+            )));
         }
         file.write_all(&data).await.map_err(disk)?;
         // A file of tokio's writes behind; the length on disk is what a resumption goes by.

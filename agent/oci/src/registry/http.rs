@@ -41,7 +41,11 @@ pub(super) struct Fetch {
 }
 
 /// The addresses to ask for an image, in their order. Credentials are the registry's own and never shown to a mirror.
-pub(super) fn sources(image: &Reference, registries: &Registries, auth: Option<&Auth>) -> Result<Vec<Address>, PullError> {
+pub(super) fn sources(
+    image: &Reference,
+    registries: &Registries,
+    auth: Option<&Auth>,
+) -> Result<Vec<Address>, PullError> {
     let tls = tls(&registries.authorities).map_err(|why| PullError::Config {
         image: image.to_string(),
         why,
@@ -72,8 +76,11 @@ fn tls(authorities: &[String]) -> Result<Arc<rustls::ClientConfig>, String> {
     let mut roots = RootCertStore::from_iter(webpki_roots::TLS_SERVER_ROOTS.iter().cloned());
     for pem in authorities {
         for certificate in CertificateDer::pem_slice_iter(pem.as_bytes()) {
-            let certificate = certificate.map_err(|error| format!("a registry's certificate authority is no PEM: {error}"))?;
-            roots.add(certificate).map_err(|error| format!("a registry's certificate authority is invalid: {error}"))?;
+            let certificate =
+                certificate.map_err(|error| format!("a registry's certificate authority is no PEM: {error}"))?;
+            roots
+                .add(certificate)
+                .map_err(|error| format!("a registry's certificate authority is invalid: {error}"))?;
         }
     }
     let provider = Arc::new(rustls::crypto::ring::default_provider());
@@ -89,7 +96,11 @@ fn tls(authorities: &[String]) -> Result<Arc<rustls::ClientConfig>, String> {
 
 impl Fetch {
     pub(super) fn new(image: &Reference, address: Address) -> Fetch {
-        let host = address.base.parse::<Uri>().ok().and_then(|uri| uri.authority().map(|host| host.to_string()));
+        let host = address
+            .base
+            .parse::<Uri>()
+            .ok()
+            .and_then(|uri| uri.authority().map(|host| host.to_string()));
         Fetch {
             image: image.to_string(),
             host: host.unwrap_or_else(|| address.base.clone()),
@@ -103,14 +114,23 @@ impl Fetch {
     }
 
     /// GETs `/v2/<repository>/<path>`; `what` names it in errors. The answer is 200 or 206.
-    pub(super) async fn get(&self, path: &str, headers: &[(&'static str, String)], what: &str) -> Result<Response<Incoming>, PullError> {
+    pub(super) async fn get(
+        &self,
+        path: &str,
+        headers: &[(&'static str, String)],
+        what: &str,
+    ) -> Result<Response<Incoming>, PullError> {
         let url = format!("{}/v2/{}/{path}", self.address.base, self.repository);
         let shown = self.shown();
         let first = self.send(&url, headers, shown.as_deref()).await?;
         if first.status() != StatusCode::UNAUTHORIZED {
             return self.judge(first, path, what);
         }
-        let challenge = first.headers().get(WWW_AUTHENTICATE).and_then(|value| value.to_str().ok()).map(Challenge::parse);
+        let challenge = first
+            .headers()
+            .get(WWW_AUTHENTICATE)
+            .and_then(|value| value.to_str().ok())
+            .map(Challenge::parse);
         let authorization = self.answer(challenge).await?;
         *self.authorization.lock().unwrap_or_else(PoisonError::into_inner) = Some(authorization.clone());
         let second = self.send(&url, headers, Some(&authorization)).await?;
@@ -118,7 +138,10 @@ impl Fetch {
     }
 
     fn shown(&self) -> Option<String> {
-        self.authorization.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.authorization
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
     }
 
     /// What to show to a registry that asked who we are.
@@ -133,7 +156,9 @@ impl Fetch {
                 let url = format!("{realm}{}{}", if realm.contains('?') { '&' } else { '?' }, query);
                 let is_exposed = url.starts_with("http://") && self.address.base.starts_with("https://");
                 if basic.is_some() && is_exposed {
-                    return Err(self.unauthorized(format!("it sends us to {realm}, where the password would be readable")));
+                    return Err(
+                        self.unauthorized(format!("it sends us to {realm}, where the password would be readable"))
+                    );
                 }
                 let response = self.send(&url, &[], basic.as_deref()).await?;
                 if !response.status().is_success() {
@@ -143,7 +168,9 @@ impl Fetch {
                 let token = token::token(&text).ok_or_else(|| self.unauthorized(format!("{realm} gave no token")))?;
                 Ok(format!("Bearer {token}"))
             }
-            Some(Challenge::Basic) => basic.ok_or_else(|| self.unauthorized("it wants a user name and a password".to_owned())),
+            Some(Challenge::Basic) => {
+                basic.ok_or_else(|| self.unauthorized("it wants a user name and a password".to_owned()))
+            }
             None => Err(self.unauthorized("401, without saying what it wants".to_owned())),
         }
     }
@@ -154,7 +181,11 @@ impl Fetch {
             StatusCode::NOT_FOUND => Err(PullError::NotFound {
                 image: self.image.clone(),
                 host: self.host.clone(),
-                what: format!("{what} {} of {}", path.rsplit('/').next().unwrap_or(path), self.repository),
+                what: format!(
+                    "{what} {} of {}",
+                    path.rsplit('/').next().unwrap_or(path),
+                    self.repository
+                ),
             }),
             status @ (StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN) => Err(self.unauthorized(status.to_string())),
             status => Err(self.answered(format!("{status} when asked for {what} {path}"))),
@@ -162,13 +193,21 @@ impl Fetch {
     }
 
     /// GETs and follows redirects; credentials go nowhere but to the host that they were meant for.
-    async fn send(&self, url: &str, headers: &[(&'static str, String)], authorization: Option<&str>) -> Result<Response<Incoming>, PullError> {
-        let mut uri: Uri = url.parse().map_err(|error| self.answered(format!("an address that is none ({url}): {error}")))?;
+    async fn send(
+        &self,
+        url: &str,
+        headers: &[(&'static str, String)],
+        authorization: Option<&str>,
+    ) -> Result<Response<Incoming>, PullError> {
+        let mut uri: Uri = url
+            .parse()
+            .map_err(|error| self.answered(format!("an address that is none ({url}): {error}")))?;
         let home = uri.authority().cloned();
         for _ in 0..MOST_REDIRECTS {
             let authorization = authorization.filter(|_| uri.authority() == home.as_ref());
             let sent = tokio::time::timeout(PATIENCE, self.send_once(&uri, headers, authorization)).await;
-            let response = sent.unwrap_or_else(|_| Err(self.unreachable(format!("no answer within {} s", PATIENCE.as_secs()))))?;
+            let response =
+                sent.unwrap_or_else(|_| Err(self.unreachable(format!("no answer within {} s", PATIENCE.as_secs()))))?;
             if !response.status().is_redirection() {
                 return Ok(response);
             }
@@ -179,12 +218,19 @@ impl Fetch {
         Err(self.answered(format!("more than {MOST_REDIRECTS} redirects")))
     }
 
-    async fn send_once(&self, uri: &Uri, headers: &[(&'static str, String)], authorization: Option<&str>) -> Result<Response<Incoming>, PullError> {
+    async fn send_once(
+        &self,
+        uri: &Uri,
+        headers: &[(&'static str, String)],
+        authorization: Option<&str>,
+    ) -> Result<Response<Incoming>, PullError> {
         let host = uri.host().unwrap_or_default();
         let is_tls = uri.scheme_str() == Some("https");
         let port = uri.port_u16().unwrap_or(if is_tls { 443 } else { 80 });
         let bare = host.trim_start_matches('[').trim_end_matches(']');
-        let stream = TcpStream::connect((bare, port)).await.map_err(|cause| self.unreachable(format!("{host}:{port}: {cause}")))?;
+        let stream = TcpStream::connect((bare, port))
+            .await
+            .map_err(|cause| self.unreachable(format!("{host}:{port}: {cause}")))?;
         let path = uri.path_and_query().map_or("/", |path| path.as_str());
         let mut request = Request::get(path)
             .header(HOST, uri.authority().map_or(host, |authority| authority.as_str()))
@@ -195,13 +241,19 @@ impl Fetch {
         if let Some(authorization) = authorization {
             request = request.header(AUTHORIZATION, authorization);
         }
-        let request = request.body(Empty::new()).map_err(|error| self.answered(format!("an address that is none: {error}")))?;
+        let request = request
+            .body(Empty::new())
+            .map_err(|error| self.answered(format!("an address that is none: {error}")))?;
         if !is_tls {
             return self.exchange(stream, request).await;
         }
-        let name = ServerName::try_from(bare.to_owned()).map_err(|error| self.unreachable(format!("{bare}: {error}")))?;
+        let name =
+            ServerName::try_from(bare.to_owned()).map_err(|error| self.unreachable(format!("{bare}: {error}")))?;
         let connector = tokio_rustls::TlsConnector::from(self.address.tls.clone());
-        let stream = connector.connect(name, stream).await.map_err(|cause| self.unreachable(format!("TLS with {host}:{port}: {cause}")))?;
+        let stream = connector
+            .connect(name, stream)
+            .await
+            .map_err(|cause| self.unreachable(format!("TLS with {host}:{port}: {cause}")))?;
         self.exchange(stream, request).await
     }
 
@@ -211,7 +263,9 @@ impl Fetch {
         request: Request<Empty<Bytes>>,
     ) -> Result<Response<Incoming>, PullError> {
         let failed = |error: hyper::Error| self.unreachable(error.to_string());
-        let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.map_err(failed)?;
+        let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream))
+            .await
+            .map_err(failed)?;
         // It ends with the body, and what goes wrong in it is told by the body.
         tokio::spawn(connection);
         sender.send_request(request).await.map_err(failed)
@@ -257,7 +311,9 @@ fn join(from: &Uri, location: &str) -> Option<Uri> {
         return location.parse().ok();
     }
     let (scheme, authority) = (from.scheme_str()?, from.authority()?);
-    location.starts_with('/').then(|| format!("{scheme}://{authority}{location}").parse().ok())?
+    location
+        .starts_with('/')
+        .then(|| format!("{scheme}://{authority}{location}").parse().ok())?
 }
 
 /// The next bytes of a body; nothing at its end.
@@ -265,7 +321,10 @@ pub(super) async fn chunk(fetch: &Fetch, body: &mut Incoming) -> Result<Option<B
     loop {
         let frame = tokio::time::timeout(PATIENCE, body.frame()).await;
         let frame = frame.map_err(|_| fetch.unreachable(format!("it sent nothing for {} s", PATIENCE.as_secs())))?;
-        match frame.transpose().map_err(|error| fetch.unreachable(format!("it broke off: {error}")))? {
+        match frame
+            .transpose()
+            .map_err(|error| fetch.unreachable(format!("it broke off: {error}")))?
+        {
             None => return Ok(None),
             Some(frame) => {
                 if let Ok(data) = frame.into_data() {

@@ -167,7 +167,12 @@ impl Store {
         }))
     }
 
-    async fn pull_from(&self, image: &Reference, source: Address, progress: OnProgress<'_>) -> Result<Image, PullError> {
+    async fn pull_from(
+        &self,
+        image: &Reference,
+        source: Address,
+        progress: OnProgress<'_>,
+    ) -> Result<Image, PullError> {
         let fetch = Fetch::new(image, source);
         let (manifest_digest, config, layers) = manifest_of(&fetch, image.version()).await?;
         let document = |cause| PullError::Manifest {
@@ -179,7 +184,9 @@ impl Store {
         let file = ConfigFile::parse(&text, layers.len()).map_err(document)?;
         let pairs: Vec<(String, Descriptor)> = file.diff_ids().iter().cloned().zip(layers).collect();
         let diff_ids = file.diff_ids().to_vec();
-        let arrivals = pairs.iter().map(|(diff_id, layer)| self.layer(&fetch, diff_id, layer, progress));
+        let arrivals = pairs
+            .iter()
+            .map(|(diff_id, layer)| self.layer(&fetch, diff_id, layer, progress));
         futures_util::stream::iter(arrivals.collect::<Vec<_>>())
             .buffer_unordered(AT_ONCE)
             .try_collect::<Vec<()>>()
@@ -195,7 +202,15 @@ impl Store {
     }
 
     /// Downloads and unpacks one layer, unless it is here.
-    async fn layer(&self, fetch: &Fetch, diff_id: &str, layer: &Descriptor, progress: OnProgress<'_>) -> Result<(), PullError> {
+    async fn layer(
+        &self,
+        fetch: &Fetch,
+        diff_id: &str,
+        layer: &Descriptor,
+        progress: OnProgress<'_>,
+    ) -> Result<(), PullError> {
+        let download = self.download(&layer.digest);
+        let _alone = download.lock().await;
         if self.layers.size(diff_id).is_some() {
             return Ok(());
         }
@@ -260,5 +275,9 @@ async fn fetch_document(fetch: &Fetch, path: &str, what: &str) -> Result<Vec<u8>
 
 fn check(fetch: &Fetch, expected: &str, bytes: &[u8]) -> Result<(), PullError> {
     let found = digest(bytes);
-    if found == expected { Ok(()) } else { Err(fetch.other_digest(expected, found)) }
+    if found == expected {
+        Ok(())
+    } else {
+        Err(fetch.other_digest(expected, found))
+    }
 }

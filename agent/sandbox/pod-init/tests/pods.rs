@@ -18,14 +18,14 @@ async fn containers_of_a_pod_share_name_network_and_memory() {
     let first = world.container(
         "share",
         "first",
-        "echo shared > /dev/shm/word; readlink /proc/self/ns/net /proc/self/ns/ipc; sleep 100",
+        "echo shared > /dev/shm/word; readlink /proc/self/ns/net; readlink /proc/self/ns/ipc; sleep 100",
     );
     pod.start_container(&first).await.unwrap();
     wait_for(|| log(&first.log).contains("ipc:")).await;
     let second = world.container(
         "share",
         "second",
-        "cat /dev/shm/word; hostname; readlink /proc/self/ns/net /proc/self/ns/ipc",
+        "cat /dev/shm/word; hostname; readlink /proc/self/ns/net; readlink /proc/self/ns/ipc",
     );
     pod.start_container(&second).await.unwrap();
     ended(&pod, "second").await;
@@ -244,6 +244,25 @@ async fn nothing_is_left_of_destroyed_pods() {
     }
     assert_nothing_is_left(&world);
     assert_eq!(processes("6543"), 0);
+}
+
+#[tokio::test]
+async fn a_machine_without_cgroups_runs_pods_without_limits() {
+    let Some(world) = world("bare") else { return };
+    let settings = sandbox::Settings {
+        root: world.dir.join("run"),
+        cgroups: "/no/such/tree".into(),
+        pod_init: env!("CARGO_BIN_EXE_pod-init").into(),
+    };
+    let sandboxes = sandbox::Sandboxes::open(settings).unwrap();
+    let pod = sandboxes.start(&world.pod("bare")).await.unwrap();
+    pod.start_container(&world.container("bare", "main", "sleep 7654"))
+        .await
+        .unwrap();
+    assert_eq!(sandboxes.adopt_all().await.unwrap().len(), 1);
+    pod.destroy().await.unwrap();
+    wait_for(|| processes("7654") == 0).await;
+    assert_nothing_is_left(&world);
 }
 
 fn assert_nothing_is_left(world: &World) {

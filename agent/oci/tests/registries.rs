@@ -1,0 +1,336 @@
+//! Pulling over HTTP: from a small server that can misbehave, and from a real docker-registry where there is one.
+
+mod made;
+
+use made::{config, digest, gzip, layer};
+use oci::{Auth, PullError, Reference, Registries, Store};
+use std::collections::BTreeMap;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+use tar::EntryType::Regular;
+
+/// What the server has and how it misbehaves.
+#[derive(Default)]
+struct Served {
+    files: BTreeMap<String, Vec<u8>>,
+    /// Answers with 401 and this challenge until this `Authorization` is shown.
+    wants: Option<(String, String)>,
+    /// Breaks off each answer after so many bytes.
+    breaks_after: Option<usize>,
+    requests: Mutex<Vec<String>>,
+    broken: AtomicUsize,
+}
+
+fn serve(served: Served) -> (String, Arc<Served>) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    let served = Arc::new(served);
+    let shared = served.clone();
+    std::thread::spawn(move || {
+        for stream in listener.incoming().flatten() {
+            let served = shared.clone();
+            std::thread::spawn(move || answer(stream, &served));
+        }
+    });
+    (address, served)
+}
+
+fn answer(mut stream: TcpStream, served: &Served) -> Option<()> {
+    let mut lines = BufReader::new(stream.try_clone().ok()?).lines();
+    let path = lines.next()?.ok()?.split(' ').nth(1)?.to_owned();
+    let headers: Vec<String> = lines
+        .map_while(Result::ok)
+        .take_while(|line| !line.is_empty())
+        .collect();
+    let header = |name: &str| headers.iter().find_map(|line| line.strip_prefix(&format!("{name}: ")));
+    served.requests.lock().unwrap().push(path.clone());
+    if let Some((challenge, expected)) = &served.wants
+        && !path.starts_with("/token")
+        && header("authorization") != Some(expected)
+    {
+        write!(
+            stream,
+            "HTTP/1.1 401 Unauthorized\r\nwww-authenticate: {challenge}\r\ncontent-length: 0\r\n\r\n"
+        )
+        .ok()?;
+        return Some(());
+    }
+    let Some(body) = served.files.get(path.split('?').next()?) else {
+        write!(stream, "HTTP/1.1 404 Not Found\r\ncontent-length: 0\r\n\r\n").ok()?;
+        return Some(());
+    };
+    let from: usize = header("range")
+        .and_then(|range| range.strip_prefix("bytes=")?.strip_suffix('-')?.parse().ok())
+        .unwrap_or(0);
+    let status = if from > 0 { "206 Partial Content" } else { "200 OK" };
+    let body = &body[from..];
+    write!(stream, "HTTP/1.1 {status}\r\ncontent-length: {}\r\n\r\n", body.len()).ok()?;
+    let most = served.breaks_after.unwrap_or(usize::MAX);
+    if body.len() > most {
+        served.broken.fetch_add(1, Ordering::Relaxed);
+    }
+    stream.write_all(&body[..body.len().min(most)]).ok()
+}
+
+/// An image of two layers as a registry serves it, behind a list of platforms.
+fn files(repository: &str) -> BTreeMap<String, Vec<u8>> {
+    let random: Vec<u8> = (0..200_000_u32)
+        .flat_map(|n| (n.wrapping_mul(2_654_435_761)).to_le_bytes())
+        .collect();
+    let layers = [
+        layer(&[(Regular, "low", "", b"low")]),
+        layer(&[(Regular, "high", "", &random)]),
+    ];
+    let packed = [gzip(&layers[0]), gzip(&layers[1])];
+    let config = config(&layers);
+    let describe = |bytes: &[u8]| format!(r#"{{"digest":"{}","size":{}}}"#, digest(bytes), bytes.len());
+    let manifest = format!(
+        r#"{{"schemaVersion":2,"config":{},"layers":[{},{}]}}"#,
+        describe(&config),
+        describe(&packed[0]),
+        describe(&packed[1])
+    )
+    .into_bytes();
+    let list = format!(
+        r#"{{"schemaVersion":2,"manifests":[{{"digest":"{}","size":1,"platform":{{"os":"linux","architecture":"amd64"}}}}]}}"#,
+        digest(&manifest)
+    );
+    let mut files = BTreeMap::from([(format!("/v2/{repository}/manifests/1"), list.into_bytes())]);
+    files.insert(format!("/v2/{repository}/manifests/{}", digest(&manifest)), manifest);
+    for blob in [config, packed[0].clone(), packed[1].clone()] {
+        files.insert(format!("/v2/{repository}/blobs/{}", digest(&blob)), blob);
+    }
+    files
+}
+
+async fn pull(
+    store: &Store,
+    name: &str,
+    registries: &Registries,
+    auth: Option<&Auth>,
+) -> Result<oci::Image, PullError> {
+    store
+        .pull(&name.parse::<Reference>().unwrap(), registries, auth, &|_| {})
+        .await
+}
+
+fn store() -> (tempfile::TempDir, Store) {
+    let dir = tempfile::tempdir().unwrap();
+    let store = Store::open(dir.path()).unwrap();
+    (dir, store)
+}
+
+#[tokio::test]
+async fn an_image_is_pulled_through_a_mirror_and_only_once() {
+    let (address, served) = serve(Served {
+        files: files("library/demo"),
+        ..Served::default()
+    });
+    let (_dir, store) = store();
+    let dead = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let registries = Registries {
+        mirrors: BTreeMap::from([(
+            "docker.io".to_owned(),
+            vec![format!("http://{dead}"), format!("http://{address}/")],
+        )]),
+        authorities: Vec::new(),
+    };
+    let seen = Mutex::new(0);
+    let count = |progress: oci::Progress| *seen.lock().unwrap() += usize::from(progress.done == progress.total);
+    let image = store
+        .pull(&"demo:1".parse().unwrap(), &registries, None, &count)
+        .await
+        .unwrap();
+    assert_eq!(*seen.lock().unwrap(), 2);
+    assert_eq!(std::fs::read(image.layers[1].join("low")).unwrap(), b"low");
+    let blobs = || {
+        served
+            .requests
+            .lock()
+            .unwrap()
+            .iter()
+            .filter(|path| path.contains("/blobs/"))
+            .count()
+    };
+    let before = blobs();
+    pull(&store, "demo:1", &registries, None).await.unwrap();
+    assert_eq!(blobs(), before + 1, "only the config is asked for again");
+    assert_eq!(store.get(&image.digest).unwrap(), Some(image));
+}
+
+#[tokio::test]
+async fn a_broken_download_goes_on_where_it_stopped() {
+    let (address, served) = serve(Served {
+        files: files("demo"),
+        breaks_after: Some(300_000),
+        ..Served::default()
+    });
+    let (_dir, store) = store();
+    pull(&store, &format!("{address}/demo:1"), &Registries::default(), None)
+        .await
+        .unwrap();
+    assert!(served.broken.load(Ordering::Relaxed) >= 1);
+}
+
+#[tokio::test]
+async fn tokens_are_fetched_and_wrong_credentials_are_told() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let token_address = listener.local_addr().unwrap();
+    drop(listener);
+    let mut files = files("demo");
+    files.insert("/token".to_owned(), br#"{"token":"sesame"}"#.to_vec());
+    // The token comes from a server of its own, as at Docker's.
+    let (tokens, _) = serve(Served {
+        files: BTreeMap::from([("/token".to_owned(), br#"{"token":"sesame"}"#.to_vec())]),
+        ..Served::default()
+    });
+    let challenge = format!(r#"Bearer realm="http://{tokens}/token",service="test",scope="repository:demo:pull""#);
+    let (address, _) = serve(Served {
+        files: files.clone(),
+        wants: Some((challenge, "Bearer sesame".to_owned())),
+        ..Served::default()
+    });
+    let (_dir, store) = store();
+    pull(&store, &format!("{address}/demo:1"), &Registries::default(), None)
+        .await
+        .unwrap();
+
+    let (address, _) = serve(Served {
+        files,
+        wants: Some(("Basic realm=\"x\"".to_owned(), "Basic dXNlcjpyaWdodA==".to_owned())),
+        ..Served::default()
+    });
+    let auth = |password: &str| Auth::Basic {
+        user: "user".to_owned(),
+        password: password.to_owned(),
+    };
+    let name = format!("{address}/demo:1");
+    pull(&store, &name, &Registries::default(), Some(&auth("right")))
+        .await
+        .unwrap();
+    for wrong in [Some(auth("wrong")), None] {
+        let error = pull(&store, &name, &Registries::default(), wrong.as_ref())
+            .await
+            .unwrap_err();
+        assert!(matches!(error, PullError::Unauthorized { .. }), "{error}");
+    }
+    let error = pull(&store, &format!("{token_address}/demo:1"), &Registries::default(), None)
+        .await
+        .unwrap_err();
+    assert!(
+        error
+            .to_string()
+            .contains(&format!("registry {token_address} cannot be reached")),
+        "{error}"
+    );
+}
+
+#[tokio::test]
+async fn what_is_missing_or_false_is_named() {
+    let good = files("demo");
+    let (address, _) = serve(Served {
+        files: good.clone(),
+        ..Served::default()
+    });
+    let (dir, store) = store();
+    let error = pull(&store, &format!("{address}/demo:2"), &Registries::default(), None)
+        .await
+        .unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        format!("pull {address}/demo:2: registry {address} has no manifest 2 of demo")
+    );
+
+    for (path, body) in good.iter().filter(|(path, _)| path.contains("sha256")) {
+        let mut files = good.clone();
+        let mut forged = body.clone();
+        let last = forged.len() - 9;
+        forged[last] ^= 1;
+        files.insert(path.clone(), forged);
+        let (address, _) = serve(Served {
+            files,
+            ..Served::default()
+        });
+        let error = pull(&store, &format!("{address}/demo:1"), &Registries::default(), None)
+            .await
+            .unwrap_err();
+        assert!(matches!(error, PullError::Digest { .. }), "{error}");
+        assert!(error.to_string().contains(path.rsplit('/').next().unwrap()), "{error}");
+    }
+    assert!(store.list().unwrap().is_empty());
+    assert_eq!(std::fs::read_dir(dir.path().join("blobs")).unwrap().count(), 0);
+}
+
+fn tool(name: &str) -> Option<PathBuf> {
+    let tree = std::env::var_os("PINTLE_TOOLS_TREE").map(|tree| PathBuf::from(tree).join("usr/bin"));
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    std::env::split_paths(&path)
+        .chain(tree)
+        .map(|folder| folder.join(name))
+        .find(|file| file.exists())
+}
+
+#[tokio::test]
+async fn a_real_registry_serves_what_skopeo_pushed() {
+    let (Some(registry), Some(skopeo)) = (tool("docker-registry"), tool("skopeo")) else {
+        eprintln!("SKIPPED: it needs docker-registry and skopeo in PATH or in the tools tree ($PINTLE_TOOLS_TREE)");
+        return;
+    };
+    let (dir, store) = store();
+    let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let settings = dir.path().join("registry.yml");
+    let root = dir.path().join("registry");
+    let text = format!(
+        "version: 0.1\nstorage:\n  filesystem:\n    rootdirectory: {}\nhttp:\n  addr: 127.0.0.1:{port}\n",
+        root.display()
+    );
+    std::fs::write(&settings, text).unwrap();
+    let mut registry = Command::new(registry)
+        .arg("serve")
+        .arg(&settings)
+        .stderr(Stdio::null())
+        .stdout(Stdio::null())
+        .spawn()
+        .unwrap();
+    let deadline = Instant::now() + Duration::from_secs(30);
+    while TcpStream::connect(("127.0.0.1", port)).is_err() {
+        assert!(Instant::now() < deadline, "docker-registry does not listen");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    let archive = dir.path().join("image.tar");
+    std::fs::write(
+        &archive,
+        made::saved("demo:1", &[layer(&[(Regular, "file", "", b"real")])]),
+    )
+    .unwrap();
+    let pushed = Command::new(skopeo)
+        .args(["copy", "--insecure-policy", "--dest-tls-verify=false"])
+        .arg(format!("docker-archive:{}", archive.display()))
+        .arg(format!("docker://127.0.0.1:{port}/team/demo:1"))
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut said = String::new();
+    let pushed = {
+        let mut pushed = pushed;
+        pushed.stderr.take().unwrap().read_to_string(&mut said).unwrap();
+        pushed.wait().unwrap()
+    };
+    let pulled = pull(
+        &store,
+        &format!("127.0.0.1:{port}/team/demo:1"),
+        &Registries::default(),
+        None,
+    )
+    .await;
+    registry.kill().unwrap();
+    registry.wait().unwrap();
+    assert!(pushed.success(), "{said}");
+    assert_eq!(std::fs::read(pulled.unwrap().layers[0].join("file")).unwrap(), b"real");
+}
