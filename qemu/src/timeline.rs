@@ -57,7 +57,7 @@ pub fn follow(cluster: &Cluster, deadline: Duration, mut reached: impl FnMut(&St
 fn shown(mark: &str) -> Option<&'static str> {
     match mark {
         "kernel-start" => Some("kernel starts"),
-        "pid1" => Some("PID 1 runs on the verified root"),
+        "pid1" => Some("PID 1 runs"),
         _ => None,
     }
 }
