@@ -23,12 +23,14 @@ pub struct Files {
 // === impl Files ===
 
 impl Files {
-    /// The files of the machine in `folder`.
-    pub fn of(folder: &Path) -> Self {
+    /// The files of the machine of `plan`.
+    pub fn of(plan: &MachinePlan) -> Self {
+        let folder = &plan.folder;
         Self {
             disk: folder.join("disk.qcow2"),
             ovmf_vars: folder.join("ovmf-vars.fd"),
-            qmp: folder.join("qmp.sock"),
+            // A socket's path is short (man 7 unix), a machine's folder may not be.
+            qmp: plan.switch_socket.with_file_name(format!("qmp-{}.sock", plan.number)),
             config: folder.join("config.toml"),
             secrets: folder.join("secrets.toml"),
             log: folder.join("qemu.log"),
@@ -181,7 +183,7 @@ mod tests {
 
     fn line(boot: Boot) -> String {
         let plan = plan(boot);
-        arguments(&plan, Accelerator::Tcg, &Files::of(&plan.folder)).join(" ")
+        arguments(&plan, Accelerator::Tcg, &Files::of(&plan)).join(" ")
     }
 
     #[test]
@@ -221,7 +223,7 @@ mod tests {
         let mut plan = plan(Boot::Uefi);
         plan.spec.is_configured = false;
         assert!(
-            !arguments(&plan, Accelerator::Kvm, &Files::of(&plan.folder))
+            !arguments(&plan, Accelerator::Kvm, &Files::of(&plan))
                 .join(" ")
                 .contains("fw_cfg")
         );

@@ -25,7 +25,7 @@ struct Partition {
 /// Put the disk of the stopped machine of `plan` on top of the image of `artifacts`. A machine without disk has nothing
 /// to carry over.
 pub fn carry_over(plan: &MachinePlan, artifacts: &Artifacts) -> Result<()> {
-    let files = Files::of(&plan.folder);
+    let files = Files::of(plan);
     if !files.disk.exists() {
         return Ok(());
     }

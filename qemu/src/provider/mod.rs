@@ -46,7 +46,7 @@ pub enum Ended {
 
 /// Throw away what the stopped machine of `plan` wrote, so that its next start is its first.
 pub fn wipe(plan: &MachinePlan) -> Result<()> {
-    let files = arguments::Files::of(&plan.folder);
+    let files = arguments::Files::of(plan);
     for path in [files.disk, files.ovmf_vars] {
         gone(std::fs::remove_file(&path)).with_context(|| format!("remove {}", path.display()))?;
     }

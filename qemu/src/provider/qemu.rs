@@ -62,7 +62,7 @@ impl Qemu {
 
 impl Provider for Qemu {
     fn run(&self, plan: &MachinePlan, started: &mut (dyn FnMut(Arc<dyn Power>) + Send)) -> Result<Ended> {
-        let files = Files::of(&plan.folder);
+        let files = Files::of(plan);
         disk::prepare(plan, &files)?;
         let mut child = self.spawn(plan, &files)?;
         let process = pidfd_open(rustix::process::Pid::from_child(&child), PidfdFlags::empty())?;
