@@ -197,6 +197,9 @@ impl Sandboxes {
         };
         let group = match &self.tree {
             Some(tree) => {
+                // A group that was ever killed by cgroup.kill kills what is cloned into it (seen on 6.18), so none is used twice.
+                let stale = tree.group(&plan.cgroup);
+                stale.kill().and_then(|()| stale.remove()).map_err(cgroup)?;
                 tree.make(&plan.cgroup, &plan.limits).map_err(cgroup)?;
                 let own = tree
                     .make(&plan.cgroup.join(OWN_GROUP), &Limits::default())
