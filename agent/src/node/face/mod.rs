@@ -21,7 +21,7 @@ use identity::{Subject, tls};
 use query::Query;
 use std::convert::Infallible;
 use std::io;
-use std::net::{Ipv6Addr, SocketAddr};
+use std::net::{Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::{TcpListener, TcpStream};
@@ -50,11 +50,9 @@ pub async fn serve(context: NodeContext, directory: Arc<Directory>) {
         tokio::time::sleep(super::PAUSE).await;
     };
     let listener = loop {
-        // An IPv6 socket takes IPv4 callers too.
-        let address = SocketAddr::from((Ipv6Addr::UNSPECIFIED, context.face_port));
-        match TcpListener::bind(address).await {
+        match listen(context.face_port).await {
             Ok(listener) => break listener,
-            Err(error) => tracing::error!(%address, %error, "the node cannot listen, trying again"),
+            Err(error) => tracing::error!(port = context.face_port, %error, "the node cannot listen, trying again"),
         }
         tokio::time::sleep(super::PAUSE).await;
     };
@@ -74,6 +72,16 @@ pub async fn serve(context: NodeContext, directory: Arc<Directory>) {
                 tokio::time::sleep(Duration::from_millis(100)).await;
             }
         }
+    }
+}
+
+/// On all addresses of both families; on IPv4 alone where the kernel has no other.
+async fn listen(port: u16) -> io::Result<TcpListener> {
+    match TcpListener::bind((Ipv6Addr::UNSPECIFIED, port)).await {
+        Err(error) if error.raw_os_error() == Some(nix::libc::EAFNOSUPPORT) => {
+            TcpListener::bind((Ipv4Addr::UNSPECIFIED, port)).await
+        }
+        bound => bound,
     }
 }
 

@@ -1,0 +1,375 @@
+//! A control plane and a node of the tests' own, and what people do with them.
+
+use super::image;
+use crate::node::{NodeContext, Paths};
+use client::{Http, Transport};
+use config::{Bundle, KeyPair, MachineConfig, Secrets};
+use futures_util::{SinkExt, StreamExt};
+use http_body_util::BodyExt;
+use identity::{Authority, Leaf, Purpose, tls};
+use serde_json::{Value, json};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+use tokio::runtime::Runtime;
+
+/// Set in the process that runs in namespaces of its own.
+pub const INSIDE: &str = "PINTLE_NODE_TEST";
+
+/// For anything that should happen: the slowest step, an image's first unpacking on two busy cores, takes 5 s.
+const DEADLINE: Duration = Duration::from_secs(60);
+
+const ADDRESS: &str = "10.77.0.11";
+
+pub struct Cluster {
+    folder: tempfile::TempDir,
+    config: MachineConfig,
+    secrets: Secrets,
+    admin: KeyPair,
+    control: Child,
+    runtime: Runtime,
+    transport: Arc<dyn Transport>,
+    agent: Mutex<Option<Runtime>>,
+}
+
+/// The folder with `control` and `pod-init`, or which of them is not built.
+pub fn programs() -> Result<PathBuf, String> {
+    let myself = std::env::current_exe().unwrap();
+    let folder = myself.ancestors().nth(2).unwrap().to_owned();
+    for name in ["control", "pod-init"] {
+        if !folder.join(name).exists() {
+            return Err(format!(
+                "the program {name} in {} (cargo build -p {name})",
+                folder.display()
+            ));
+        }
+    }
+    Ok(folder)
+}
+
+impl Cluster {
+    /// A network, a control plane, and a node that is Ready.
+    pub fn start() -> Self {
+        let _ = tracing_subscriber::fmt()
+            .with_ansi(false)
+            .with_writer(std::io::stderr)
+            .try_init();
+        for words in [
+            "link set lo up",
+            "link add nic0 type dummy",
+            "link set nic0 up",
+            "address add 10.77.0.11/24 dev nic0",
+            "route add default via 10.77.0.1",
+        ] {
+            let ended = Command::new("ip")
+                .args(words.split(' '))
+                .status()
+                .expect("iproute2 is installed");
+            assert!(ended.success(), "ip {words}");
+        }
+        let folder = tempfile::tempdir().unwrap();
+        let text = format!(
+            "version = 1\n[machine]\nname = \"n1\"\nroles = [\"control-plane\", \"worker\"]\n\
+             [cluster]\nname = \"test\"\nendpoint = \"https://{ADDRESS}:6443\"\nnode-cidr = \"10.77.0.0/24\"\n"
+        );
+        let config = config::parse(&text).unwrap();
+        let bundle = identity::cluster::new_bundle().unwrap();
+        let secrets = identity::cluster::machine_secrets(&bundle, &config).unwrap();
+        let control = control(folder.path(), &text, &secrets);
+        let admin = admin(&bundle);
+        let identity = client::Identity {
+            certificate: admin.certificate.clone().into_bytes(),
+            key: admin.key.clone().into_bytes(),
+        };
+        let endpoint = format!("https://{ADDRESS}:6443");
+        let transport = Http::new(&endpoint, bundle.cluster_ca.certificate.as_bytes(), Some(&identity)).unwrap();
+        let paths = Paths::below(folder.path());
+        std::fs::create_dir_all(&paths.oci).unwrap();
+        let archive = image::archive(folder.path());
+        oci::Store::open(&paths.oci)
+            .unwrap()
+            .import(std::fs::File::open(archive).unwrap())
+            .unwrap();
+        let runtime = Runtime::new().unwrap();
+        let cluster = Self {
+            folder,
+            config,
+            secrets,
+            admin,
+            control,
+            runtime,
+            transport: Arc::new(transport),
+            agent: Mutex::new(None),
+        };
+        cluster.start_agent();
+        cluster.eventually("the node is Ready", || {
+            let node = cluster.ask("GET", "/api/v1/nodes/n1", None).1;
+            (super::condition(&node, "Ready") == "True").then_some(())
+        });
+        cluster.eventually("the default service account is there", || {
+            (cluster
+                .ask("GET", "/api/v1/namespaces/default/serviceaccounts/default", None)
+                .0
+                == 200)
+                .then_some(())
+        });
+        cluster
+    }
+
+    pub fn paths(&self) -> Paths {
+        let mut paths = Paths::below(self.folder.path());
+        paths.pod_init = programs().unwrap().join("pod-init");
+        paths
+    }
+
+    /// A node in a runtime of its own.
+    pub fn start_agent(&self) {
+        let context = NodeContext {
+            config: Arc::new(self.config.clone()),
+            secrets: Arc::new(self.secrets.clone()),
+            paths: self.paths(),
+            marks: Arc::new(|name| eprintln!("mark {name}")),
+            face_port: crate::node::FACE_PORT,
+        };
+        let runtime = Runtime::new().unwrap();
+        runtime.spawn(crate::node::run(context));
+        *self.agent.lock().unwrap() = Some(runtime);
+    }
+
+    /// Ends everything that the agent does, at once and without a word.
+    pub fn kill_agent(&mut self) {
+        let runtime = self.agent.lock().unwrap().take().unwrap();
+        runtime.shutdown_timeout(Duration::from_secs(5));
+    }
+
+    /// Sends a request as the cluster's administrator.
+    pub fn ask(&self, method: &str, path: &str, body: Option<Value>) -> (u16, Value) {
+        let (code, text) = self.ask_text(method, path, body);
+        (code, serde_json::from_str(&text).unwrap_or(Value::String(text)))
+    }
+
+    fn ask_text(&self, method: &str, path: &str, body: Option<Value>) -> (u16, String) {
+        let body = body.map(|body| body.to_string()).unwrap_or_default();
+        let request = http::Request::builder()
+            .method(method)
+            .uri(path)
+            .header("content-type", "application/json");
+        let request = request.body(bytes::Bytes::from(body)).unwrap();
+        self.runtime.block_on(async {
+            match self.transport.send(request).await {
+                Ok(reply) => {
+                    let code = reply.status().as_u16();
+                    let body = reply
+                        .into_body()
+                        .collect()
+                        .await
+                        .map(|body| body.to_bytes())
+                        .unwrap_or_default();
+                    (code, String::from_utf8_lossy(&body).into_owned())
+                }
+                Err(error) => (0, error.to_string()),
+            }
+        })
+    }
+
+    pub fn create(&self, kind: &str, object: Value) {
+        let (code, reply) = self.ask("POST", &format!("/api/v1/namespaces/default/{kind}"), Some(object));
+        assert_eq!(code, 201, "{reply:#}");
+    }
+
+    pub fn delete(&self, pod: &str) {
+        let options = json!({"gracePeriodSeconds": 1});
+        let (code, reply) = self.ask(
+            "DELETE",
+            &format!("/api/v1/namespaces/default/pods/{pod}"),
+            Some(options),
+        );
+        assert_eq!(code, 200, "{reply:#}");
+    }
+
+    pub fn pod(&self, name: &str) -> Option<Value> {
+        let (code, pod) = self.ask("GET", &format!("/api/v1/namespaces/default/pods/{name}"), None);
+        (code == 200).then_some(pod)
+    }
+
+    pub fn wait_for(&self, name: &str, what: &str, holds: impl Fn(&Value) -> bool) -> Value {
+        let last = Mutex::new(Value::Null);
+        self.eventually_or(
+            &format!("pod {name} is {what}"),
+            || format!("{:#}", last.lock().unwrap()),
+            || {
+                let pod = self.pod(name)?;
+                *last.lock().unwrap() = pod["status"].clone();
+                holds(&pod).then_some(pod)
+            },
+        )
+    }
+
+    pub fn wait_until_gone(&self, name: &str) {
+        self.eventually(&format!("pod {name} is gone"), || {
+            self.pod(name).is_none().then_some(())
+        });
+    }
+
+    pub fn wait_for_log(&self, pod: &str, container: &str, wanted: &str) {
+        let path = format!("/api/v1/namespaces/default/pods/{pod}/log?container={container}");
+        let last = Mutex::new(String::new());
+        self.eventually_or(
+            &format!("{pod}/{container} has said {wanted:?}"),
+            || last.lock().unwrap().clone(),
+            || {
+                let (code, text) = self.ask_text("GET", &path, None);
+                *last.lock().unwrap() = format!("{code} {text}");
+                (code == 200 && text == wanted).then_some(())
+            },
+        );
+    }
+
+    /// Reasons of a pod's events about one of its fields, in order.
+    pub fn events(&self, pod: &str, field: &str) -> Vec<String> {
+        let (_, list) = self.ask("GET", "/api/v1/namespaces/default/events", None);
+        let mut events: Vec<Value> = list["items"].as_array().unwrap().clone();
+        events.retain(|event| event["involvedObject"]["name"] == pod && event["involvedObject"]["fieldPath"] == field);
+        events.sort_by_key(|event| event["metadata"]["name"].as_str().unwrap().to_owned());
+        events
+            .iter()
+            .map(|event| event["reason"].as_str().unwrap().to_owned())
+            .collect()
+    }
+
+    /// Output, error output and exit code of a program in a container, over the API server.
+    pub fn exec(&self, pod: &str, container: &str, command: &[&str], input: &str) -> (String, String, i64) {
+        let words: Vec<String> = command
+            .iter()
+            .map(|word| format!("&command={}", encode(word)))
+            .collect();
+        let path = format!(
+            "/api/v1/namespaces/default/pods/{pod}/exec?container={container}&stdin=true&stdout=true&stderr=true{}",
+            words.concat()
+        );
+        let run = async {
+            let mut socket = self.websocket(&path).await;
+            let message = |channel: u8, data: &[u8]| {
+                tokio_tungstenite::tungstenite::Message::Binary([&[channel], data].concat().into())
+            };
+            socket.send(message(0, input.as_bytes())).await.unwrap();
+            socket.send(message(255, &[0])).await.unwrap();
+            let mut streams = [Vec::new(), Vec::new(), Vec::new(), Vec::new()];
+            while let Some(Ok(message)) = socket.next().await {
+                let data = message.into_data();
+                if let Some((channel, rest)) = data.split_first() {
+                    streams[usize::from(*channel)].extend_from_slice(rest);
+                }
+            }
+            let text = |index: usize| String::from_utf8_lossy(&streams[index]).into_owned();
+            let status: Value = serde_json::from_str(&text(3)).unwrap_or_else(|_| panic!("a Status ends {command:?}"));
+            let code = status["details"]["causes"][0]["message"]
+                .as_str()
+                .map_or(0, |code| code.parse().unwrap_or(-1));
+            (text(1), text(2), code)
+        };
+        self.runtime
+            .block_on(async { tokio::time::timeout(DEADLINE, run).await.expect("exec ends") })
+    }
+
+    async fn websocket(
+        &self,
+        path: &str,
+    ) -> tokio_tungstenite::WebSocketStream<tokio_rustls::client::TlsStream<tokio::net::TcpStream>> {
+        use tokio_tungstenite::tungstenite::client::IntoClientRequest;
+        let stream = tokio::net::TcpStream::connect((ADDRESS, 6443)).await.unwrap();
+        let trust = tls::Trust::Authority(&self.secrets.cluster_ca);
+        let config = tls::client(trust, Some(&self.admin), &["http/1.1"]).unwrap();
+        let name = ADDRESS.to_owned().try_into().unwrap();
+        let stream = tokio_rustls::TlsConnector::from(config)
+            .connect(name, stream)
+            .await
+            .unwrap();
+        let mut request = format!("wss://{ADDRESS}:6443{path}").into_client_request().unwrap();
+        request
+            .headers_mut()
+            .insert("sec-websocket-protocol", "v5.channel.k8s.io".parse().unwrap());
+        tokio_tungstenite::client_async(request, stream)
+            .await
+            .unwrap_or_else(|error| panic!("{path}: {error:?}"))
+            .0
+    }
+
+    pub fn eventually<T>(&self, what: &str, look: impl Fn() -> Option<T>) -> T {
+        self.eventually_or(what, String::new, look)
+    }
+
+    fn eventually_or<T>(&self, what: &str, last: impl Fn() -> String, look: impl Fn() -> Option<T>) -> T {
+        let deadline = Instant::now() + DEADLINE;
+        loop {
+            if let Some(found) = look() {
+                return found;
+            }
+            assert!(
+                Instant::now() < deadline,
+                "it did not come true that {what}: {}",
+                last()
+            );
+            std::thread::sleep(Duration::from_millis(50));
+        }
+    }
+}
+
+impl Drop for Cluster {
+    fn drop(&mut self) {
+        let _ = self.control.kill();
+        let _ = self.control.wait();
+        if let Some(agent) = self
+            .agent
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner)
+            .take()
+        {
+            agent.shutdown_background();
+        }
+        // Pods outlive agents; not this one's tests.
+        let run = Paths::below(self.folder.path()).run;
+        let programs = std::fs::read_dir("/proc").into_iter().flatten().flatten();
+        for program in programs.filter(|program| mentions(&program.path(), &run)) {
+            if let Ok(pid) = program.file_name().to_string_lossy().parse::<i32>() {
+                let _ = nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid), nix::sys::signal::Signal::SIGKILL);
+            }
+        }
+    }
+}
+
+fn mentions(process: &Path, folder: &Path) -> bool {
+    let line = std::fs::read(process.join("cmdline")).unwrap_or_default();
+    String::from_utf8_lossy(&line).contains(&*folder.to_string_lossy())
+}
+
+fn control(folder: &Path, config: &str, secrets: &Secrets) -> Child {
+    std::fs::write(folder.join("config.toml"), config).unwrap();
+    std::fs::write(folder.join("secrets.toml"), toml::to_string(secrets).unwrap()).unwrap();
+    let mut command = Command::new(programs().unwrap().join("control"));
+    command.arg("run");
+    for (option, name) in [
+        ("--config", "config.toml"),
+        ("--secrets", "secrets.toml"),
+        ("--data", "control"),
+    ] {
+        command.arg(option).arg(folder.join(name));
+    }
+    command.spawn().unwrap()
+}
+
+fn admin(bundle: &Bundle) -> KeyPair {
+    let authority = Authority::from_pem(&bundle.cluster_ca.certificate, &bundle.cluster_ca.key).unwrap();
+    let leaf = Leaf {
+        common_name: "kubernetes-admin".to_owned(),
+        organizations: vec!["system:masters".to_owned()],
+        names: Vec::new(),
+        purpose: Purpose::Client,
+    };
+    authority.issue(&leaf).unwrap()
+}
+
+fn encode(word: &str) -> String {
+    word.bytes().map(|byte| format!("%{byte:02X}")).collect()
+}
