@@ -57,8 +57,9 @@ impl Cluster {
             .try_init();
         for words in [
             "link set lo up",
-            "link add nic0 type dummy",
+            "link add nic0 type veth peer name nic1",
             "link set nic0 up",
+            "link set nic1 up",
             "address add 10.77.0.11/24 dev nic0",
             "route add default via 10.77.0.1",
         ] {
