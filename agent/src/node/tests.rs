@@ -54,7 +54,7 @@ fn pod_runs_logs_and_executes(cluster: &Cluster) {
         json!({"metadata": {"name": "secret"}, "data": {"key": "czNjcmV0"}}),
     );
     let script = "echo $COLOR; cat /config/shape; cat /secret/key; echo; echo x > /shared/x; exec sleep 1000";
-    let helper = "while ! cat /shared/x; do sleep 0.1; done; exec sleep 1000";
+    let helper = "while ! cat /shared/x 2>/dev/null; do sleep 0.1; done; exec sleep 1000";
     cluster.create("pods", json!({"metadata": {"name": "web"}, "spec": {
         "terminationGracePeriodSeconds": 1,
         "initContainers": [{"name": "init", "image": image::NAME, "command": ["sh", "-c", "echo ready > /shared/init"],
@@ -86,9 +86,7 @@ fn pod_runs_logs_and_executes(cluster: &Cluster) {
         cluster.exec("web", "a", &["sh", "-c", "cat; echo err >&2; exit 3"], "in"),
         ("in".to_owned(), "err\n".to_owned(), 3)
     );
-    let mut reasons = cluster.events("web", "spec.containers{a}");
-    reasons.dedup();
-    assert_eq!(reasons, ["Pulled", "Created", "Started"]);
+    cluster.wait_for_events("web", "spec.containers{a}", &["Pulled", "Created", "Started"]);
 }
 
 fn troubles_are_named(cluster: &Cluster) {

@@ -25,7 +25,7 @@ impl Events {
         tokio::spawn(async move {
             while let Some(said) = receiver.recv().await {
                 if let Err(error) = recorder.record(&said.about, said.kind, said.reason, said.message).await {
-                    tracing::debug!(%error, reason = said.reason, "event lost");
+                    tracing::debug!(error = %crate::node::chain(&error), reason = said.reason, "event lost");
                 }
             }
         });

@@ -57,7 +57,10 @@ impl Recorder {
         let api = Api::<Event>::namespaced(self.transport.clone(), &namespace);
         let seen = [
             namespace,
-            about.uid.clone().unwrap_or_default(),
+            // Two containers of one pod may say the same: the part of the object counts too, as upstream's does.
+            [&about.uid, &about.field_path]
+                .map(|part| part.as_deref().unwrap_or_default())
+                .concat(),
             reason.to_owned(),
             message.clone(),
         ];

@@ -227,8 +227,15 @@ impl Cluster {
         );
     }
 
+    pub fn wait_for_events(&self, pod: &str, field: &str, wanted: &[&str]) {
+        let last = || format!("{:?}", self.events(pod, field));
+        self.eventually_or("the events tell what happened", last, || {
+            (self.events(pod, field) == wanted).then_some(())
+        });
+    }
+
     /// Reasons of a pod's events about one of its fields, in order.
-    pub fn events(&self, pod: &str, field: &str) -> Vec<String> {
+    fn events(&self, pod: &str, field: &str) -> Vec<String> {
         let (_, list) = self.ask("GET", "/api/v1/namespaces/default/events", None);
         let mut events: Vec<Value> = list["items"].as_array().unwrap().clone();
         events.retain(|event| event["involvedObject"]["name"] == pod && event["involvedObject"]["fieldPath"] == field);
