@@ -16,6 +16,7 @@ const LAYERS: &[(&str, u32)] = &[
     ("machine-client", 20),
     ("sandbox", 20),
     ("net", 20),
+    ("machine-client", 20),
     ("pod-init", 30),
     ("scheduler", 30),
     ("controllers", 30),
