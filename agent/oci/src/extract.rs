@@ -27,6 +27,10 @@ pub(crate) const BOUNDS: Bounds = Bounds {
     bytes: 64 << 30,
 };
 
+/// Some builders leave out an archive's last padding and its two empty blocks, and Go's reader, which is what all other
+/// runtimes use, does not mind. What is torn off within a file is still found, by the layer's digest.
+const MISSING_END: u64 = 3 * 512;
+
 /// Why a layer was not unpacked.
 #[derive(Debug, thiserror::Error)]
 pub enum UnpackError {
@@ -54,7 +58,7 @@ pub(crate) fn extract(archive: impl Read, into: &Path, bounds: Bounds) -> Result
         folders: Vec::new(),
         is_root: rustix::process::geteuid().is_root(),
     };
-    let mut archive = tar::Archive::new(archive);
+    let mut archive = tar::Archive::new(archive.chain(io::repeat(0).take(MISSING_END)));
     let (mut entries, mut bytes) = (0, 0);
     for entry in archive.entries().map_err(UnpackError::Archive)? {
         let mut entry = entry.map_err(UnpackError::Archive)?;
