@@ -1,4 +1,5 @@
 //! What is wrong with a machine config is said in one sentence, with its place; tables of bad ones and their sentences.
+#![allow(clippy::unwrap_used)] // a test says what it expects by failing
 
 use config::{Effect, diff, parse, parse_secrets, schema};
 

@@ -1,4 +1,5 @@
 //! The scheduler and the controllers against the real API server and store, in one process.
+#![allow(clippy::unwrap_used)] // a test says what it expects by failing
 
 use client::{Api, Cache, Dynamic, Error, Key, ListOptions, Object, Patch, Resource, Transport};
 use k8s_openapi::api::core::v1::{Event, Namespace, Node, Pod, ServiceAccount};

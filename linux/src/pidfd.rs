@@ -45,6 +45,7 @@ mod tests {
     use super::*;
 
     #[test]
+    #[allow(clippy::zombie_processes)] // `reap` waits for it, which is what is tested
     fn a_process_is_signalled_and_reaped() {
         let child = std::process::Command::new("sleep").arg("60").spawn().unwrap();
         let pidfd = open(child.id()).unwrap();

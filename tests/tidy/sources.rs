@@ -92,7 +92,7 @@ fn functions(source: &Source) -> Vec<(String, usize)> {
         let Some(name) = function_name(line) else { continue };
         let indent = line.len() - line.trim_start().len();
         let closes = |line: &&str| line.len() == indent + 1 && line.trim_start() == "}";
-        if let Some(length) = lines[at..].iter().position(|line| closes(line)) {
+        if let Some(length) = lines[at..].iter().position(closes) {
             found.push((name, length + 1));
         }
     }

@@ -28,7 +28,7 @@ impl Connection {
     /// The next reply; UnexpectedEof when pod-init is gone. Safe to cancel.
     pub(crate) async fn reply(&mut self) -> io::Result<Reply> {
         loop {
-            if let Some(reply) = self.inbox.next().map_err(io::Error::other)? {
+            if let Some(reply) = self.inbox.take().map_err(io::Error::other)? {
                 return Ok(reply);
             }
             let mut buffer = [0; 8192];

@@ -52,7 +52,7 @@ impl Inbox {
     }
 
     /// The next message, if it is here to its last byte.
-    pub fn next<T: DeserializeOwned>(&mut self) -> Result<Option<T>, NotAFrame> {
+    pub fn take<T: DeserializeOwned>(&mut self) -> Result<Option<T>, NotAFrame> {
         let Some((length, rest)) = self.bytes.split_first_chunk::<4>() else {
             return Ok(None);
         };
@@ -79,20 +79,20 @@ mod tests {
         let bytes = frame(&Request::States).unwrap();
         let mut inbox = Inbox::default();
         for byte in &bytes {
-            assert_eq!(inbox.next::<Request>().unwrap(), None);
+            assert_eq!(inbox.take::<Request>().unwrap(), None);
             inbox.push(&[*byte]);
         }
-        assert_eq!(inbox.next::<Request>().unwrap(), Some(Request::States));
-        assert_eq!(inbox.next::<Request>().unwrap(), None);
+        assert_eq!(inbox.take::<Request>().unwrap(), Some(Request::States));
+        assert_eq!(inbox.take::<Request>().unwrap(), None);
     }
 
     #[test]
     fn nonsense_is_refused() {
         let mut inbox = Inbox::default();
         inbox.push(&[0xff; 8]);
-        assert!(matches!(inbox.next::<Request>(), Err(NotAFrame::TooLong(_))));
+        assert!(matches!(inbox.take::<Request>(), Err(NotAFrame::TooLong(_))));
         let mut inbox = Inbox::default();
         inbox.push(b"\x02\0\0\0{]");
-        assert!(matches!(inbox.next::<Request>(), Err(NotAFrame::Json(_))));
+        assert!(matches!(inbox.take::<Request>(), Err(NotAFrame::Json(_))));
     }
 }

@@ -80,13 +80,13 @@ fn kept(log: &Path, tail: usize) -> io::Result<(Vec<u8>, Follower)> {
 /// The last lines; all of them for 0.
 fn last_lines(text: Vec<u8>, lines: usize) -> Vec<u8> {
     let body = text.strip_suffix(b"\n").unwrap_or(&text);
-    let ends = body
+    let mut ends = body
         .iter()
         .enumerate()
         .rev()
         .filter(|(_, byte)| **byte == b'\n')
         .map(|(at, _)| at);
-    match lines.checked_sub(1).and_then(|before| ends.skip(before).next()) {
+    match lines.checked_sub(1).and_then(|before| ends.nth(before)) {
         Some(newline) => text[newline + 1..].to_vec(),
         None => text,
     }

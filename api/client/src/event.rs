@@ -13,13 +13,16 @@ use std::sync::{Arc, Mutex};
 /// Events remembered for counting; past this all are forgotten, and begin with new objects.
 const REMEMBERED: usize = 4096;
 
+/// What an event says, to the name of the object that counts it and the count.
+type Seen = HashMap<[String; 4], (String, i32)>;
+
 /// Writes Events in the name of one component; clones share the counts.
 #[derive(Clone)]
 pub struct Recorder {
     transport: Arc<dyn Transport>,
     component: Arc<str>,
     host: Arc<str>,
-    seen: Arc<Mutex<HashMap<[String; 4], (String, i32)>>>,
+    seen: Arc<Mutex<Seen>>,
 }
 
 impl Recorder {

@@ -1,5 +1,6 @@
 //! Over the network: many requests share one connection, a new one is made after a loss, strangers are not trusted,
 //! and a kubeconfig says it all.
+#![allow(clippy::unwrap_used)] // a test says what it expects by failing
 
 use bytes::Bytes;
 use client::{ConnectError, Http, Identity, Transport};

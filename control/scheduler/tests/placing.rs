@@ -1,4 +1,5 @@
 //! The choice follows upstream's filters, messages and scores.
+#![allow(clippy::unwrap_used)] // a test says what it expects by failing
 
 use k8s_openapi::api::core::v1 as core;
 use scheduler::{Cluster, Placement, Pod, Unplaceable, place};

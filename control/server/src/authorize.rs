@@ -92,7 +92,7 @@ fn public(user: &User, path: &str) -> bool {
         path.strip_prefix(*root)
             .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
     };
-    PUBLIC.iter().any(|root| below(&root)) || user.is_in(AUTHENTICATED) && DISCOVERY.iter().any(|root| below(&root))
+    PUBLIC.iter().any(&below) || user.is_in(AUTHENTICATED) && DISCOVERY.iter().any(below)
 }
 
 fn node_may(asked: &ResourceInfo) -> bool {

@@ -111,7 +111,7 @@ impl Server {
 
 /// Refuses paths that the kind does not have and verbs that it does not do.
 fn served(rules: &Rules, asked: &ResourceInfo) -> Result<(), Status> {
-    let in_namespace = !asked.namespace.is_empty() && !(asked.resource == "namespaces");
+    let in_namespace = !asked.namespace.is_empty() && (asked.resource != "namespaces");
     let collection = asked.name.is_empty();
     let reads = matches!(asked.verb, Verb::List | Verb::Watch);
     if in_namespace && !rules.namespaced || rules.namespaced && !in_namespace && !reads && !collection {

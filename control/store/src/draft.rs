@@ -5,11 +5,14 @@ use crate::view::View;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+/// Each changed key's last state; none for a key that is gone.
+pub(crate) type Latest = BTreeMap<Arc<str>, Option<Entry>>;
+
 /// The changes of one commit, before it happens.
 pub(crate) struct Draft<'a> {
     view: &'a View,
     revision: Revision,
-    latest: BTreeMap<Arc<str>, Option<Entry>>,
+    latest: Latest,
     changes: Vec<Arc<Change>>,
 }
 
@@ -75,7 +78,7 @@ impl<'a> Draft<'a> {
     }
 
     /// The changes in revision order, and each changed key's last state.
-    pub(crate) fn finish(self) -> (Vec<Arc<Change>>, BTreeMap<Arc<str>, Option<Entry>>) {
+    pub(crate) fn finish(self) -> (Vec<Arc<Change>>, Latest) {
         (self.changes, self.latest)
     }
 }

@@ -1,4 +1,5 @@
 //! Random writes, ranges, watches and reopenings behave like a plain ordered map with a list of its changes.
+#![allow(clippy::unwrap_used)] // a test says what it expects by failing
 
 use proptest::collection::vec;
 use proptest::prelude::*;

@@ -1,4 +1,5 @@
 //! Watchers get each change once and in order, whatever happens at the same time; those that do not read are cut off.
+#![allow(clippy::unwrap_used)] // a test says what it expects by failing
 
 use std::collections::BTreeMap;
 use store::{Compacted, Expect, Lagged, Store, Write};

@@ -6,9 +6,7 @@ use tonic::Status;
 /// What went wrong. In TLS 1.3 a server refuses a client's certificate only after the client believes that it is
 /// connected, so that refusal comes out of the first call.
 pub fn explain(status: &Status) -> String {
-    let cause = std::error::Error::source(status)
-        .map(|source| deepest(source))
-        .unwrap_or_default();
+    let cause = std::error::Error::source(status).map(deepest).unwrap_or_default();
     let alert = cause.split("fatal alert: ").nth(1).unwrap_or_default();
     match alert.split([' ', ',', ')']).next().unwrap_or_default() {
         "CertificateRequired" => "the machine wants a certificate of its cluster: give --identity FILE".to_owned(),

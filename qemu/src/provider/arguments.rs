@@ -119,7 +119,8 @@ fn network(plan: &MachinePlan) -> [String; 8] {
 
 fn boot(plan: &MachinePlan, files: &Files) -> Vec<String> {
     let artifacts = &plan.artifacts;
-    let words = match plan.spec.boot {
+
+    match plan.spec.boot {
         Boot::Uefi => vec![
             "-drive".to_owned(),
             format!(
@@ -137,8 +138,7 @@ fn boot(plan: &MachinePlan, files: &Files) -> Vec<String> {
             "-append".to_owned(),
             artifacts.cmdline.clone(),
         ],
-    };
-    words
+    }
 }
 
 /// A path inside a list of options, where a comma is written twice.

@@ -23,11 +23,14 @@ pub struct Switch {
     _runtime: Runtime,
 }
 
+/// Takes frames for one machine, each with the moment when it may go out.
+type Outlet = mpsc::Sender<(Instant, Arc<[u8]>)>;
+
 #[derive(Default)]
 struct Shared {
     table: Table,
     faults: Faults,
-    outlets: BTreeMap<u8, mpsc::Sender<(Instant, Arc<[u8]>)>>,
+    outlets: BTreeMap<u8, Outlet>,
     dice: u32,
 }
 

@@ -60,7 +60,7 @@ impl Peer {
             Err(error) if error.is(libc::EAGAIN) => {}
             Err(_) => return Err(Closed),
         }
-        while let Some(request) = self.inbox.next().map_err(|_| Closed)? {
+        while let Some(request) = self.inbox.take().map_err(|_| Closed)? {
             requests.push(request);
         }
         Ok(requests)

@@ -16,7 +16,8 @@ use serde_json::{Value, json};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::sync::mpsc;
 use tokio_tungstenite::WebSocketStream;
-use tokio_tungstenite::tungstenite::{Error, Message, protocol::Role};
+use tokio_tungstenite::tungstenite::protocol::{CloseFrame, Role, frame::coding::CloseCode};
+use tokio_tungstenite::tungstenite::{Error, Message, Utf8Bytes};
 
 type Socket = WebSocketStream<TokioIo<Upgraded>>;
 
@@ -75,7 +76,12 @@ async fn run(upgrade: OnUpgrade, sandbox: &sandbox::Pod, plan: &ExecPlan) -> Res
     let mut message = BytesMut::from(&[STATUS][..]);
     message.put_slice(status.to_string().as_bytes());
     socket.send(Message::Binary(message.freeze())).await?;
-    socket.close(None).await
+    // A close without a code is an error to kubectl (RFC 6455, 7.4.1: 1000 is a normal end).
+    let normal = CloseFrame {
+        code: CloseCode::Normal,
+        reason: Utf8Bytes::default(),
+    };
+    socket.close(Some(normal)).await
 }
 
 /// Carries the streams until the program's outputs end; then how it ended. None when the caller went away: dropping the

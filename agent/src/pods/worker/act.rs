@@ -186,7 +186,10 @@ impl Worker {
         tokio::spawn(async move {
             let secrets = pull_secrets(&host, &pod).await;
             let result = host.images.have(&image, &policy, &secrets).await;
-            let _ = sender.send(Input::Pulled { container, result });
+            let _ = sender.send(Input::Pulled {
+                container,
+                result: Box::new(result),
+            });
         });
     }
 

@@ -34,7 +34,7 @@ pub enum Input {
         /// For which container.
         container: String,
         /// The image, or why there is none.
-        result: Result<Got, Missing>,
+        result: Box<Result<Got, Missing>>,
     },
     /// A container's present state.
     State(ContainerState),
@@ -137,7 +137,7 @@ impl Worker {
                 let grace = self.observed.deleted.map_or(1, |deleted| deleted.grace.min(1));
                 self.observed.deleted = Some(Deleted { grace, in_api: false });
             }
-            Input::Pulled { container, result } => self.pulled(&container, result),
+            Input::Pulled { container, result } => self.pulled(&container, *result),
             Input::State(state) => self.state(&state),
             Input::SandboxGone => self.lose_sandbox(),
         }

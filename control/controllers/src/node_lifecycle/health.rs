@@ -48,7 +48,9 @@ impl Heartbeats {
     /// So is a new node, and one whose agent wrote its status.
     pub(crate) fn node(&mut self, update: &Update<Node>, now: Instant) {
         let Some(node) = &update.now else {
-            update.before.iter().for_each(|node| drop(self.0.remove(node.name())));
+            if let Some(node) = &update.before {
+                self.0.remove(node.name());
+            }
             return;
         };
         let ready = condition(node, "Ready").filter(|ready| ready.status != "Unknown");
@@ -104,11 +106,7 @@ pub(crate) fn unknown_conditions(node: &Node, now: Timestamp) -> Vec<NodeConditi
             last_transition_time: Some(Time(now)),
         }
     };
-    KEPT_BY_AGENT
-        .into_iter()
-        .filter(stale)
-        .map(|kind| unknown(kind))
-        .collect()
+    KEPT_BY_AGENT.into_iter().filter(stale).map(unknown).collect()
 }
 
 #[cfg(test)]
