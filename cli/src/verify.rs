@@ -6,7 +6,7 @@ use clap::Args;
 use image::Progress;
 use qemu::Artifacts;
 use std::path::Path;
-use std::process::{Command, ExitCode};
+use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 /// What it is told.
@@ -72,7 +72,7 @@ fn step(name: &'static str, run: impl FnOnce() -> Result<Outcome>) -> Step {
 
 /// A cargo command that is a component of its own, which a bare machine may lack.
 fn component(source: &Path, name: &str, arguments: &[&str]) -> Result<Outcome> {
-    let version = Command::new("cargo")
+    let version = image::cargo(source)
         .args([name, "--version"])
         .output()
         .context("run cargo")?;
@@ -85,11 +85,7 @@ fn component(source: &Path, name: &str, arguments: &[&str]) -> Result<Outcome> {
 }
 
 fn cargo(source: &Path, arguments: &[&str]) -> Result<Outcome> {
-    let status = Command::new("cargo")
-        .args(arguments)
-        .current_dir(source)
-        .status()
-        .context("run cargo")?;
+    let status = image::cargo(source).args(arguments).status().context("run cargo")?;
     Ok(match status.success() {
         true => Outcome::Passed,
         false => Outcome::Failed(format!(

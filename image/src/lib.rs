@@ -14,6 +14,7 @@ mod root;
 mod tools;
 
 pub use cache::cache_dir;
+pub use programs::cargo;
 pub use progress::{Progress, Step};
 pub use tools::ToolsTree;
 

@@ -39,11 +39,10 @@ pub fn build(source: &Path, progress: &Progress) -> Result<Programs> {
     fs::create_dir_all(cache_dir()).context("make the cache folder")?;
     let log = cache_dir().join("programs.log");
     fs::write(&log, "").context("empty the programs' log")?;
-    let mut command = Command::new(std::env::var_os("CARGO").unwrap_or("cargo".into()));
+    let mut command = cargo(source);
     command.args(["build", "--release", "--locked", "--target", TARGET]);
     command.args(["-p", "init", "-p", "agent", "-p", "control", "-p", "pod-init"]);
     command
-        .current_dir(source)
         .env("CARGO_ENCODED_RUSTFLAGS", FLAGS.replace(' ', "\u{1f}"))
         .env_remove("RUSTFLAGS");
     enter::run("compile the programs", &mut command, &log)?;
@@ -61,6 +60,29 @@ pub fn build(source: &Path, progress: &Progress) -> Result<Programs> {
         .sum();
     step.done(Some(size));
     Ok(programs)
+}
+
+/// cargo at `source`, without what another cargo tells the programs that it starts: build scripts (ring's) look at
+/// `CARGO_PKG_*`, and would compile everything anew at each change between `cargo up` and `cargo verify`.
+pub fn cargo(source: &Path) -> Command {
+    let mut command = Command::new(std::env::var_os("CARGO").unwrap_or("cargo".into()));
+    let of_the_caller = [
+        "CARGO_PKG_",
+        "CARGO_MANIFEST_",
+        "CARGO_BIN_",
+        "CARGO_CRATE_",
+        "CARGO_PRIMARY_",
+    ];
+    for (name, _) in std::env::vars_os() {
+        if of_the_caller
+            .iter()
+            .any(|prefix| name.to_string_lossy().starts_with(prefix))
+        {
+            command.env_remove(name);
+        }
+    }
+    command.current_dir(source);
+    command
 }
 
 fn target_dir(source: &Path) -> PathBuf {

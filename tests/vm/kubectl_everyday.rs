@@ -24,7 +24,7 @@ fn a_pod_is_applied_seen_read_entered_and_deleted() {
     }
     eventually(cluster, &["logs", "everyday"], |said| said == "started\n");
     let described = eventually(cluster, &["describe", "pod", "everyday"], |said| {
-        said.contains("Started container main")
+        said.contains("Container started")
     });
     assert!(
         described.contains("Successfully assigned default/everyday to shared-1"),

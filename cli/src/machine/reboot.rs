@@ -1,6 +1,6 @@
 //! `pintlectl reboot`: the machine restarts.
 
-use super::refused;
+use super::obeyed;
 use crate::print::line;
 use anyhow::Result;
 use clap::Args;
@@ -17,10 +17,6 @@ pub struct Reboot {
 
 /// Asks for it; returns when the machine has begun.
 pub async fn run(machine: Connection, told: Reboot) -> Result<()> {
-    machine
-        .power()
-        .reboot(RebootRequest { force: told.force })
-        .await
-        .map_err(refused)?;
+    obeyed(machine.power().reboot(RebootRequest { force: told.force }).await)?;
     line("the machine restarts")
 }

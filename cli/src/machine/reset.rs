@@ -1,6 +1,6 @@
 //! `pintlectl reset`: wipe the machine's config and keys, and its data if asked.
 
-use super::refused;
+use super::obeyed;
 use crate::print::line;
 use anyhow::{Result, ensure};
 use clap::Args;
@@ -35,10 +35,6 @@ impl Reset {
 
 /// Asks for it; returns when the machine has begun.
 pub async fn run(machine: Connection, told: Reset) -> Result<()> {
-    machine
-        .power()
-        .reset(ResetRequest { data: told.data })
-        .await
-        .map_err(refused)?;
+    obeyed(machine.power().reset(ResetRequest { data: told.data }).await)?;
     line("the machine wipes itself and restarts without a config")
 }

@@ -1,6 +1,6 @@
 //! `pintlectl services`: what PID 1 keeps running, and its restart.
 
-use super::refused;
+use super::{obeyed, refused};
 use crate::print::{Align, age, line, table};
 use anyhow::Result;
 use clap::Args;
@@ -22,14 +22,15 @@ pub struct Services {
 /// Lists them, or restarts one.
 pub async fn run(machine: Connection, told: Services) -> Result<()> {
     if let Some(name) = told.restart {
-        machine
-            .services()
-            .restart(RestartServiceRequest {
-                name: name.clone(),
-                kill: told.kill,
-            })
-            .await
-            .map_err(refused)?;
+        let request = RestartServiceRequest {
+            name: name.clone(),
+            kill: told.kill,
+        };
+        let answer = machine.services().restart(request).await;
+        match name == "agent" {
+            true => obeyed(answer)?,
+            false => drop(answer.map_err(refused)?),
+        }
         return line(format!("{name} restarts"));
     }
     let services = machine

@@ -1,6 +1,6 @@
 //! `pintlectl shutdown`: the machine goes down.
 
-use super::refused;
+use super::obeyed;
 use crate::print::line;
 use anyhow::Result;
 use clap::Args;
@@ -17,10 +17,6 @@ pub struct Shutdown {
 
 /// Asks for it; returns when the machine has begun.
 pub async fn run(machine: Connection, told: Shutdown) -> Result<()> {
-    machine
-        .power()
-        .shutdown(ShutdownRequest { force: told.force })
-        .await
-        .map_err(refused)?;
+    obeyed(machine.power().shutdown(ShutdownRequest { force: told.force }).await)?;
     line("the machine goes down")
 }
