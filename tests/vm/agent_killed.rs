@@ -1,10 +1,14 @@
 //! Killing the agent with SIGKILL stops no pod; the restarted agent takes them over.
 
-use crate::{apply, eventually, kubectl, pintlectl, shared, shell_pod, text, wait_phase};
+use crate::{apply, eventually, kubectl, pintlectl, shell_pod, text, wait_phase};
+use qemu::ClusterSpec;
+use qemu::testing::{HEALTHY_DEADLINE, cluster};
 
 #[test]
 fn no_pod_stops_when_the_agent_is_killed() {
-    let cluster = shared();
+    // Its own machine: while the agent is away, nobody else could exec or read logs.
+    let cluster = &cluster(ClusterSpec::new("killed", 1)).unwrap();
+    cluster.wait_healthy(HEALTHY_DEADLINE).unwrap();
     apply(
         cluster,
         &shell_pod("survivor", "n=0; while true; do n=$((n+1)); echo $n; sleep 1; done"),
@@ -28,5 +32,4 @@ fn no_pod_stops_when_the_agent_is_killed() {
     assert_eq!(kubectl(cluster, &["get", "pod", "survivor", "-o", state]), before);
     let services = text(&pintlectl(cluster, &["services"]).stdout);
     assert!(services.contains("signal 9"), "{services}");
-    kubectl(cluster, &["delete", "pod", "survivor"]);
 }

@@ -46,7 +46,9 @@ fn an_ordered_reboot_brings_the_node_and_its_objects_back() {
     let machine = cluster.machine(0);
     let before = machine.console().len();
     said(&cluster, &["reboot"]);
-    machine.wait_console("Linux version", before, crate::DEADLINE).ok();
+    machine
+        .wait_console("init: agent runs as process", before, crate::DEADLINE)
+        .unwrap();
     cluster.wait_healthy(HEALTHY_DEADLINE).unwrap();
     assert_eq!(
         kubectl(&cluster, &["get", "configmap", "kept", "-o", "jsonpath={.data.a}"]),
