@@ -148,7 +148,7 @@ async fn a_program_dies_with_whoever_asked_for_it() {
         .await
         .unwrap();
     let forgotten = pod.exec(&exec("main", "exec sleep 4321")).await.unwrap();
-    assert!(processes("4321") > 0);
+    wait_for(|| processes("4321") > 0).await;
     drop(forgotten);
     wait_for(|| processes("4321") == 0).await;
     pod.destroy().await.unwrap();
