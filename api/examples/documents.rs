@@ -25,24 +25,25 @@ fn main() -> std::io::Result<()> {
     let start = Instant::now();
     let known = api::schema::types().by_name("io.k8s.api.core.v1.Pod").is_some();
     println!("types (compiled: {known}) in {:?}: {}", start.elapsed(), memory());
+    let catalog = api::Catalog::new([]);
     write("api", &api::discovery::api_versions("127.0.0.1").to_string())?;
-    write("apis", &api::discovery::api_group_list().to_string())?;
-    for (group, version) in api::discovery::group_versions() {
+    write("apis", &api::discovery::api_group_list(&catalog).to_string())?;
+    for (group, version) in api::discovery::group_versions(&catalog) {
         let path = if group.is_empty() {
             format!("api/{version}")
         } else {
             format!("apis/{group}/{version}")
         };
-        let resources = api::discovery::api_resource_list(group, version).unwrap_or_default();
+        let resources = api::discovery::api_resource_list(&catalog, group, version).unwrap_or_default();
         write(&path, &resources.to_string())?;
         let start = Instant::now();
-        let document = api::openapi::v3_document(group, version).unwrap_or_else(|| "".into());
+        let document = api::openapi::v3_document(&catalog, group, version).unwrap_or_else(|| "".into());
         println!("openapi/v3/{path}: {} bytes in {:?}", document.len(), start.elapsed());
         write(&format!("openapi/v3/{path}"), &document)?;
     }
-    write("openapi/v3", &api::openapi::v3_index().to_string())?;
+    write("openapi/v3", &api::openapi::v3_index(&catalog).to_string())?;
     let start = Instant::now();
-    let document = api::openapi::v2_document();
+    let document = api::openapi::v2_document(&catalog);
     println!("openapi/v2: {} bytes in {:?}", document.len(), start.elapsed());
     write("openapi/v2", &document)?;
     drop(document);

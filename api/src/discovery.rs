@@ -1,7 +1,7 @@
 //! What is served, as clients ask for it: `/api`, `/apis`, a group-version's resources, and both at once (apidiscovery v2).
 
 use crate::{
-    KINDS,
+    catalog::Catalog,
     kind::{Subresource, Verb},
     rules::Rules,
 };
@@ -16,10 +16,10 @@ pub fn api_versions(address: &str) -> Value {
     })
 }
 
-/// The groups besides core with their versions, in the table's order.
-pub fn groups() -> Vec<(&'static str, Vec<&'static str>)> {
+/// The groups besides core with their versions, in the catalog's order.
+pub fn groups(catalog: &Catalog) -> Vec<(&'static str, Vec<&'static str>)> {
     let mut groups: Vec<(&str, Vec<&str>)> = Vec::new();
-    for rules in KINDS.iter().filter(|r| !r.group.is_empty()) {
+    for rules in catalog.iter().filter(|r| !r.group.is_empty()) {
         let index = groups
             .iter()
             .position(|(name, _)| *name == rules.group)
@@ -35,16 +35,16 @@ pub fn groups() -> Vec<(&'static str, Vec<&'static str>)> {
 }
 
 /// Every group and version, core first.
-pub fn group_versions() -> Vec<(&'static str, &'static str)> {
-    let others = groups()
+pub fn group_versions(catalog: &Catalog) -> Vec<(&'static str, &'static str)> {
+    let others = groups(catalog)
         .into_iter()
         .flat_map(|(group, versions)| versions.into_iter().map(move |v| (group, v)));
     std::iter::once(("", "v1")).chain(others).collect()
 }
 
 /// `/apis`: the groups.
-pub fn api_group_list() -> Value {
-    let groups: Vec<Value> = groups()
+pub fn api_group_list(catalog: &Catalog) -> Value {
+    let groups: Vec<Value> = groups(catalog)
         .into_iter()
         .map(|(name, versions)| group(name, &versions))
         .collect();
@@ -52,8 +52,8 @@ pub fn api_group_list() -> Value {
 }
 
 /// `/apis/GROUP`, or none.
-pub fn api_group(name: &str) -> Option<Value> {
-    let (name, versions) = groups().into_iter().find(|(group, _)| *group == name)?;
+pub fn api_group(catalog: &Catalog, name: &str) -> Option<Value> {
+    let (name, versions) = groups(catalog).into_iter().find(|(group, _)| *group == name)?;
     let mut object = json!({ "kind": "APIGroup", "apiVersion": "v1" });
     object
         .as_object_mut()?
@@ -70,12 +70,8 @@ fn group(name: &str, versions: &[&str]) -> Value {
 }
 
 /// `/api/v1` or `/apis/GROUP/VERSION`, or none.
-pub fn api_resource_list(group: &str, version: &str) -> Option<Value> {
-    let kinds: Vec<&Rules> = KINDS
-        .iter()
-        .copied()
-        .filter(|r| r.group == group && r.version == version)
-        .collect();
+pub fn api_resource_list(catalog: &Catalog, group: &str, version: &str) -> Option<Value> {
+    let kinds: Vec<&Rules> = catalog.of(Some((group, version))).map(|r| &**r).collect();
     let first = kinds.first()?;
     let mut resources: Vec<Value> = Vec::new();
     for rules in &kinds {
@@ -125,16 +121,16 @@ fn subresource(rules: &Rules, sub: &Subresource) -> Value {
 }
 
 /// `/api` in aggregated form (`APIGroupDiscoveryList` of `apidiscovery.k8s.io/v2`): the core group.
-pub fn aggregated_core() -> Value {
-    aggregated(vec![aggregated_group("", &["v1"])])
+pub fn aggregated_core(catalog: &Catalog) -> Value {
+    aggregated(vec![aggregated_group(catalog, "", &["v1"])])
 }
 
 /// `/apis` in aggregated form: all other groups.
-pub fn aggregated_groups() -> Value {
+pub fn aggregated_groups(catalog: &Catalog) -> Value {
     aggregated(
-        groups()
+        groups(catalog)
             .into_iter()
-            .map(|(name, versions)| aggregated_group(name, &versions))
+            .map(|(name, versions)| aggregated_group(catalog, name, &versions))
             .collect(),
     )
 }
@@ -143,11 +139,11 @@ fn aggregated(items: Vec<Value>) -> Value {
     json!({ "kind": "APIGroupDiscoveryList", "apiVersion": "apidiscovery.k8s.io/v2", "metadata": {}, "items": items })
 }
 
-fn aggregated_group(name: &str, versions: &[&str]) -> Value {
+fn aggregated_group(catalog: &Catalog, name: &str, versions: &[&str]) -> Value {
     let versions: Vec<Value> = versions
         .iter()
         .map(|version| {
-            let kinds = KINDS.iter().filter(|r| r.group == name && r.version == *version);
+            let kinds = catalog.of(Some((name, version)));
             let resources: Vec<Value> = kinds.map(|r| aggregated_resource(r)).collect();
             json!({ "version": version, "resources": resources, "freshness": "Current" })
         })
@@ -193,7 +189,8 @@ mod tests {
 
     #[test]
     fn both_forms_name_the_same_resources() {
-        let core = api_resource_list("", "v1").expect("the core group is served");
+        let catalog = Catalog::new([]);
+        let core = api_resource_list(&catalog, "", "v1").expect("the core group is served");
         let resources = core["resources"].as_array().expect("there are resources");
         let names: Vec<&str> = resources.iter().filter_map(|r| r["name"].as_str()).collect();
         for name in [
@@ -206,7 +203,7 @@ mod tests {
         ] {
             assert!(names.contains(&name), "{name}");
         }
-        let aggregated = aggregated_core();
+        let aggregated = aggregated_core(&catalog);
         let both = aggregated["items"][0]["versions"][0]["resources"]
             .as_array()
             .expect("there are resources");
@@ -219,20 +216,24 @@ mod tests {
             (&eviction["group"], &eviction["version"], &eviction["kind"]),
             (&json!("policy"), &json!("v1"), &json!("Eviction"))
         );
-        assert_eq!(api_resource_list("apps", "v1"), None);
+        assert_eq!(api_resource_list(&catalog, "nobody.example", "v1"), None);
     }
 
     #[test]
     fn groups_have_their_versions() {
-        assert_eq!(group_versions()[..2], [("", "v1"), ("coordination.k8s.io", "v1")]);
-        let group = api_group("coordination.k8s.io").expect("leases are served");
+        let catalog = Catalog::new([]);
+        assert_eq!(
+            group_versions(&catalog)[..2],
+            [("", "v1"), ("coordination.k8s.io", "v1")]
+        );
+        let group = api_group(&catalog, "coordination.k8s.io").expect("leases are served");
         assert_eq!(
             group["preferredVersion"],
             json!({ "groupVersion": "coordination.k8s.io/v1", "version": "v1" })
         );
-        assert_eq!(api_group_list()["groups"][0]["name"], "coordination.k8s.io");
+        assert_eq!(api_group_list(&catalog)["groups"][0]["name"], "coordination.k8s.io");
         assert_eq!(
-            aggregated_groups()["items"][0]["metadata"]["name"],
+            aggregated_groups(&catalog)["items"][0]["metadata"]["name"],
             "coordination.k8s.io"
         );
     }
@@ -240,10 +241,10 @@ mod tests {
     #[test]
     fn no_name_is_taken_twice() {
         let mut seen = std::collections::HashSet::new();
-        for rules in KINDS {
+        for rules in crate::KINDS {
             for name in [rules.plural, rules.singular]
                 .iter()
-                .chain(rules.short_names)
+                .chain(&*rules.short_names)
                 .collect::<std::collections::BTreeSet<_>>()
             {
                 assert!(seen.insert(format!("{}/{name}", rules.group)), "{name}");

@@ -89,6 +89,11 @@ impl FieldError {
         Self::new(field, Reason::Invalid, Some(value.into()), detail)
     }
 
+    /// Of the wrong JSON type, or not of its format.
+    pub fn type_invalid(field: impl Into<String>, value: impl Into<Value>, detail: impl Into<String>) -> Self {
+        Self::new(field, Reason::TypeInvalid, Some(value.into()), detail)
+    }
+
     /// There already.
     pub fn duplicate(field: impl Into<String>, value: impl Into<Value>) -> Self {
         Self::new(field, Reason::Duplicate, Some(value.into()), "")

@@ -1,11 +1,14 @@
 //! Kubernetes kinds and their rules: names, columns, defaults, validation; no IO, no clock, no randomness.
 //!
-//! [`KINDS`] is the table from which routes, discovery, OpenAPI, keys and printing derive. Objects are `serde_json::Value`
+//! [`KINDS`] is the table of the built-in kinds, a [`Catalog`] is what a server serves: those and the custom resources. Routes,
+//! discovery, OpenAPI, keys and printing derive from it. Objects are `serde_json::Value`
 //! throughout: a typed round trip would drop the fields that we do not know.
 
+mod catalog;
 pub mod discovery;
 pub mod duration;
 pub mod field;
+mod intern;
 mod kind;
 pub mod kinds;
 pub mod metadata;
@@ -20,7 +23,8 @@ pub mod selector;
 pub mod status;
 pub mod table;
 
+pub use catalog::Catalog;
 pub use field::FieldError;
 pub use kind::{Column, Context, Kind, SelectableField, Subresource, Verb};
 pub use kinds::{KINDS, find, find_kind};
-pub use rules::Rules;
+pub use rules::{FieldReader, Rules, RulesRef};

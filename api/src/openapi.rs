@@ -3,9 +3,9 @@
 mod paths;
 mod schemas;
 
-use crate::discovery;
+use crate::{catalog::Catalog, discovery};
 use serde_json::{Value, json};
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 
 /// The Kubernetes version whose API this is.
 pub const KUBERNETES_VERSION: &str = "v1.36.0";
@@ -33,11 +33,18 @@ impl Dialect {
 
 /// `/openapi/v3`: where each group-version's document is. The hash in its address changes when the document does, so
 /// clients keep what they have; the first call builds every document once to know the hashes.
-pub fn v3_index() -> Value {
-    static HASHES: OnceLock<Vec<(String, u64)>> = OnceLock::new();
-    let hashes = HASHES.get_or_init(|| {
-        let hash = |(group, version)| Some((path_of(group, version), fnv1a(v3_document(group, version)?.as_bytes())));
-        discovery::group_versions().into_iter().filter_map(hash).collect()
+pub fn v3_index(catalog: &Catalog) -> Value {
+    let hashes = catalog.hashes.get_or_init(|| {
+        let hash = |(group, version)| {
+            Some((
+                path_of(group, version),
+                fnv1a(v3_document(catalog, group, version)?.as_bytes()),
+            ))
+        };
+        discovery::group_versions(catalog)
+            .into_iter()
+            .filter_map(hash)
+            .collect()
     });
     let address =
         |path: &str, hash: u64| json!({ "serverRelativeURL": format!("/openapi/v3/{path}?hash={hash:016X}") });
@@ -59,26 +66,26 @@ fn path_of(group: &str, version: &str) -> String {
 
 /// `/openapi/v3/api/v1` or `/openapi/v3/apis/GROUP/VERSION` as JSON, or none where nothing is served there. About half a
 /// megabyte for the core group; keep the text only as long as an answer takes.
-pub fn v3_document(group: &str, version: &str) -> Option<Arc<str>> {
-    if !discovery::group_versions().contains(&(group, version)) {
+pub fn v3_document(catalog: &Catalog, group: &str, version: &str) -> Option<Arc<str>> {
+    if !discovery::group_versions(catalog).contains(&(group, version)) {
         return None;
     }
     let document = json!({
         "openapi": "3.0.0",
         "info": info(),
-        "paths": paths::of(Dialect::V3, Some((group, version))),
-        "components": { "schemas": schemas::of(Dialect::V3, Some((group, version))) },
+        "paths": paths::of(catalog, Dialect::V3, Some((group, version))),
+        "components": { "schemas": schemas::of(catalog, Dialect::V3, Some((group, version))) },
     });
     Some(document.to_string().into())
 }
 
 /// `/openapi/v2` as JSON: all group-versions in one.
-pub fn v2_document() -> Arc<str> {
+pub fn v2_document(catalog: &Catalog) -> Arc<str> {
     let document = json!({
         "swagger": "2.0",
         "info": info(),
-        "paths": paths::of(Dialect::V2, None),
-        "definitions": schemas::of(Dialect::V2, None),
+        "paths": paths::of(catalog, Dialect::V2, None),
+        "definitions": schemas::of(catalog, Dialect::V2, None),
     });
     document.to_string().into()
 }
@@ -99,7 +106,7 @@ mod tests {
     use super::*;
 
     fn document(group: &str, version: &str) -> Value {
-        let text = v3_document(group, version).expect("the group-version is served");
+        let text = v3_document(&Catalog::new([]), group, version).expect("the group-version is served");
         serde_json::from_str(&text).expect("a document is JSON")
     }
 
@@ -123,8 +130,8 @@ mod tests {
 
     #[test]
     fn no_reference_leads_nowhere() {
-        let v2: Value = serde_json::from_str(&v2_document()).expect("the document is JSON");
-        let all = discovery::group_versions()
+        let v2: Value = serde_json::from_str(&v2_document(&Catalog::new([]))).expect("the document is JSON");
+        let all = discovery::group_versions(&Catalog::new([]))
             .into_iter()
             .map(|(group, version)| document(group, version))
             .chain([v2]);
@@ -137,11 +144,11 @@ mod tests {
 
     #[test]
     fn the_index_names_every_group_version_with_the_hash_of_its_document() {
-        let index = v3_index();
+        let index = v3_index(&Catalog::new([]));
         let address = index["paths"]["apis/coordination.k8s.io/v1"]["serverRelativeURL"]
             .as_str()
             .unwrap_or_default();
-        let text = v3_document("coordination.k8s.io", "v1").expect("leases are served");
+        let text = v3_document(&Catalog::new([]), "coordination.k8s.io", "v1").expect("leases are served");
         assert_eq!(
             address,
             format!(
@@ -150,7 +157,7 @@ mod tests {
             )
         );
         assert!(index["paths"]["api/v1"].is_object());
-        assert_eq!(v3_document("nobody.example", "v1"), None);
+        assert_eq!(v3_document(&Catalog::new([]), "nobody.example", "v1"), None);
     }
 
     #[test]

@@ -4,12 +4,15 @@ use crate::{
     field::FieldError,
     kind::{Column, Context, Kind, SelectableField, Subresource, Verb},
     metadata,
-    schema::{self, Described, Source},
+    schema::{self, Described, Root, Source},
 };
 use jiff::Timestamp;
 use serde_json::Value;
+use std::{borrow::Cow, fmt, ops::Deref, sync::Arc};
 
-/// A [`Kind`] with its type erased: a row of [`crate::KINDS`].
+/// A [`Kind`] with its type erased, a row of [`crate::KINDS`]; or a version of a custom resource.
+///
+/// Names are `&'static str` for both: those of custom resources are interned ([`crate::intern`]).
 #[derive(Debug)]
 pub struct Rules {
     /// API group; empty for core.
@@ -23,15 +26,15 @@ pub struct Rules {
     /// Singular.
     pub singular: &'static str,
     /// What people type instead.
-    pub short_names: &'static [&'static str],
+    pub short_names: Cow<'static, [&'static str]>,
     /// Sets of kinds.
-    pub categories: &'static [&'static str],
+    pub categories: Cow<'static, [&'static str]>,
     /// Whether objects live in a namespace.
     pub namespaced: bool,
     /// What clients may do.
     pub verbs: &'static [Verb],
     /// Paths below an object.
-    pub subresources: &'static [Subresource],
+    pub subresources: Cow<'static, [Subresource]>,
     /// Whether a write waits for the disk.
     pub durable: bool,
     /// First part of the store's keys.
@@ -45,12 +48,23 @@ pub struct Rules {
     /// Whether a create may bring a status.
     pub status_on_create: bool,
     /// Printer columns.
-    pub columns: &'static [Column],
+    pub columns: Cow<'static, [Column]>,
     /// Selectable fields beyond name and namespace.
     pub fields: &'static [SelectableField],
-    /// Where the schema comes from.
-    pub schema: Source,
     pub(crate) check_name: fn(&str) -> Vec<String>,
+    behaviour: Behaviour,
+}
+
+/// What a kind does of its own.
+#[derive(Debug)]
+enum Behaviour {
+    BuiltIn(Functions),
+}
+
+/// A built-in kind's own functions.
+#[derive(Debug)]
+struct Functions {
+    schema: Source,
     default: fn(&mut Value),
     before_create: fn(&mut Value, &Context<'_>),
     before_update: fn(&mut Value, &Value, &Context<'_>),
@@ -68,27 +82,29 @@ impl Rules {
             kind: K::KIND,
             plural: K::PLURAL,
             singular: K::SINGULAR,
-            short_names: K::SHORT_NAMES,
-            categories: K::CATEGORIES,
+            short_names: Cow::Borrowed(K::SHORT_NAMES),
+            categories: Cow::Borrowed(K::CATEGORIES),
             namespaced: K::NAMESPACED,
             verbs: K::VERBS,
-            subresources: K::SUBRESOURCES,
+            subresources: Cow::Borrowed(K::SUBRESOURCES),
             durable: K::DURABLE,
             key: K::KEY,
             generation: K::GENERATION,
             unconditional_update: K::UNCONDITIONAL_UPDATE,
             create_on_update: K::CREATE_ON_UPDATE,
             status_on_create: K::STATUS_ON_CREATE,
-            columns: K::COLUMNS,
+            columns: Cow::Borrowed(K::COLUMNS),
             fields: K::FIELDS,
-            schema: <K::Object as Described>::SOURCE,
             check_name: K::check_name,
-            default: K::default,
-            before_create: K::before_create,
-            before_update: K::before_update,
-            validate: K::validate,
-            validate_update: K::validate_update,
-            row: K::row,
+            behaviour: Behaviour::BuiltIn(Functions {
+                schema: <K::Object as Described>::SOURCE,
+                default: K::default,
+                before_create: K::before_create,
+                before_update: K::before_update,
+                validate: K::validate,
+                validate_update: K::validate_update,
+                row: K::row,
+            }),
         }
     }
 
@@ -101,9 +117,32 @@ impl Rules {
         }
     }
 
+    /// As in `kind:` of a list, such as `PodList`.
+    pub fn list_kind(&self) -> String {
+        match &self.behaviour {
+            Behaviour::BuiltIn(_) => format!("{}List", self.kind),
+        }
+    }
+
     /// The schema's component name, such as `io.k8s.api.core.v1.Pod`.
     pub fn schema_name(&self) -> String {
-        (self.schema.name)()
+        match &self.behaviour {
+            Behaviour::BuiltIn(functions) => (functions.schema.name)(),
+        }
+    }
+
+    /// Where a built-in kind's schema comes from; none for a custom resource.
+    pub(crate) fn source(&self) -> Option<Source> {
+        match &self.behaviour {
+            Behaviour::BuiltIn(functions) => Some(functions.schema),
+        }
+    }
+
+    /// The shape of an object and the types that it reaches: what decoding, pruning and merging walk along.
+    pub fn root(&self) -> Root<'_> {
+        match &self.behaviour {
+            Behaviour::BuiltIn(functions) => Root::built_in(&(functions.schema.name)()),
+        }
     }
 
     /// `pods` or `leases.coordination.k8s.io`, as in error texts and RBAC.
@@ -133,7 +172,7 @@ impl Rules {
     }
 
     /// The subresource of that name.
-    pub fn subresource(&self, name: &str) -> Option<&'static Subresource> {
+    pub fn subresource(&self, name: &str) -> Option<&Subresource> {
         self.subresources.iter().find(|s| s.name == name)
     }
 
@@ -145,50 +184,143 @@ impl Rules {
     /// Fills in upstream's defaults and brings spellings (nulls, quantities) into one form; idempotent. Call it on every
     /// body that was decoded or patched, after [`schema::decode_error`], and again after admission.
     pub fn default(&self, object: &mut Value) {
-        schema::canonicalize(&self.schema_name(), object);
-        (self.default)(object);
+        schema::canonicalize(self.root(), object);
+        match &self.behaviour {
+            Behaviour::BuiltIn(functions) => (functions.default)(object),
+        }
     }
 
     /// Makes a decoded and defaulted body ready to be created: metadata, status dropped, then the kind's own.
     pub fn before_create(&self, object: &mut Value, context: &Context<'_>) {
         metadata::before_create(self, object, context);
-        (self.before_create)(object, context);
+        match &self.behaviour {
+            Behaviour::BuiltIn(functions) => (functions.before_create)(object, context),
+        }
     }
 
     /// Makes a decoded and defaulted body ready to replace `old`: what the client may not write comes from `old`; then the
     /// kind's own; then the generation. When the result equals `old` (resourceVersion apart) nothing should be written.
     pub fn before_update(&self, new: &mut Value, old: &Value, context: &Context<'_>) {
         metadata::before_update(self, new, old, context);
-        (self.before_update)(new, old, context);
+        match &self.behaviour {
+            Behaviour::BuiltIn(functions) => (functions.before_update)(new, old, context),
+        }
         metadata::count_generation(self, new, old);
     }
 
     /// What is wrong with a new object.
     pub fn validate(&self, object: &Value) -> Vec<FieldError> {
         let mut errors = metadata::validate(self, object);
-        errors.extend((self.validate)(object));
+        errors.extend(match &self.behaviour {
+            Behaviour::BuiltIn(functions) => (functions.validate)(object),
+        });
         errors
     }
 
     /// What is wrong with a change.
     pub fn validate_update(&self, new: &Value, old: &Value, subresource: &str) -> Vec<FieldError> {
         let mut errors = metadata::validate_update(self, new, old);
-        errors.extend((self.validate_update)(new, old, subresource));
+        errors.extend(match &self.behaviour {
+            Behaviour::BuiltIn(functions) => (functions.validate_update)(new, old, subresource),
+        });
         errors
+    }
+
+    /// Whether the store's bytes are what clients read. Where not, [`Rules::leave_storage`] makes an object of them.
+    pub fn is_kept_as_served(&self) -> bool {
+        match &self.behaviour {
+            Behaviour::BuiltIn(_) => true,
+        }
+    }
+
+    /// Brings an object out of the store into this version, with this version's defaults.
+    pub fn leave_storage(&self, _object: &mut Value) {
+        match &self.behaviour {
+            Behaviour::BuiltIn(_) => {}
+        }
+    }
+
+    /// The object as the store keeps it: in the storage version.
+    pub fn enter_storage<'a>(&self, object: &'a Value) -> Cow<'a, Value> {
+        match &self.behaviour {
+            Behaviour::BuiltIn(_) => Cow::Borrowed(object),
+        }
     }
 
     /// The cells of its table row, one a column.
     pub fn row(&self, object: &Value, now: Timestamp) -> Vec<Value> {
-        (self.row)(object, now)
+        match &self.behaviour {
+            Behaviour::BuiltIn(functions) => (functions.row)(object, now),
+        }
     }
 
     /// Reads a selectable field; none where the label is not supported for this kind (then answer
     /// [`crate::status::unsupported_field_label`]).
-    pub fn field(&self, label: &str) -> Option<fn(&Value) -> String> {
+    pub fn field(&self, label: &str) -> Option<FieldReader> {
         match label {
-            "metadata.name" => Some(|o| metadata::name(o).to_owned()),
-            "metadata.namespace" if self.namespaced => Some(|o| metadata::namespace(o).to_owned()),
-            _ => self.fields.iter().find(|f| f.label == label).map(|f| f.read),
+            "metadata.name" => Some(FieldReader(Arc::new(|o| metadata::name(o).to_owned()))),
+            "metadata.namespace" if self.namespaced => {
+                Some(FieldReader(Arc::new(|o| metadata::namespace(o).to_owned())))
+            }
+            _ => {
+                let read = self.fields.iter().find(|f| f.label == label)?.read;
+                Some(FieldReader(Arc::new(read)))
+            }
         }
+    }
+}
+
+/// Reads a field that clients select by out of an object; empty where the object has none.
+#[derive(Clone)]
+pub struct FieldReader(Arc<dyn Fn(&Value) -> String + Send + Sync>);
+
+// === impl FieldReader ===
+
+impl FieldReader {
+    /// Its value.
+    pub fn read(&self, object: &Value) -> String {
+        (self.0)(object)
+    }
+}
+
+impl fmt::Debug for FieldReader {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("FieldReader")
+    }
+}
+
+/// The rules of a kind that is served: a row of [`crate::KINDS`], or a custom resource as its definition was when the request
+/// came. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct RulesRef(Held);
+
+#[derive(Clone, Debug)]
+enum Held {
+    BuiltIn(&'static Rules),
+    Custom(Arc<Rules>),
+}
+
+// === impl RulesRef ===
+
+impl Deref for RulesRef {
+    type Target = Rules;
+
+    fn deref(&self) -> &Rules {
+        match &self.0 {
+            Held::BuiltIn(rules) => rules,
+            Held::Custom(rules) => rules,
+        }
+    }
+}
+
+impl From<&'static Rules> for RulesRef {
+    fn from(rules: &'static Rules) -> Self {
+        Self(Held::BuiltIn(rules))
+    }
+}
+
+impl From<Arc<Rules>> for RulesRef {
+    fn from(rules: Arc<Rules>) -> Self {
+        Self(Held::Custom(rules))
     }
 }

@@ -5,13 +5,15 @@ mod canonical;
 mod check;
 mod compiled;
 mod merge_facts;
+mod prune;
 mod scan;
 mod source;
 
 pub use canonical::canonicalize;
 pub use check::{decode_error, unknown_fields};
-pub use compiled::{Field, Shape, Type, Types, types};
+pub use compiled::{Field, Root, Shape, Type, Types, types};
 pub(crate) use merge_facts::Facts;
+pub use prune::prune;
 pub use scan::duplicate_fields;
 pub(crate) use source::definitions;
 pub use source::{Described, Source};

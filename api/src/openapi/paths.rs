@@ -2,7 +2,7 @@
 
 use super::Dialect;
 use crate::{
-    KINDS,
+    catalog::Catalog,
     kind::{Subresource, Verb},
     patch::PatchKind,
     rules::Rules,
@@ -12,12 +12,9 @@ use serde_json::{Map, Value, json};
 const META: &str = "io.k8s.apimachinery.pkg.apis.meta.v1";
 
 /// The paths of one group-version or of all.
-pub(super) fn of(dialect: Dialect, group_version: Option<(&str, &str)>) -> Map<String, Value> {
+pub(super) fn of(catalog: &Catalog, dialect: Dialect, group_version: Option<(&str, &str)>) -> Map<String, Value> {
     let mut paths = Map::new();
-    for rules in KINDS
-        .iter()
-        .filter(|r| group_version.is_none_or(|gv| gv == (r.group, r.version)))
-    {
+    for rules in catalog.of(group_version) {
         let root = format!("/{}", super::path_of(rules.group, rules.version));
         let scope = if rules.namespaced {
             "/namespaces/{namespace}"
@@ -42,7 +39,7 @@ pub(super) fn of(dialect: Dialect, group_version: Option<(&str, &str)>) -> Map<S
             ("delete", Verb::Delete, "delete"),
         ];
         let path = format!("{root}{scope}/{}/{{name}}", rules.plural);
-        for sub in rules.subresources {
+        for sub in rules.subresources.iter() {
             paths.insert(format!("{path}/{}", sub.name), kind.subresource(sub));
         }
         paths.insert(path, kind.item(&object, ""));

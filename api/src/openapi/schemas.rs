@@ -2,7 +2,7 @@
 
 use super::Dialect;
 use crate::{
-    KINDS,
+    catalog::Catalog,
     rules::Rules,
     schema::{Facts, definitions},
 };
@@ -11,7 +11,7 @@ use serde_json::{Map, Value, json};
 const LIST_META: &str = "io.k8s.apimachinery.pkg.apis.meta.v1.ListMeta";
 
 /// The schemas by component name, of one group-version or of all.
-pub(super) fn of(dialect: Dialect, group_version: Option<(&str, &str)>) -> Map<String, Value> {
+pub(super) fn of(catalog: &Catalog, dialect: Dialect, group_version: Option<(&str, &str)>) -> Map<String, Value> {
     let facts = Facts::read();
     let mut schemas = definitions(group_version);
     for (name, schema) in &mut schemas {
@@ -21,10 +21,7 @@ pub(super) fn of(dialect: Dialect, group_version: Option<(&str, &str)>) -> Map<S
             *schema = scalar;
         }
     }
-    for rules in KINDS
-        .iter()
-        .filter(|r| group_version.is_none_or(|gv| gv == (r.group, r.version)))
-    {
+    for rules in catalog.of(group_version) {
         let name = rules.schema_name();
         if let Some(schema) = schemas.get_mut(&name) {
             schema["x-kubernetes-group-version-kind"] = json!([group_version_kind(rules, "")]);

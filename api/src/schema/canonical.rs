@@ -1,15 +1,17 @@
 //! Brings what has several spellings into one, as a decode and encode by upstream's types would: nulls go, quantities are
 //! written canonically.
 
-use super::{Shape, Type, Types, types};
+use super::{Root, Shape, Type, Types};
 use crate::quantity::Quantity;
 use serde_json::Value;
 
-/// Rewrites an object of the type with that component name. What the type does not know stays.
-pub fn canonicalize(component: &str, object: &mut Value) {
-    let types = types();
-    if let Some(kind) = types.by_name(component) {
-        rewrite(types, kind, object);
+/// Rewrites an object of the kind. What the type does not know stays. Of a custom resource only the metadata: a null or a
+/// number in the rest is what its author wrote.
+pub fn canonicalize(root: Root<'_>, object: &mut Value) {
+    if root.types.typed_throughout {
+        rewrite(root.types, root.kind, object);
+    } else if let (Some(field), Some(metadata)) = (root.kind.field("metadata"), object.get_mut("metadata")) {
+        rewrite_value(root.types, &field.shape, metadata);
     }
 }
 
@@ -56,7 +58,7 @@ mod tests {
                 "volumes": [{ "emptyDir": { "sizeLimit": "0.5Gi" } }],
             },
         });
-        canonicalize("io.k8s.api.core.v1.Pod", &mut pod);
+        canonicalize(Root::built_in("io.k8s.api.core.v1.Pod"), &mut pod);
         let expected = json!({
             "metadata": { "labels": { "a": "1000m" } }, "mine": { "kept": null },
             "spec": {

@@ -1,23 +1,18 @@
 //! Holds an object against its kind: fields that the kind does not have, and values of the wrong JSON type.
 
-use super::{Shape, Types, types};
+use super::{Root, Shape, Type, Types};
 use crate::field::quoted;
 use serde_json::Value;
 
-/// The fields that `component` does not have, sorted by path, in upstream's words: `unknown field "spec.foo"`.
-pub fn unknown_fields(component: &str, object: &Value) -> Vec<String> {
+/// The fields that the kind does not have, sorted by path, in upstream's words: `unknown field "spec.foo"`.
+pub fn unknown_fields(root: Root<'_>, object: &Value) -> Vec<String> {
     let mut found = Vec::new();
-    let types = types();
-    if let Some(at) = types.by_name(component).map(|t| &*t.name) {
-        walk(types, at, object, "", &mut found);
-    }
+    walk(root.types, root.kind, object, "", &mut found);
     found
 }
 
-fn walk(types: &Types, component: &str, object: &Value, path: &str, found: &mut Vec<String>) {
-    let (Some(kind), Some(members)) = (types.by_name(component), object.as_object()) else {
-        return;
-    };
+fn walk(types: &Types, kind: &Type, object: &Value, path: &str, found: &mut Vec<String>) {
+    let Some(members) = object.as_object() else { return };
     for (key, value) in members {
         let path = if path.is_empty() {
             key.clone()
@@ -26,6 +21,7 @@ fn walk(types: &Types, component: &str, object: &Value, path: &str, found: &mut 
         };
         match kind.field(key) {
             Some(field) => walk_shape(types, &field.shape, value, &path, found),
+            None if kind.preserves_unknown => {}
             None => found.push(format!("unknown field {}", quoted(&path))),
         }
     }
@@ -33,7 +29,7 @@ fn walk(types: &Types, component: &str, object: &Value, path: &str, found: &mut 
 
 fn walk_shape(types: &Types, shape: &Shape, value: &Value, path: &str, found: &mut Vec<String>) {
     match (shape, value) {
-        (Shape::Object(at), _) => walk(types, &types.at(*at).name, value, path, found),
+        (Shape::Object(at), _) => walk(types, types.at(*at), value, path, found),
         (Shape::List(item), Value::Array(items)) => {
             for (index, value) in items.iter().enumerate() {
                 walk_shape(types, item, value, &format!("{path}[{index}]"), found);
@@ -50,17 +46,20 @@ fn walk_shape(types: &Types, shape: &Shape, value: &Value, path: &str, found: &m
 
 /// The first value whose JSON type the kind cannot hold, as the message of a 400:
 /// `Pod in version "v1" cannot be handled as a Pod: json: cannot unmarshal string into Go struct field PodSpec.spec.hostNetwork of type bool`.
-pub fn decode_error(component: &str, kind: &str, version: &str, object: &Value) -> Option<String> {
-    let types = types();
-    let wrong = wrong_in(types, types.by_name(component)?, object, "")?;
+pub fn decode_error(root: Root<'_>, kind: &str, version: &str, object: &Value) -> Option<String> {
+    let wrong = wrong_in(root.types, root.kind, object, "")?;
     Some(format!(
         "{kind} in version {version:?} cannot be handled as a {kind}: {wrong}"
     ))
 }
 
-fn wrong_in(types: &Types, kind: &super::Type, object: &Value, path: &str) -> Option<String> {
+fn wrong_in(types: &Types, kind: &Type, object: &Value, path: &str) -> Option<String> {
     object.as_object()?.iter().find_map(|(key, value)| {
         let field = kind.field(key)?;
+        // A custom resource's own members are judged by its schema, later and all at once.
+        if !types.typed_throughout && path.is_empty() && key != "metadata" {
+            return None;
+        }
         let path = if path.is_empty() {
             key.clone()
         } else {
@@ -168,7 +167,9 @@ mod tests {
     use super::*;
     use serde_json::json;
 
-    const POD: &str = "io.k8s.api.core.v1.Pod";
+    fn root(kind: &str) -> Root<'static> {
+        Root::built_in(&format!("io.k8s.api.core.v1.{kind}"))
+    }
 
     #[test]
     fn unknown_fields_are_named_with_their_path() {
@@ -178,7 +179,7 @@ mod tests {
             "spec": { "nodeSelector": { "x": "y" }, "containers": [{ "name": "a" }, { "img": 1 }], "volumes": [{ "emptyDir": { "x": {} } }] },
         });
         assert_eq!(
-            unknown_fields(POD, &pod),
+            unknown_fields(root("Pod"), &pod),
             [
                 "unknown field \"foo\"",
                 "unknown field \"metadata.lables\"",
@@ -223,11 +224,14 @@ mod tests {
             ),
         ] {
             let expected = message.map(|m| format!("Pod in version \"v1\" cannot be handled as a Pod: {m}"));
-            assert_eq!(decode_error(POD, "Pod", "v1", &json!({ "spec": spec })), expected);
+            assert_eq!(
+                decode_error(root("Pod"), "Pod", "v1", &json!({ "spec": spec })),
+                expected
+            );
         }
         let secret = json!({ "data": { "a": "%%%" } });
         assert_eq!(
-            decode_error("io.k8s.api.core.v1.Secret", "Secret", "v1", &secret),
+            decode_error(root("Secret"), "Secret", "v1", &secret),
             Some(
                 "Secret in version \"v1\" cannot be handled as a Secret: illegal base64 data at input byte 0"
                     .to_owned()

@@ -55,10 +55,40 @@ pub struct Field {
 pub struct Type {
     /// Its component name, such as `io.k8s.api.core.v1.PodSpec`.
     pub name: Box<str>,
+    /// Whether members that are no fields are kept (`x-kubernetes-preserve-unknown-fields`); only in custom resources.
+    pub preserves_unknown: bool,
     fields: Box<[Field]>,
 }
 
+impl Field {
+    /// A field of a custom resource.
+    pub(crate) fn of_custom(name: &str, shape: Shape) -> Self {
+        Self {
+            name: name.into(),
+            shape,
+            merges: false,
+            retains_keys: false,
+            merge_key: "",
+        }
+    }
+}
+
 impl Type {
+    /// An object in a custom resource.
+    pub(crate) fn of_custom(name: &str, preserves_unknown: bool, mut fields: Vec<Field>) -> Self {
+        fields.sort_by(|a, b| a.name.cmp(&b.name));
+        Self {
+            name: name.into(),
+            preserves_unknown,
+            fields: fields.into(),
+        }
+    }
+
+    /// All fields, by name.
+    pub(crate) fn fields(&self) -> &[Field] {
+        &self.fields
+    }
+
     /// The field of that name.
     pub fn field(&self, name: &str) -> Option<&Field> {
         self.fields
@@ -68,14 +98,56 @@ impl Type {
     }
 }
 
-/// All types that the kinds reach.
+/// All types that the built-in kinds reach, or all that one version of a custom resource reaches.
 #[derive(Debug)]
 pub struct Types {
     all: Vec<Type>,
     by_name: HashMap<Box<str>, usize>,
+    /// Whether a value of the wrong JSON type cannot be decoded at all; of a custom resource this is so for its metadata
+    /// only.
+    pub(crate) typed_throughout: bool,
+}
+
+/// The shape of one kind's objects and the types that it reaches.
+#[derive(Clone, Copy, Debug)]
+pub struct Root<'a> {
+    /// What the indices of [`Shape::Object`] mean.
+    pub types: &'a Types,
+    /// The whole object.
+    pub kind: &'a Type,
+}
+
+impl Root<'static> {
+    /// The root of the built-in kind with that component name, such as `io.k8s.api.core.v1.Pod`.
+    pub fn built_in(component: &str) -> Self {
+        let types = types();
+        let kind = types
+            .by_name(component)
+            .expect("this holds because the types of every built-in kind are compiled");
+        Self { types, kind }
+    }
 }
 
 impl Types {
+    /// The types of a custom resource.
+    pub(crate) fn of_custom(all: Vec<Type>) -> Self {
+        Self {
+            all,
+            by_name: HashMap::new(),
+            typed_throughout: false,
+        }
+    }
+
+    /// The last type, which in a custom resource's is the whole object.
+    pub(crate) fn last(&self) -> Option<&Type> {
+        self.all.last()
+    }
+
+    /// Where a built-in type is.
+    pub(crate) fn index(component: &str) -> usize {
+        types().by_name[component]
+    }
+
     /// The type with that component name.
     pub fn by_name(&self, component: &str) -> Option<&Type> {
         self.by_name.get(component).map(|at| &self.all[*at])
@@ -114,7 +186,11 @@ fn compile() -> Types {
         .iter()
         .map(|name| context.compile_type(name, &definitions[name.as_str()]))
         .collect();
-    Types { all, by_name }
+    Types {
+        all,
+        by_name,
+        typed_throughout: true,
+    }
 }
 
 struct Context<'a> {
@@ -145,6 +221,7 @@ impl Context<'_> {
         fields.sort_by(|a, b| a.name.cmp(&b.name));
         Type {
             name: name.into(),
+            preserves_unknown: false,
             fields: fields.into(),
         }
     }
@@ -214,7 +291,7 @@ mod tests {
     #[test]
     fn every_kind_has_its_type() {
         for rules in crate::KINDS {
-            let name = (rules.schema.name)();
+            let name = rules.schema_name();
             assert!(
                 types().by_name(&name).is_some_and(|t| t.field("metadata").is_some()),
                 "{name}"

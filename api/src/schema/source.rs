@@ -52,6 +52,14 @@ struct Beside {
 /// What requests and answers carry besides the kinds: options, statuses, the bodies of subresources.
 static BESIDES: &[Beside] = &[
     Beside {
+        generate: generate::<meta::ObjectMeta>,
+        group_version: ("", ""),
+    },
+    Beside {
+        generate: generate::<meta::ListMeta>,
+        group_version: ("", ""),
+    },
+    Beside {
         generate: generate::<meta::DeleteOptions>,
         group_version: ("", ""),
     },
@@ -93,7 +101,10 @@ pub(crate) fn definitions(group_version: Option<(&str, &str)>) -> Map<String, Va
         .iter()
         .filter(|r| group_version.is_none_or(|gv| gv == (r.group, r.version)))
     {
-        (rules.schema.generate)(&mut generator);
+        rules
+            .source()
+            .into_iter()
+            .for_each(|source| (source.generate)(&mut generator));
     }
     for beside in BESIDES {
         if group_version.is_none_or(|gv| beside.group_version.1.is_empty() || beside.group_version == gv) {

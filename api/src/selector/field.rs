@@ -1,7 +1,7 @@
 //! Field selectors: `spec.nodeName=n1,status.phase!=Running`; which labels exist is the kind's own (apimachinery `fields`).
 
 use crate::{
-    rules::Rules,
+    rules::{FieldReader, Rules},
     status::{self, Status},
 };
 use serde_json::Value;
@@ -9,7 +9,7 @@ use serde_json::Value;
 #[derive(Clone, Debug)]
 struct Term {
     label: String,
-    read: fn(&Value) -> String,
+    read: FieldReader,
     equal: bool,
     value: String,
 }
@@ -59,7 +59,7 @@ impl FieldSelector {
 
     /// Whether the object's fields satisfy it; a field that is not there is empty.
     pub fn matches(&self, object: &Value) -> bool {
-        self.terms.iter().all(|t| ((t.read)(object) == t.value) == t.equal)
+        self.terms.iter().all(|t| (t.read.read(object) == t.value) == t.equal)
     }
 
     /// The value that `label` must equal, where the selector says so: a watch of one name is a watch of one key.

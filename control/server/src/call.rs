@@ -1,13 +1,17 @@
 //! One request on a resource, as the verbs see it.
 
+use crate::encode;
 use crate::negotiate::Accepted;
 use crate::query::Query;
 use crate::server::Server;
 use crate::user::User;
-use api::{Context, Rules, Verb};
+use api::{Context, RulesRef, Verb};
+use bytes::Bytes;
 use http::HeaderMap;
 use jiff::{SignedDuration, Timestamp};
+use serde_json::Value;
 use std::sync::Arc;
+use store::{Entry, Revision};
 
 /// A request on a resource, authorized, its body not yet read.
 pub struct Call {
@@ -18,7 +22,7 @@ pub struct Call {
     /// What is done.
     pub verb: Verb,
     /// To which kind.
-    pub rules: &'static Rules,
+    pub rules: RulesRef,
     /// In which namespace; empty for none and for all.
     pub namespace: String,
     /// To which object; empty for a collection.
@@ -54,13 +58,30 @@ impl Call {
             .key_prefix((self.rules.namespaced && !self.namespace.is_empty()).then_some(self.namespace.as_str()))
     }
 
+    /// The object of an entry, in the version that this call is about.
+    pub fn object(&self, entry: &Entry) -> Value {
+        self.object_at(entry, entry.modified)
+    }
+
+    /// The same as of another revision.
+    pub fn object_at(&self, entry: &Entry, revision: Revision) -> Value {
+        let mut object = encode::object_at(entry, revision);
+        self.rules.leave_storage(&mut object);
+        object
+    }
+
+    /// The bytes of an object for the store.
+    pub fn stored(&self, object: &Value) -> Bytes {
+        encode::stored(&self.rules.enter_storage(object))
+    }
+
     /// The same request on one object of the collection.
     pub fn of_object(&self, namespace: &str, name: &str) -> Self {
         Self {
             server: self.server.clone(),
             user: self.user.clone(),
             verb: self.verb,
-            rules: self.rules,
+            rules: self.rules.clone(),
             namespace: namespace.to_owned(),
             name: name.to_owned(),
             subresource: self.subresource.clone(),

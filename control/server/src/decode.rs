@@ -37,7 +37,7 @@ pub fn finish(call: &Call, options: &WriteOptions, decoded: Decoded) -> Result<D
 
 /// The body's apiVersion and kind are the path's; where it has none, it gets them.
 fn is_of_kind(call: &Call, object: &mut Value) -> Result<(), Status> {
-    let rules = call.rules;
+    let rules = &call.rules;
     let (expected, api_version) = (rules.api_version(), read::text(object, "/apiVersion").to_owned());
     if !object.is_object() {
         return Err(status::bad_request(format!(
@@ -70,15 +70,14 @@ fn is_of_kind(call: &Call, object: &mut Value) -> Result<(), Status> {
 
 /// Refuses values of wrong types; refuses or reports unknown and duplicate fields as asked.
 fn fields(call: &Call, options: &WriteOptions, object: &Value, duplicates: Vec<String>) -> Result<Vec<String>, Status> {
-    let rules = call.rules;
-    let component = rules.schema_name();
-    if let Some(why) = schema::decode_error(&component, rules.kind, rules.version, object) {
+    let rules = &call.rules;
+    if let Some(why) = schema::decode_error(rules.root(), rules.kind, rules.version, object) {
         return Err(status::bad_request(why));
     }
     if options.validation == Validation::Ignore {
         return Ok(Vec::new());
     }
-    let mut sentences = schema::unknown_fields(&component, object);
+    let mut sentences = schema::unknown_fields(rules.root(), object);
     sentences.extend(duplicates);
     if options.validation == Validation::Warn || sentences.is_empty() {
         return Ok(sentences);

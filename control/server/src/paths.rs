@@ -23,13 +23,13 @@ pub(crate) fn serve(server: &Arc<Server>, info: &RequestInfo, headers: &HeaderMa
         });
     }
     match segments.as_slice() {
-        [] => Ok(discovery::root()),
+        [] => Ok(discovery::root(server)),
         ["api"] => discovery::core(server, headers),
-        ["apis"] => discovery::groups(headers),
-        ["api", version] => discovery::resources("", version),
-        ["apis", group] => discovery::group(group),
-        ["apis", group, version] => discovery::resources(group, version),
-        ["openapi", rest @ ..] => openapi::serve(rest, info, headers),
+        ["apis"] => discovery::groups(server, headers),
+        ["api", version] => discovery::resources(server, "", version),
+        ["apis", group] => discovery::group(server, group),
+        ["apis", group, version] => discovery::resources(server, group, version),
+        ["openapi", rest @ ..] => openapi::serve(server, rest, info, headers),
         ["version"] => Ok(version::serve()),
         ["metrics"] => Ok(metrics::serve(server)),
         [probe @ ("healthz" | "livez" | "readyz"), rest @ ..] => health::serve(server, probe, rest, &info.query),

@@ -44,10 +44,10 @@ impl ListMeta {
 
 /// One object.
 pub fn one(call: &Call, code: u16, entry: &Entry) -> Result<Response<Body>, Status> {
-    if call.accepted.form == Form::Whole && call.accepted.encoding == Encoding::Json {
+    if call.accepted.form == Form::Whole && call.accepted.encoding == Encoding::Json && call.rules.is_kept_as_served() {
         return Ok(reply::json_bytes(code, encode::text(&entry.value, entry.modified)));
     }
-    let object = encode::object(entry);
+    let object = call.object(entry);
     let shaped = match call.accepted.form {
         Form::Whole => object,
         Form::Metadata(version) => partial(&object, version),
@@ -61,13 +61,13 @@ pub fn one(call: &Call, code: u16, entry: &Entry) -> Result<Response<Body>, Stat
 
 /// A list.
 pub fn many(call: &Call, entries: Vec<Entry>, meta: &ListMeta) -> Result<Response<Body>, Status> {
-    if call.accepted.form == Form::Whole && call.accepted.encoding == Encoding::Json {
+    if call.accepted.form == Form::Whole && call.accepted.encoding == Encoding::Json && call.rules.is_kept_as_served() {
         return Ok(reply::of(200, "application/json", whole_list(call, entries, meta)));
     }
-    let objects: Vec<Value> = entries.iter().map(encode::object).collect();
+    let objects: Vec<Value> = entries.iter().map(|entry| call.object(entry)).collect();
     let shaped = match call.accepted.form {
         Form::Whole => json!({
-            "kind": format!("{}List", call.rules.kind), "apiVersion": call.rules.api_version(),
+            "kind": call.rules.list_kind(), "apiVersion": call.rules.api_version(),
             "metadata": meta.value(), "items": objects,
         }),
         Form::Metadata(version) => {
@@ -113,9 +113,9 @@ fn table_of(
     let now = Timestamp::now();
     let rows = objects
         .iter()
-        .map(|object| table::row(call.rules, object, include, now))
+        .map(|object| table::row(&call.rules, object, include, now))
         .collect();
-    let mut table = table::table(meta, call.rules, rows, columns);
+    let mut table = table::table(meta, &call.rules, rows, columns);
     table["apiVersion"] = version.api_version().into();
     Ok(table)
 }
@@ -124,8 +124,8 @@ fn whole_list(call: &Call, entries: Vec<Entry>, meta: &ListMeta) -> Body {
     let mut head = BytesMut::with_capacity(256);
     head.put_slice(
         format!(
-            "{{\"kind\":\"{}List\",\"apiVersion\":\"{}\",\"metadata\":{},\"items\":[",
-            call.rules.kind,
+            "{{\"kind\":\"{}\",\"apiVersion\":\"{}\",\"metadata\":{},\"items\":[",
+            call.rules.list_kind(),
             call.rules.api_version(),
             meta.value()
         )

@@ -8,12 +8,12 @@ use crate::streams::{self, Nodes};
 use crate::user::User;
 use crate::{actions, authorize, paths, reply, verbs};
 use api::status::{self, Status};
-use api::{Rules, Verb};
+use api::{Catalog, Rules, RulesRef, Verb};
 use client::Body;
 use http::request::Parts;
 use http::{Request, Response};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, RwLock};
 use store::Store;
 use tokio_util::sync::CancellationToken;
 
@@ -26,6 +26,8 @@ pub struct Server {
     /// Where clients reach it, for discovery.
     pub(crate) address: String,
     pub(crate) requests: AtomicU64,
+    /// What is served just now: the one place where kinds are looked up.
+    catalog: RwLock<Arc<Catalog>>,
 }
 
 // === impl Server ===
@@ -39,7 +41,25 @@ impl Server {
             stopping: CancellationToken::new(),
             address: address.into(),
             requests: AtomicU64::new(0),
+            catalog: RwLock::new(Arc::new(Catalog::new([]))),
         })
+    }
+
+    /// What is served just now. A request looks here once, so that it meets one state of the kinds.
+    pub(crate) fn catalog(&self) -> Arc<Catalog> {
+        self.catalog
+            .read()
+            .expect("this holds because no holder of the catalog panics")
+            .clone()
+    }
+
+    /// Serves these custom kinds from now on, besides the built-in ones.
+    pub(crate) fn serve_custom(&self, kinds: impl IntoIterator<Item = RulesRef>) {
+        let catalog = Arc::new(Catalog::new(kinds));
+        *self
+            .catalog
+            .write()
+            .expect("this holds because no holder of the catalog panics") = catalog;
     }
 
     /// Ends all watches and makes `/readyz` fail, so that clients go elsewhere.
@@ -77,20 +97,23 @@ impl Server {
         parts: Parts,
         payload: Payload,
     ) -> Result<Response<Body>, Status> {
-        let rules =
-            api::find(&resource.group, &resource.version, &resource.resource).ok_or_else(status::no_such_path)?;
-        served(rules, &resource)?;
-        let streams = streams::serves(rules, &resource.subresource);
+        let rules = self
+            .catalog()
+            .find(&resource.group, &resource.version, &resource.resource)
+            .cloned()
+            .ok_or_else(status::no_such_path)?;
+        served(&rules, &resource)?;
+        let streams = streams::serves(&rules, &resource.subresource);
         let call = Call {
             server: self.clone(),
             user,
             verb: resource.verb,
-            rules,
             namespace: if rules.namespaced {
                 resource.namespace
             } else {
                 String::new()
             },
+            rules,
             name: resource.name,
             subresource: resource.subresource,
             query: info.query,

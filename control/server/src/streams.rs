@@ -79,7 +79,7 @@ fn log_path(call: &Call, container: &str) -> Result<String, Status> {
         let least = i64::from(option != "tailLines" && call.query.get(option).is_some());
         if number < least {
             let error = api::FieldError::invalid(option, number, format!("must be greater than or equal to {least}"));
-            return Err(status::invalid(call.rules, &call.name, &[error]));
+            return Err(status::invalid(&call.rules, &call.name, &[error]));
         }
     }
     let options = LOG_OPTIONS

@@ -49,7 +49,7 @@ fn target(call: &Call, binding: &Value) -> Result<String, Status> {
     if errors.is_empty() {
         Ok(name.to_owned())
     } else {
-        Err(status::invalid(call.rules, &call.name, &errors))
+        Err(status::invalid(&call.rules, &call.name, &errors))
     }
 }
 
@@ -70,7 +70,7 @@ fn assignable(call: &Call, binding: &Value, pod: &Value) -> Result<(), Status> {
     } else {
         return Ok(());
     };
-    Err(status::conflict(call.rules, name, &why))
+    Err(status::conflict(&call.rules, name, &why))
 }
 
 fn scheduled(pod: &mut Value) {

@@ -14,7 +14,7 @@ pub(super) fn admit(call: &Call, object: Option<&Value>, old: Option<&Value>) ->
         let deletes = object.is_none();
         return if deletes && IMMORTAL.contains(&call.name.as_str()) {
             Err(status::forbidden(
-                call.rules,
+                &call.rules,
                 &call.name,
                 "this namespace may not be deleted",
             ))
@@ -39,7 +39,7 @@ pub(super) fn admit(call: &Call, object: Option<&Value>, old: Option<&Value>) ->
         call.namespace
     );
     let cause = format!("namespace {} is being terminated", call.namespace);
-    Err(status::forbidden(call.rules, api::metadata::name(object), &why).cause(
+    Err(status::forbidden(&call.rules, api::metadata::name(object), &why).cause(
         "NamespaceTerminating",
         &cause,
         "metadata.namespace",

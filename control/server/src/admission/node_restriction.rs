@@ -17,7 +17,7 @@ pub(super) fn admit(call: &Call, object: Option<&Value>, old: Option<&Value>) ->
     } else {
         &call.name
     };
-    let refuse = |why: String| Err(status::forbidden(call.rules, name, &why));
+    let refuse = |why: String| Err(status::forbidden(&call.rules, name, &why));
     match call.rules.key {
         "nodes" if name != node => refuse(format!("node {node:?} is not allowed to modify node {name:?}")),
         "leases" if call.namespace != LEASES => refuse(format!(

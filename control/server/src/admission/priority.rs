@@ -13,7 +13,7 @@ pub(super) fn admit(call: &Call, pod: &mut Value) -> Result<(), Status> {
         "system-node-critical" => 2_000_001_000,
         unknown => {
             let why = format!("no PriorityClass with name {unknown} was found");
-            return Err(status::forbidden(call.rules, api::metadata::name(pod), &why));
+            return Err(status::forbidden(&call.rules, api::metadata::name(pod), &why));
         }
     };
     if let Some(given) = read::some(pod, "/spec/priority")
@@ -23,7 +23,7 @@ pub(super) fn admit(call: &Call, pod: &mut Value) -> Result<(), Status> {
         let why = format!(
             "the integer value of priority ({given}) must not be provided in pod spec; priority admission controller computed {priority} from the given PriorityClass name"
         );
-        return Err(status::forbidden(call.rules, api::metadata::name(pod), &why));
+        return Err(status::forbidden(&call.rules, api::metadata::name(pod), &why));
     }
     if let Some(spec) = read::map_mut(pod, "spec") {
         spec.insert("priority".to_owned(), priority.into());

@@ -22,9 +22,9 @@ const AGGREGATED: [(&str, &str); 2] = [
     ),
 ];
 
-pub(super) fn root() -> Response<Body> {
+pub(super) fn root(server: &Arc<Server>) -> Response<Body> {
     let mut paths: Vec<String> = ["/api", "/api/v1", "/apis"].map(str::to_owned).to_vec();
-    for (group, versions) in discovery::groups() {
+    for (group, versions) in discovery::groups(&server.catalog()) {
         paths.push(format!("/apis/{group}"));
         paths.extend(versions.iter().map(|version| format!("/apis/{group}/{version}")));
     }
@@ -44,25 +44,27 @@ pub(super) fn root() -> Response<Body> {
 }
 
 pub(super) fn core(server: &Arc<Server>, headers: &HeaderMap) -> Result<Response<Body>, Status> {
-    Ok(aggregated_or(headers, discovery::aggregated_core, || {
-        discovery::api_versions(&server.address)
-    }))
-}
-
-pub(super) fn groups(headers: &HeaderMap) -> Result<Response<Body>, Status> {
     Ok(aggregated_or(
         headers,
-        discovery::aggregated_groups,
-        discovery::api_group_list,
+        || discovery::aggregated_core(&server.catalog()),
+        || discovery::api_versions(&server.address),
     ))
 }
 
-pub(super) fn group(group: &str) -> Result<Response<Body>, Status> {
-    found(discovery::api_group(group))
+pub(super) fn groups(server: &Arc<Server>, headers: &HeaderMap) -> Result<Response<Body>, Status> {
+    Ok(aggregated_or(
+        headers,
+        || discovery::aggregated_groups(&server.catalog()),
+        || discovery::api_group_list(&server.catalog()),
+    ))
 }
 
-pub(super) fn resources(group: &str, version: &str) -> Result<Response<Body>, Status> {
-    found(discovery::api_resource_list(group, version))
+pub(super) fn group(server: &Arc<Server>, group: &str) -> Result<Response<Body>, Status> {
+    found(discovery::api_group(&server.catalog(), group))
+}
+
+pub(super) fn resources(server: &Arc<Server>, group: &str, version: &str) -> Result<Response<Body>, Status> {
+    found(discovery::api_resource_list(&server.catalog(), group, version))
 }
 
 fn found(document: Option<Value>) -> Result<Response<Body>, Status> {

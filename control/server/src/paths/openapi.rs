@@ -3,8 +3,9 @@
 use crate::negotiate::Encoding;
 use crate::reply;
 use crate::request::RequestInfo;
-use api::openapi;
+use crate::server::Server;
 use api::status::{self, Status};
+use api::{Catalog, openapi};
 use client::Body;
 use http::{HeaderMap, HeaderValue, Response, header};
 use std::sync::Arc;
@@ -12,21 +13,27 @@ use std::sync::Arc;
 /// Documents are written in JSON alone.
 const OFFERED: &[&str] = &["application/json"];
 
-pub(super) fn serve(rest: &[&str], info: &RequestInfo, headers: &HeaderMap) -> Result<Response<Body>, Status> {
+pub(super) fn serve(
+    server: &Arc<Server>,
+    rest: &[&str],
+    info: &RequestInfo,
+    headers: &HeaderMap,
+) -> Result<Response<Body>, Status> {
     if !takes_json(headers) {
         return Err(status::not_acceptable(OFFERED));
     }
+    let catalog = server.catalog();
     match rest {
-        ["v2"] => Ok(document(&openapi::v2_document(), false)),
-        ["v3"] => Ok(reply::object(200, Encoding::Json, &openapi::v3_index())),
-        ["v3", "api", version] => group_version("", version, info),
-        ["v3", "apis", group, version] => group_version(group, version, info),
+        ["v2"] => Ok(document(&openapi::v2_document(&catalog), false)),
+        ["v3"] => Ok(reply::object(200, Encoding::Json, &openapi::v3_index(&catalog))),
+        ["v3", "api", version] => group_version(&catalog, "", version, info),
+        ["v3", "apis", group, version] => group_version(&catalog, group, version, info),
         _ => Err(status::no_such_path()),
     }
 }
 
-fn group_version(group: &str, version: &str, info: &RequestInfo) -> Result<Response<Body>, Status> {
-    let text = openapi::v3_document(group, version).ok_or_else(status::no_such_path)?;
+fn group_version(catalog: &Catalog, group: &str, version: &str, info: &RequestInfo) -> Result<Response<Body>, Status> {
+    let text = openapi::v3_document(catalog, group, version).ok_or_else(status::no_such_path)?;
     Ok(document(&text, info.query.get("hash").is_some()))
 }
 

@@ -3,7 +3,7 @@
 use crate::call::{Call, Draw};
 use crate::decode::{self, Draft};
 use crate::options::WriteOptions;
-use crate::{admission, encode, render, reply};
+use crate::{admission, render, reply};
 use api::metadata;
 use api::read;
 use api::status::{self, Status};
@@ -47,7 +47,7 @@ pub(crate) async fn insert(call: &Call, object: Value, options: &WriteOptions) -
 }
 
 async fn insert_once(call: &Call, mut object: Value, options: &WriteOptions) -> Result<Entry, Status> {
-    let rules = call.rules;
+    let rules = &call.rules;
     admission::mutate(call, &mut object, None)?;
     let draw = Draw::new();
     rules.before_create(&mut object, &draw.context(call));
@@ -58,7 +58,7 @@ async fn insert_once(call: &Call, mut object: Value, options: &WriteOptions) -> 
     }
     admission::validate(call, Some(&object), None)?;
     let key = rules.key_of(metadata::namespace(&object), &name);
-    let value = encode::stored(&object);
+    let value = call.stored(&object);
     let taken = || status::already_exists(rules, &name);
     if options.dry_run {
         return match call.server.store.get(&key) {

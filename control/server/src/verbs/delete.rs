@@ -5,7 +5,7 @@ use crate::call::{Call, after, timestamp};
 use crate::options::DeleteOptions;
 use crate::verbs::create::refused_by_disk;
 use crate::verbs::{Change, existing, update};
-use crate::{admission, body, encode, render, reply};
+use crate::{admission, body, render, reply};
 use api::metadata;
 use api::read;
 use api::status::{self, Status};
@@ -34,9 +34,9 @@ pub(crate) async fn delete(call: &Call, body: Bytes) -> Result<Response<Body>, S
     let options = options(call, &body)?;
     let change = delete_object(call, &options).await?;
     match change {
-        Change::Deleted(entry) if !deletion::returns_object(call.rules) => {
-            let object = encode::object(&entry);
-            let success = status::deleted(call.rules, &call.name, metadata::uid(&object));
+        Change::Deleted(entry) if !deletion::returns_object(&call.rules) => {
+            let object = call.object(&entry);
+            let success = status::deleted(&call.rules, &call.name, metadata::uid(&object));
             Ok(reply::object(200, call.accepted.encoding, &success))
         }
         change => render::one(call, 200, change.entry()),
@@ -62,7 +62,7 @@ pub(crate) fn options(call: &Call, body: &[u8]) -> Result<DeleteOptions, Status>
 pub(crate) async fn delete_object(call: &Call, options: &DeleteOptions) -> Result<Change, Status> {
     for _ in 0..TRIES {
         let entry = existing(call)?;
-        let old = encode::object(&entry);
+        let old = call.object(&entry);
         preconditions(call, options, &old)?;
         admission::validate(call, None, Some(&old))?;
         match decide(call, &old, options.grace, Timestamp::now()) {
@@ -80,7 +80,7 @@ pub(crate) async fn delete_object(call: &Call, options: &DeleteOptions) -> Resul
             }
         }
     }
-    Err(status::modified(call.rules, &call.name))
+    Err(status::modified(&call.rules, &call.name))
 }
 
 async fn remove(call: &Call, entry: &Entry) -> Result<Option<Change>, Status> {
@@ -104,7 +104,7 @@ async fn remove(call: &Call, entry: &Entry) -> Result<Option<Change>, Status> {
 fn preconditions(call: &Call, options: &DeleteOptions, old: &Value) -> Result<(), Status> {
     let failed = |what: &str, asked: &str, present: &str| {
         let why = format!("Precondition failed: {what} in precondition: {asked}, {what} in object meta: {present}");
-        Err(status::conflict(call.rules, &call.name, &why))
+        Err(status::conflict(&call.rules, &call.name, &why))
     };
     let (uid, revision) = (metadata::uid(old), metadata::resource_version(old));
     match (&options.uid, &options.resource_version) {
@@ -116,7 +116,7 @@ fn preconditions(call: &Call, options: &DeleteOptions, old: &Value) -> Result<()
 
 /// Upstream's `rest.BeforeDelete` and what `Store.Delete` does with its answer.
 fn decide(call: &Call, old: &Value, asked: Option<i64>, now: Timestamp) -> Step {
-    let held = deletion::is_held(call.rules, old);
+    let held = deletion::is_held(&call.rules, old);
     if metadata::is_deleting(old) {
         let left = read::int(old, "/metadata/deletionGracePeriodSeconds");
         return match asked {
@@ -127,13 +127,13 @@ fn decide(call: &Call, old: &Value, asked: Option<i64>, now: Timestamp) -> Step 
             Some(_) | None => Step::Pending,
         };
     }
-    match deletion::grace(call.rules, old, asked) {
+    match deletion::grace(&call.rules, old, asked) {
         Grace::Seconds(grace) if grace > 0 => mark(old, grace, after(now, grace)),
         Grace::Seconds(_) | Grace::None if held => {
             let Step::Mark(mut new) = mark(old, 0, now) else {
                 return Step::Pending;
             };
-            deletion::begin(call.rules, &mut new);
+            deletion::begin(&call.rules, &mut new);
             Step::Mark(new)
         }
         Grace::Seconds(_) | Grace::None => Step::Remove,

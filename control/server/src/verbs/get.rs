@@ -19,7 +19,7 @@ pub(crate) fn existing(call: &Call) -> Result<Entry, Status> {
     call.server
         .store
         .get(&call.key())
-        .ok_or_else(|| status::not_found(call.rules, &call.name))
+        .ok_or_else(|| status::not_found(&call.rules, &call.name))
 }
 
 /// Refuses to answer for a future that this server has not seen (apiserver `NewTooLargeResourceVersionError`).

@@ -5,8 +5,8 @@ use crate::filter::Filter;
 use crate::negotiate::Encoding;
 use crate::options::ListOptions;
 use crate::render::{self, ListMeta};
+use crate::reply;
 use crate::verbs::get::not_ahead;
-use crate::{encode, reply};
 use api::status::{self, Status};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -43,7 +43,7 @@ pub(crate) fn list(call: &Call) -> Result<Response<Body>, Status> {
 /// The page that a query asks for.
 pub(crate) fn page(call: &Call) -> Result<(Vec<Entry>, ListMeta), Status> {
     let options = ListOptions::of_list(&call.query)?;
-    let filter = Filter::of(&call.query, call.rules)?;
+    let filter = Filter::of(&call.query, &call.rules)?;
     not_ahead(call, options.revision)?;
     let prefix = call.prefix();
     let start = options
@@ -98,7 +98,7 @@ fn filtered(
         let entry = call.server.store.get(&call.rules.key_of(&call.namespace, name));
         let entries = entry
             .into_iter()
-            .filter(|entry| filter.matches(&encode::object(entry)))
+            .filter(|entry| filter.matches(&call.object(entry)))
             .collect();
         return Ok((
             entries,
@@ -115,7 +115,7 @@ fn filtered(
         let snapshot = read(call, prefix, after.as_deref(), scan, revision, after.is_some())?;
         revision = Some(snapshot.revision);
         for (index, entry) in snapshot.entries.iter().enumerate() {
-            if !filter.matches(&encode::object(entry)) {
+            if !filter.matches(&call.object(entry)) {
                 continue;
             }
             matching.push(entry.clone());

@@ -5,7 +5,7 @@ use crate::decode::{self, Draft};
 use crate::options::WriteOptions;
 use crate::verbs::create::{insert, refused_by_disk};
 use crate::verbs::existing;
-use crate::{actions, admission, encode, render, reply};
+use crate::{actions, admission, render, reply};
 use api::metadata;
 use api::read;
 use api::status::{self, Status};
@@ -46,7 +46,7 @@ pub(crate) async fn update(call: &Call, body: Bytes) -> Result<Response<Body>, S
     let unpinned = matches!(revision, "" | "0");
     if unpinned && !call.rules.unconditional_update && existing(call).is_ok() {
         let error = api::FieldError::invalid("metadata.resourceVersion", "0x0", "must be specified for an update");
-        return Err(status::invalid(call.rules, &call.name, &[error]));
+        return Err(status::invalid(&call.rules, &call.name, &[error]));
     }
     let absent = call.server.store.get(&call.key()).is_none();
     let (code, entry) = if absent && call.rules.create_on_update && call.subresource.is_empty() && unpinned {
@@ -70,7 +70,7 @@ pub(crate) async fn change(
 ) -> Result<Change, Status> {
     for _ in 0..TRIES {
         let entry = existing(call)?;
-        let old = encode::object(&entry);
+        let old = call.object(&entry);
         let mut new = make(&old)?;
         is_same_incarnation(call, &new, &old)?;
         admission::mutate(call, &mut new, Some(&old))?;
@@ -78,7 +78,7 @@ pub(crate) async fn change(
         call.rules.before_update(&mut new, &old, &draw.context(call));
         let errors = call.rules.validate_update(&new, &old, &call.subresource);
         if !errors.is_empty() {
-            return Err(status::invalid(call.rules, &call.name, &errors));
+            return Err(status::invalid(&call.rules, &call.name, &errors));
         }
         admission::validate(call, Some(&new), Some(&old))?;
         match write(call, &entry, &old, &new, dry_run).await? {
@@ -87,7 +87,7 @@ pub(crate) async fn change(
             None => {}
         }
     }
-    Err(status::modified(call.rules, &call.name))
+    Err(status::modified(&call.rules, &call.name))
 }
 
 /// Writes `new` over `entry`, or removes it if nothing holds it any more. None: it moved meanwhile.
@@ -100,14 +100,15 @@ pub(crate) async fn write(
 ) -> Result<Option<Change>, Status> {
     let gone = metadata::is_deleting(new)
         && read::int(new, "/metadata/deletionGracePeriodSeconds") == 0
-        && !actions::deletion::is_held(call.rules, new);
+        && !actions::deletion::is_held(&call.rules, new);
     let mut pinned = new.clone();
     pinned["metadata"]["resourceVersion"] = old["metadata"]["resourceVersion"].clone();
     // A write that changes nothing has no revision and wakes nobody.
-    if pinned == *old && !gone {
+    let is_kept_the_same = || call.rules.is_kept_as_served() || call.stored(new) == entry.value;
+    if pinned == *old && !gone && is_kept_the_same() {
         return Ok(Some(Change::Written(entry.clone())));
     }
-    let value = encode::stored(new);
+    let value = call.stored(new);
     if dry_run {
         let entry = Entry { value, ..entry.clone() };
         return Ok(Some(if gone {
@@ -139,11 +140,11 @@ fn is_same_incarnation(call: &Call, new: &Value, old: &Value) -> Result<(), Stat
     let (uid, present) = (metadata::uid(new), metadata::uid(old));
     if !uid.is_empty() && uid != present {
         let why = format!("Precondition failed: UID in precondition: {uid}, UID in object meta: {present}");
-        return Err(status::conflict(call.rules, &call.name, &why));
+        return Err(status::conflict(&call.rules, &call.name, &why));
     }
     let revision = metadata::resource_version(new);
     if !matches!(revision, "" | "0") && revision != metadata::resource_version(old) {
-        return Err(status::modified(call.rules, &call.name));
+        return Err(status::modified(&call.rules, &call.name));
     }
     Ok(())
 }

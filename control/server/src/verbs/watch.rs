@@ -44,7 +44,7 @@ struct Watching {
 /// Begins a watch; the head of the reply goes out at once.
 pub(crate) fn watch(call: Call) -> Result<Response<Body>, Status> {
     let options = ListOptions::of_watch(&call.query)?;
-    let filter = Filter::of(&call.query, call.rules)?;
+    let filter = Filter::of(&call.query, &call.rules)?;
     let call = Call {
         accepted: Accepted {
             encoding: Encoding::Json,
@@ -131,7 +131,7 @@ impl Watching {
         self.watch.as_ref()?;
         while out.len() < PIECE {
             let Some(entry) = self.initial.next() else { break };
-            if self.filter.is_empty() || self.filter.matches(&encode::object(&entry)) {
+            if self.filter.is_empty() || self.filter.matches(&self.call.object(&entry)) {
                 self.append(&mut out, "ADDED", &entry, entry.modified);
             }
         }
@@ -206,7 +206,7 @@ impl Watching {
         let (is_in, was_in) = if self.filter.is_empty() {
             (!change.deleted, previous.is_some() || change.deleted)
         } else {
-            let matches = |entry: &Entry| self.filter.matches(&encode::object(entry));
+            let matches = |entry: &Entry| self.filter.matches(&self.call.object(entry));
             (!change.deleted && matches(&change.entry), previous.is_some_and(matches))
         };
         match (is_in, was_in) {
@@ -218,7 +218,7 @@ impl Watching {
     }
 
     fn append(&mut self, out: &mut BytesMut, event: &str, entry: &Entry, revision: Revision) {
-        if self.call.accepted.form == Form::Whole {
+        if self.call.accepted.form == Form::Whole && self.call.rules.is_kept_as_served() {
             out.put_slice(b"{\"type\":\"");
             out.put_slice(event.as_bytes());
             out.put_slice(b"\",\"object\":");
@@ -226,7 +226,7 @@ impl Watching {
             out.put_slice(b"}\n");
             return;
         }
-        let object: Value = encode::object_at(entry, revision);
+        let object: Value = self.call.object_at(entry, revision);
         let first = std::mem::take(&mut self.first);
         if let Ok(object) = render::event_object(&self.call, &object, first) {
             out.put_slice(format!("{}\n", json!({ "type": event, "object": object })).as_bytes());
