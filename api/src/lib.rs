@@ -8,6 +8,7 @@ mod catalog;
 pub mod discovery;
 pub mod duration;
 pub mod field;
+pub mod fields;
 mod intern;
 mod kind;
 pub mod kinds;

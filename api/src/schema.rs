@@ -11,8 +11,8 @@ mod source;
 
 pub use canonical::canonicalize;
 pub use check::{decode_error, unknown_fields};
-pub use compiled::{Field, Root, Shape, Type, Types, types};
-pub(crate) use merge_facts::Facts;
+pub use compiled::{Field, ListKind, Root, Shape, Type, Types, types};
+pub(crate) use merge_facts::{Facts, ZeroValues};
 pub use prune::prune;
 pub use scan::duplicate_fields;
 pub(crate) use source::definitions;

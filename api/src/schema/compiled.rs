@@ -1,13 +1,14 @@
 //! The schemas without their texts: small enough to keep, quick enough to walk on every write.
 
-use super::{Facts, definitions};
-use serde_json::Value;
+use super::{Facts, ZeroValues, definitions};
+use serde_json::{Value, json};
 use std::{collections::HashMap, sync::OnceLock};
 
 /// What a value may be.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum Shape {
     /// Anything.
+    #[default]
     Any,
     /// Text.
     Text,
@@ -35,8 +36,20 @@ pub enum Shape {
     Object(usize),
 }
 
+/// What tells a list's items apart in server-side apply.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum ListKind {
+    /// Nothing: the list is owned as a whole.
+    #[default]
+    Atomic,
+    /// Their values.
+    Set,
+    /// Their members of these names.
+    Map(Box<[Box<str>]>),
+}
+
 /// A field of an object.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct Field {
     /// Its JSON name.
     pub name: Box<str>,
@@ -48,16 +61,28 @@ pub struct Field {
     pub retains_keys: bool,
     /// The member that tells a merged list's items apart; empty for a list of primitives.
     pub merge_key: &'static str,
+    /// What tells a list's items apart.
+    pub list: ListKind,
+    /// Whether an object or map is owned as a whole; none leaves it to its type.
+    pub atomic: Option<bool>,
+    /// What counts where an item of a list does not have this member of its key.
+    pub default: Option<Value>,
+    /// What upstream writes when nobody set it; none where it writes nothing.
+    pub zero: Option<Value>,
 }
 
 /// An object with known fields.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct Type {
     /// Its component name, such as `io.k8s.api.core.v1.PodSpec`.
     pub name: Box<str>,
     /// Whether members that are no fields are kept (`x-kubernetes-preserve-unknown-fields`); only in custom resources.
     pub preserves_unknown: bool,
+    /// Whether it is owned as a whole in server-side apply.
+    pub atomic: bool,
     fields: Box<[Field]>,
+    /// Whether any field has a zero.
+    has_zeros: bool,
 }
 
 impl Field {
@@ -66,22 +91,35 @@ impl Field {
         Self {
             name: name.into(),
             shape,
-            merges: false,
-            retains_keys: false,
-            merge_key: "",
+            ..Self::default()
         }
     }
 }
 
 impl Type {
-    /// An object in a custom resource.
-    pub(crate) fn of_custom(name: &str, preserves_unknown: bool, mut fields: Vec<Field>) -> Self {
+    /// A type of these fields, in any order.
+    pub fn new(name: &str, mut fields: Vec<Field>) -> Self {
         fields.sort_by(|a, b| a.name.cmp(&b.name));
         Self {
             name: name.into(),
-            preserves_unknown,
+            has_zeros: fields.iter().any(|f| f.zero.is_some()),
             fields: fields.into(),
+            ..Self::default()
         }
+    }
+
+    /// An object in a custom resource.
+    pub(crate) fn of_custom(name: &str, preserves_unknown: bool, fields: Vec<Field>) -> Self {
+        Self {
+            preserves_unknown,
+            ..Self::new(name, fields)
+        }
+    }
+
+    /// The fields that upstream writes though nobody set them.
+    pub fn zeros(&self) -> impl Iterator<Item = &Field> {
+        let fields: &[Field] = if self.has_zeros { &self.fields } else { &[] };
+        fields.iter().filter(|f| f.zero.is_some())
     }
 
     /// All fields, by name.
@@ -181,6 +219,7 @@ fn compile() -> Types {
         definitions: &definitions,
         by_name: &by_name,
         facts: Facts::read(),
+        zeros: ZeroValues::read(),
     };
     let all = objects
         .iter()
@@ -197,6 +236,7 @@ struct Context<'a> {
     definitions: &'a serde_json::Map<String, Value>,
     by_name: &'a HashMap<Box<str>, usize>,
     facts: Facts,
+    zeros: ZeroValues,
 }
 
 impl Context<'_> {
@@ -206,23 +246,36 @@ impl Context<'_> {
             .and_then(Value::as_object)
             .into_iter()
             .flatten();
-        let mut fields: Vec<Field> = properties
-            .map(|(field, schema)| {
-                let facts = self.facts.of(name, field);
-                Field {
-                    name: field.as_str().into(),
-                    shape: self.shape(schema),
-                    merges: facts.strategy.starts_with("merge"),
-                    retains_keys: facts.strategy.ends_with("retainKeys"),
-                    merge_key: facts.merge_key,
-                }
-            })
+        let fields = properties
+            .map(|(field, schema)| self.compile_field(name, definition, field, schema))
             .collect();
-        fields.sort_by(|a, b| a.name.cmp(&b.name));
         Type {
+            atomic: self.facts.of(name, "*").list_type == "struct:atomic",
+            ..Type::new(name, fields)
+        }
+    }
+
+    fn compile_field(&self, owner: &str, definition: &Value, name: &str, schema: &Value) -> Field {
+        let facts = self.facts.of(owner, name);
+        let shape = self.shape(schema);
+        let required = definition
+            .get("required")
+            .and_then(Value::as_array)
+            .is_some_and(|all| all.iter().any(|r| r == name));
+        Field {
+            default: key_default(owner, name, &shape, required),
+            zero: self.zeros.of(owner, name).or_else(|| {
+                let is_object = definition.pointer("/properties/metadata").is_some();
+                let kept_apart = ["metadata", "spec", "status"].contains(&name);
+                (is_object && kept_apart && matches!(shape, Shape::Object(_))).then(|| json!({}))
+            }),
             name: name.into(),
-            preserves_unknown: false,
-            fields: fields.into(),
+            shape,
+            merges: facts.strategy.starts_with("merge"),
+            retains_keys: facts.strategy.ends_with("retainKeys"),
+            merge_key: facts.merge_key,
+            list: facts.list_kind(),
+            atomic: facts.atomic(),
         }
     }
 
@@ -252,6 +305,18 @@ impl Context<'_> {
             _ if schema.get("x-kubernetes-int-or-string").is_some() => Shape::IntOrString,
             _ => Shape::Any,
         }
+    }
+}
+
+/// What counts where an item does not say a member of its key: upstream's defaults in OpenAPI.
+fn key_default(owner: &str, name: &str, shape: &Shape, required: bool) -> Option<Value> {
+    let owner = owner.rsplit('.').next().unwrap_or_default();
+    match (owner, name, shape) {
+        ("ContainerPort" | "ServicePort", "protocol", _) => Some("TCP".into()),
+        ("LocalObjectReference", "name", _) => Some("".into()),
+        (_, _, Shape::Text) if required => Some("".into()),
+        (_, _, Shape::Int32 | Shape::Int64) if required => Some(0.into()),
+        (_, _, _) => None,
     }
 }
 

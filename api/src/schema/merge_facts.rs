@@ -1,5 +1,8 @@
-//! How lists and maps merge: patch strategies, merge keys and list types, from `merge_keys.txt`.
+//! How lists and maps merge: patch strategies, merge keys and list types, from `merge_keys.txt`; and what upstream's types
+//! write for fields that nobody set, from `zero_values.txt`.
 
+use super::ListKind;
+use serde_json::Value;
 use std::collections::HashMap;
 
 /// How one field merges. All texts are empty where upstream says nothing.
@@ -9,13 +12,61 @@ pub(crate) struct MergeFacts {
     pub strategy: &'static str,
     /// The member by which a list's items are told apart in a strategic merge patch.
     pub merge_key: &'static str,
-    /// `atomic`, `set` or `map`; `map:atomic` for maps.
+    /// `atomic`, `set` or `map`; `map:atomic` for maps; `struct:atomic` for a type (its field is `*`).
     pub list_type: &'static str,
     /// The members by which they are told apart in server-side apply, joined by commas.
     pub list_map_keys: &'static str,
 }
 
 const TABLE: &str = include_str!("merge_keys.txt");
+const ZEROS: &str = include_str!("zero_values.txt");
+
+// === impl MergeFacts ===
+
+impl MergeFacts {
+    /// What tells a list's items apart. Where upstream says nothing of it, its merge key counts (kube-openapi `schemaconv`).
+    pub(crate) fn list_kind(&self) -> ListKind {
+        let keys = |joined: &str| ListKind::Map(joined.split(',').map(Into::into).collect());
+        match (self.list_type, self.strategy, self.merge_key) {
+            ("set", _, _) => ListKind::Set,
+            ("map", _, _) => keys(self.list_map_keys),
+            ("", "merge" | "merge,retainKeys", "") => ListKind::Set,
+            ("", "merge" | "merge,retainKeys", key) => keys(key),
+            (_, _, _) => ListKind::Atomic,
+        }
+    }
+
+    /// Whether an object or map is owned as a whole, where the field says so itself.
+    pub(crate) fn atomic(&self) -> Option<bool> {
+        match self.list_type {
+            "map:atomic" | "struct:atomic" => Some(true),
+            "map:granular" | "struct:granular" => Some(false),
+            _ => None,
+        }
+    }
+}
+
+/// The table of zeros, read.
+pub(crate) struct ZeroValues(HashMap<(Component<'static>, &'static str), Value>);
+
+impl ZeroValues {
+    /// Reads the table.
+    pub(crate) fn read() -> Self {
+        let zero = |line: &'static str| {
+            let mut words = line.split(' ');
+            let (group, version) = words.next()?.split_once('/')?;
+            let (name, field) = words.next()?.split_once('.')?;
+            let value = serde_json::from_str(words.next()?).ok()?;
+            Some((((group, version, name), field), value))
+        };
+        Self(ZEROS.lines().filter(|l| !l.starts_with('#')).filter_map(zero).collect())
+    }
+
+    /// The zero of `field` in the type with that component name.
+    pub(crate) fn of(&self, component: &str, field: &str) -> Option<Value> {
+        self.0.get(&(short_name(component)?, field)).cloned()
+    }
+}
 
 /// The whole table, read. Cheap to read again, so nobody keeps it.
 pub(crate) struct Facts(HashMap<(Component<'static>, &'static str), MergeFacts>);
@@ -81,6 +132,19 @@ mod tests {
     }
 
     #[test]
+    fn every_zero_belongs_to_a_field() {
+        for line in ZEROS.lines().filter(|l| !l.starts_with('#')) {
+            let words: Vec<&str> = line.split(' ').collect();
+            let (name, field) = words[1].split_once('.').expect("the second word is Type.field");
+            let component = format!("io.k8s.api.{}.{name}", words[0].replace('/', "."));
+            assert!(serde_json::from_str::<Value>(words[2]).is_ok(), "{line}");
+            if let Some(kind) = types().by_name(&component) {
+                assert!(kind.field(field).is_some_and(|f| f.zero.is_some()), "{line}");
+            }
+        }
+    }
+
+    #[test]
     fn every_line_has_six_words_and_a_type_that_is_compiled_has_its_field() {
         for line in TABLE.lines().filter(|l| !l.starts_with('#')) {
             let words: Vec<&str> = line.split(' ').collect();
@@ -99,7 +163,7 @@ mod tests {
                     "overhead",
                 ];
                 assert!(
-                    kind.field(field).is_some() || newer.contains(&field) || words[2] == "-",
+                    kind.field(field).is_some() || field == "*" || newer.contains(&field) || words[2] == "-",
                     "{line}"
                 );
             }
