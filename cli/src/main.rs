@@ -7,6 +7,7 @@ mod elevate;
 mod kubectl;
 mod machine;
 mod print;
+mod store;
 mod verify;
 
 use clap::{Parser, Subcommand};
@@ -58,6 +59,9 @@ enum Command {
     Cluster(cluster::Command),
     /// kubectl, for people who have none: with KUBECONFIG if it is set, else with a throw-away cluster's.
     Kubectl(kubectl::Kubectl),
+    /// Everything that a cluster keeps: out into a file, and back in.
+    #[command(subcommand)]
+    Store(store::Command),
     /// Everything that has to hold: format, lints, the image, every test.
     Verify(verify::Verify),
 }
@@ -94,6 +98,7 @@ fn run(target: &machine::Target, command: Command) -> anyhow::Result<ExitCode> {
         }
         Command::Cluster(command) => cluster::run(command),
         Command::Kubectl(command) => kubectl::run(command),
+        Command::Store(command) => store::run(command),
         Command::Verify(command) => verify::run(command),
     }
 }

@@ -44,6 +44,9 @@ enum Command {
         /// Where to listen; port 0 takes a free one.
         #[arg(long, default_value = "127.0.0.1:6443")]
         listen: SocketAddr,
+        /// Keep the cluster's state in this etcd instead of in the folder: `http://host:port`, several separated by commas.
+        #[arg(long, value_delimiter = ',', value_name = "ENDPOINTS")]
+        etcd: Vec<String>,
         /// Print each state change, not only what a person must look at.
         #[arg(long)]
         verbose: bool,
@@ -74,8 +77,9 @@ fn main() -> anyhow::Result<()> {
             Command::Serve {
                 data,
                 listen,
+                etcd,
                 verbose: _,
-            } => serve::serve(&data, listen).await,
+            } => serve::serve(&data, listen, &etcd).await,
         }
     })
 }

@@ -7,7 +7,6 @@ use config::{MachineConfig, Secrets};
 use identity::tls::{self, Callers, Trust};
 use server::{InProcess, Nodes, PROTOCOLS, Server};
 use std::net::IpAddr;
-use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 use store::Store;
@@ -32,8 +31,8 @@ pub struct Plane {
 // === impl Plane ===
 
 impl Plane {
-    /// Opens the store in `data` and reads the certificates.
-    pub fn new(config: &MachineConfig, secrets: &Secrets, data: &Path) -> anyhow::Result<Self> {
+    /// Reads the certificates.
+    pub fn new(config: &MachineConfig, secrets: &Secrets, store: Store) -> anyhow::Result<Self> {
         let control = secrets.control_plane.as_ref().ok_or_else(|| {
             anyhow!(
                 "machine {}: its secrets have no table [control-plane], which a control plane needs",
@@ -48,8 +47,6 @@ impl Plane {
             &["http/1.1"],
         )
         .context("prepare the identity towards nodes")?;
-        std::fs::create_dir_all(data).with_context(|| format!("make the folder {}", data.display()))?;
-        let store = Store::open(data).with_context(|| format!("open the store in {}", data.display()))?;
         Ok(Self {
             store,
             nodes: Nodes::new(towards_nodes),

@@ -7,10 +7,14 @@ use std::io::Write;
 use std::net::SocketAddr;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
+use store::{EtcdOptions, Store};
 use tokio::net::TcpListener;
 
+/// What all keys in etcd begin with; not upstream's `/registry`, whose values have another form.
+const ETCD_PREFIX: &str = "/pintle";
+
 /// Runs until told to stop.
-pub async fn serve(data: &Path, listen: SocketAddr) -> anyhow::Result<()> {
+pub async fn serve(data: &Path, listen: SocketAddr, etcd: &[String]) -> anyhow::Result<()> {
     std::fs::create_dir_all(data).with_context(|| format!("make the folder {}", data.display()))?;
     let listener = TcpListener::bind(listen)
         .await
@@ -19,7 +23,17 @@ pub async fn serve(data: &Path, listen: SocketAddr) -> anyhow::Result<()> {
     let bundle = bundle(&data.join("bundle.toml"))?;
     let config = machine(address)?;
     let secrets = identity::cluster::machine_secrets(&bundle, &config).context("issue certificates")?;
-    let plane = Plane::new(&config, &secrets, &data.join("store"))?;
+    let store = match etcd {
+        [] => open(&data.join("store"))?,
+        endpoints => {
+            let options = EtcdOptions {
+                endpoints: endpoints.to_vec(),
+                prefix: ETCD_PREFIX.to_owned(),
+            };
+            Store::connect(&options).await.context("open the store")?
+        }
+    };
+    let plane = Plane::new(&config, &secrets, store)?;
     let kubeconfig = data.join("kubeconfig");
     let text = identity::cluster::kubeconfig(&bundle, &format!("https://{address}")).context("issue a kubeconfig")?;
     write_private(&kubeconfig, &text)?;
@@ -28,6 +42,12 @@ pub async fn serve(data: &Path, listen: SocketAddr) -> anyhow::Result<()> {
         std::path::absolute(&kubeconfig).unwrap_or(kubeconfig).display()
     );
     plane.run(listener, &address.to_string()).await
+}
+
+/// The embedded store in folder `data`.
+pub fn open(data: &Path) -> anyhow::Result<Store> {
+    std::fs::create_dir_all(data).with_context(|| format!("make the folder {}", data.display()))?;
+    Store::open(data).with_context(|| format!("open the store in {}", data.display()))
 }
 
 /// The cluster's CAs: made once, then kept, so that a kubeconfig stays good.

@@ -1,11 +1,13 @@
-//! Paths that name no resource: discovery, OpenAPI, version, health, metrics.
+//! Paths that name no resource: discovery, OpenAPI, version, health, metrics, the store as a whole.
 
 mod discovery;
 mod health;
 mod metrics;
 mod openapi;
+mod store;
 mod version;
 
+use crate::body::Payload;
 use crate::request::RequestInfo;
 use crate::server::Server;
 use api::status::{self, Status};
@@ -14,8 +16,16 @@ use http::{HeaderMap, Response};
 use std::sync::Arc;
 
 /// Serves one.
-pub(crate) fn serve(server: &Arc<Server>, info: &RequestInfo, headers: &HeaderMap) -> Result<Response<Body>, Status> {
+pub(crate) async fn serve(
+    server: &Arc<Server>,
+    info: &RequestInfo,
+    headers: &HeaderMap,
+    payload: Payload,
+) -> Result<Response<Body>, Status> {
     let segments: Vec<&str> = info.path.split('/').filter(|segment| !segment.is_empty()).collect();
+    if let ("post", ["pintle", "v1", "store", "restore"]) = (info.method.as_str(), segments.as_slice()) {
+        return store::restore(server, payload).await;
+    }
     if !matches!(info.method.as_str(), "get" | "head") {
         return Err(match segments.first() {
             Some(&("api" | "apis" | "version")) => status::method_not_allowed(),
@@ -30,6 +40,7 @@ pub(crate) fn serve(server: &Arc<Server>, info: &RequestInfo, headers: &HeaderMa
         ["apis", group] => discovery::group(server, group),
         ["apis", group, version] => discovery::resources(server, group, version),
         ["openapi", rest @ ..] => openapi::serve(server, rest, info, headers),
+        ["pintle", "v1", "store", "snapshot"] => Ok(store::snapshot(server)),
         ["version"] => Ok(version::serve()),
         ["metrics"] => Ok(metrics::serve(server)),
         [probe @ ("healthz" | "livez" | "readyz"), rest @ ..] => health::serve(server, probe, rest, &info.query),

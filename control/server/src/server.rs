@@ -85,7 +85,7 @@ impl Server {
         authorize::authorize(&user, &info)?;
         match info.resource.clone() {
             Some(resource) => self.resource(user, info, resource, parts, payload).await,
-            None => paths::serve(self, &info, &parts.headers),
+            None => paths::serve(self, &info, &parts.headers, payload).await,
         }
     }
 

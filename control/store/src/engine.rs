@@ -1,9 +1,15 @@
 //! The words of the store: what an engine is asked and what it answers.
 
 use crate::WriteError;
+use crate::snapshot::Restored;
 use bytes::Bytes;
+use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::sync::oneshot;
+
+/// History is forgotten in steps of this age, so that five to ten minutes of it are there (upstream compacts every 5 min).
+pub(crate) const HISTORY: Duration = Duration::from_secs(300);
 
 /// One count of all writes, from 1; 0 means "never".
 pub type Revision = u64;
@@ -72,6 +78,13 @@ pub struct Snapshot {
 /// Where the answer to a submitted write goes.
 pub(crate) type Reply = oneshot::Sender<Result<Change, WriteError>>;
 
+/// What the store holds instead of whatever it holds, and where the answer goes.
+pub(crate) struct Replacement {
+    /// Each key once.
+    pub(crate) entries: BTreeMap<Arc<str>, Bytes>,
+    pub(crate) reply: oneshot::Sender<Result<Restored, WriteError>>,
+}
+
 /// Puts writes into one order and keeps them: the embedded file, or another store's protocol.
 ///
 /// An engine decides each write against everything before it, keeps it, gives the change to the [`View`](crate::view::View)
@@ -79,4 +92,10 @@ pub(crate) type Reply = oneshot::Sender<Result<Change, WriteError>>;
 pub(crate) trait Engine: Send + Sync + 'static {
     /// Queues one write; never blocks.
     fn submit(&self, write: Write, reply: Reply);
+
+    /// Queues a replacement of everything; never blocks. What is the same already is left alone.
+    fn replace(&self, replacement: Replacement);
+
+    /// Forgets history before `revision` where the engine keeps it too.
+    fn compact(&self, revision: Revision);
 }

@@ -7,6 +7,8 @@
 mod draft;
 mod embedded;
 mod engine;
+mod etcd;
+pub mod snapshot;
 mod store;
 mod view;
 mod watch;
@@ -14,6 +16,7 @@ mod writer;
 
 pub use embedded::{DiskError, OpenError};
 pub use engine::{Change, Entry, Expect, Revision, Snapshot, Write};
+pub use etcd::{EtcdError, EtcdOptions};
 pub use store::{Store, WriteError};
 pub use view::Compacted;
 pub use watch::{Lagged, Watch};

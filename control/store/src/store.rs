@@ -4,10 +4,13 @@
 //! hears of it. A non-durable one can be read at once, unless durable ones are ahead of it in the same commit.
 
 use crate::embedded::{DiskError, OpenError};
-use crate::engine::{Change, Engine, Entry, Revision, Snapshot, Write};
+use crate::engine::{Change, Engine, Entry, Replacement, Revision, Snapshot, Write};
+use crate::etcd::{Etcd, EtcdError, EtcdOptions};
+use crate::snapshot::Restored;
 use crate::view::{Compacted, View};
 use crate::watch::Watch;
 use crate::writer::Writer;
+use bytes::Bytes;
 use std::path::Path;
 use std::sync::Arc;
 use tokio::sync::{Semaphore, oneshot};
@@ -30,9 +33,24 @@ pub enum WriteError {
     /// The disk refused. Whether the write will be there after a restart is unknown; this process does not have it.
     #[error(transparent)]
     Disk(Arc<DiskError>),
+    /// etcd did not answer, or refused. Whether the write happened is unknown; the watch will tell.
+    #[error(transparent)]
+    Etcd(Arc<EtcdError>),
+    /// etcd's space quota is used up. The write may be tried again once there is room.
+    #[error(transparent)]
+    EtcdFull(Arc<EtcdError>),
     /// The store is being closed.
     #[error("the store is closed")]
     Closed,
+}
+
+impl WriteError {
+    pub(crate) fn of(error: &Arc<DiskError>) -> WriteError {
+        match **error {
+            DiskError::Full { .. } => WriteError::Full(error.clone()),
+            DiskError::Failed { .. } => WriteError::Disk(error.clone()),
+        }
+    }
 }
 
 /// A store; cloning gives another handle to the same one. Dropping the last handle writes what was not durable yet.
@@ -57,6 +75,16 @@ impl Store {
         })
     }
 
+    /// Opens the store kept in an etcd and loads all of it into memory. Its revisions are etcd's.
+    pub async fn connect(options: &EtcdOptions) -> Result<Store, EtcdError> {
+        let (view, engine) = Etcd::start(options).await?;
+        Ok(Store {
+            view,
+            engine: Arc::new(engine),
+            queue: Arc::new(Semaphore::new(QUEUE)),
+        })
+    }
+
     /// Writes one key; returns the change once it is durable and visible.
     ///
     /// Dropping the future before it ends leaves open whether the write happens.
@@ -64,6 +92,15 @@ impl Store {
         let _room = self.queue.acquire().await.map_err(|_| WriteError::Closed)?;
         let (reply, answer) = oneshot::channel();
         self.engine.submit(write, reply);
+        answer.await.map_err(|_| WriteError::Closed)?
+    }
+
+    /// Makes the store hold exactly `entries`: writes what is missing or different, deletes the rest; watchers see each
+    /// change. The embedded engine does all of it or nothing; etcd one key after the other.
+    pub async fn restore(&self, entries: Vec<(String, Bytes)>) -> Result<Restored, WriteError> {
+        let (reply, answer) = oneshot::channel();
+        let entries = entries.into_iter().map(|(key, value)| (key.into(), value)).collect();
+        self.engine.replace(Replacement { entries, reply });
         answer.await.map_err(|_| WriteError::Closed)?
     }
 
@@ -98,6 +135,7 @@ impl Store {
     /// Forgets what was before `revision`: older ranges and watches get [`Compacted`]. Present entries stay.
     pub fn compact(&self, revision: Revision) {
         self.view.compact(revision);
+        self.engine.compact(revision);
     }
 
     /// The revision of the last visible write.

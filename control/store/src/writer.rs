@@ -2,9 +2,11 @@
 
 use crate::draft::Draft;
 use crate::embedded::{Disk, DiskError, OpenError};
-use crate::engine::{Change, Engine, Entry, Reply, Revision, Write};
+use crate::engine::{Change, Engine, Entry, Expect, HISTORY, Replacement, Reply, Revision, Write};
+use crate::snapshot::Restored;
 use crate::store::WriteError;
 use crate::view::View;
+use bytes::Bytes;
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
@@ -24,16 +26,19 @@ const LAZY_KEYS: usize = 8192;
 const RETRY_DISK: Duration = Duration::from_secs(1);
 /// Revisions promised to the disk ahead, so that non-durable writes can take theirs without a commit.
 const RESERVE: Revision = 1 << 16;
-/// History is forgotten in steps of this age, so that five to ten minutes of it are there (upstream compacts every 5 min).
-/// Done by writes and by no timer: a store that nobody writes to has no history that grows.
-const HISTORY: Duration = Duration::from_secs(300);
 
 /// In key order, so that neighbours in the file are written together.
 type Keys = BTreeMap<Arc<str>, Option<Entry>>;
 
+/// What the thread is asked.
+enum Request {
+    Write(Write, Reply),
+    Replace(Replacement),
+}
+
 /// The handle of the writing thread. Dropping it commits what is not on disk yet and closes the file.
 pub(crate) struct Writer {
-    queue: Option<Sender<(Write, Reply)>>,
+    queue: Option<Sender<Request>>,
     thread: Option<JoinHandle<()>>,
 }
 
@@ -74,13 +79,26 @@ impl Writer {
     }
 }
 
-impl Engine for Writer {
-    fn submit(&self, write: Write, reply: Reply) {
+impl Writer {
+    fn ask(&self, request: Request) {
         if let Some(queue) = &self.queue {
             // A closed queue drops the reply, which its owner reads as "closed".
-            let _ = queue.send((write, reply));
+            let _ = queue.send(request);
         }
     }
+}
+
+impl Engine for Writer {
+    fn submit(&self, write: Write, reply: Reply) {
+        self.ask(Request::Write(write, reply));
+    }
+
+    fn replace(&self, replacement: Replacement) {
+        self.ask(Request::Replace(replacement));
+    }
+
+    /// The file holds live entries only.
+    fn compact(&self, _revision: Revision) {}
 }
 
 impl Drop for Writer {
@@ -109,17 +127,25 @@ struct Commits {
 }
 
 impl Commits {
-    fn run(mut self, requests: &Receiver<(Write, Reply)>) {
+    fn run(mut self, requests: &Receiver<Request>) {
         loop {
             match self.wait(requests) {
-                Ok(first) => self.settle(gather(first, requests)),
+                Ok(first) => {
+                    let (batch, replacement) = gather(first, requests);
+                    if !batch.is_empty() {
+                        self.settle(batch);
+                    }
+                    if let Some(replacement) = replacement {
+                        self.replace(replacement);
+                    }
+                }
                 Err(RecvTimeoutError::Timeout) => self.save_lazily(),
                 Err(RecvTimeoutError::Disconnected) => return self.close(),
             }
         }
     }
 
-    fn wait(&self, requests: &Receiver<(Write, Reply)>) -> Result<(Write, Reply), RecvTimeoutError> {
+    fn wait(&self, requests: &Receiver<Request>) -> Result<Request, RecvTimeoutError> {
         match self.lazy_since {
             Some(since) => requests.recv_timeout(LAZY.saturating_sub(since.elapsed())),
             None => requests.recv().map_err(|_| RecvTimeoutError::Disconnected),
@@ -153,6 +179,35 @@ impl Commits {
         decided
             .into_iter()
             .for_each(|(reply, decision)| answer(reply, decision, &kept));
+    }
+
+    /// Replaces everything in one commit.
+    fn replace(&mut self, Replacement { entries, reply }: Replacement) {
+        let view = self.view.clone();
+        let mut draft = Draft::new(&view);
+        let mut restored = Restored::default();
+        for present in view.range("", None, 0).entries {
+            if !entries.contains_key(&present.key) && draft.decide(unconditional(&present.key, None)).is_ok() {
+                restored.deleted += 1;
+            }
+        }
+        for (key, value) in entries {
+            let differs = view.get(&key).is_none_or(|present| present.value != value);
+            if differs && draft.decide(unconditional(&key, Some(value))).is_ok() {
+                restored.written += 1;
+            }
+        }
+        restored.revision = draft.revision();
+        let (changes, keys) = draft.finish();
+        let outcome = match self.save(keys, restored.revision) {
+            Ok(()) => {
+                self.view.apply(&changes);
+                Ok(restored)
+            }
+            Err(error) => Err(WriteError::of(&error)),
+        };
+        // Whoever asked may have gone away; the replacement stands all the same.
+        let _ = reply.send(outcome);
     }
 
     /// Commits `keys` and everything unsaved; on failure the unsaved keys include `keys` as they were before.
@@ -190,6 +245,7 @@ impl Commits {
         }
     }
 
+    /// Done by writes and by no timer: a store that nobody writes to has no history that grows.
     fn forget(&mut self, revision: Revision) {
         let (when, before) = self.forget;
         if when.elapsed() >= HISTORY {
@@ -220,17 +276,32 @@ impl Commits {
     }
 }
 
-/// `first` and what else is queued already, within one commit's bounds.
-fn gather(first: (Write, Reply), requests: &Receiver<(Write, Reply)>) -> Vec<(Write, Reply)> {
+/// `first` and what else is queued already, within one commit's bounds, up to a replacement.
+fn gather(first: Request, requests: &Receiver<Request>) -> (Vec<(Write, Reply)>, Option<Replacement>) {
     let size = |write: &Write| write.key.len() + write.value.as_ref().map_or(0, |value| value.len());
-    let mut bytes = size(&first.0);
-    let mut batch = vec![first];
-    while batch.len() < COMMIT_WRITES && bytes < COMMIT_BYTES {
-        let Ok(next) = requests.try_recv() else { break };
-        bytes += size(&next.0);
-        batch.push(next);
+    let (mut bytes, mut batch) = (0, Vec::new());
+    let mut next = Some(first);
+    while let Some(request) = next {
+        match request {
+            Request::Write(write, reply) => {
+                bytes += size(&write);
+                batch.push((write, reply));
+            }
+            Request::Replace(replacement) => return (batch, Some(replacement)),
+        }
+        let room = batch.len() < COMMIT_WRITES && bytes < COMMIT_BYTES;
+        next = room.then(|| requests.try_recv().ok()).flatten();
     }
-    batch
+    (batch, None)
+}
+
+fn unconditional(key: &str, value: Option<Bytes>) -> Write {
+    Write {
+        key: key.to_owned(),
+        expect: Expect::Anything,
+        value,
+        durable: true,
+    }
 }
 
 fn answer(reply: Reply, decision: Result<Arc<Change>, Option<Entry>>, kept: &Result<(), Arc<DiskError>>) {
@@ -238,10 +309,7 @@ fn answer(reply: Reply, decision: Result<Arc<Change>, Option<Entry>>, kept: &Res
         (Ok(()), Ok(change)) => Ok(Change::clone(&change)),
         // Also for refused writes: what refused them may be a write that failed with the same commit.
         (Ok(()), Err(present)) => Err(WriteError::Conflict { present }),
-        (Err(error), _) => Err(match **error {
-            DiskError::Full { .. } => WriteError::Full(error.clone()),
-            DiskError::Failed { .. } => WriteError::Disk(error.clone()),
-        }),
+        (Err(error), _) => Err(WriteError::of(error)),
     };
     // Whoever asked may have gone away; the write stands all the same.
     let _ = reply.send(result);

@@ -1,7 +1,6 @@
 //! Watchers get each change once and in order, whatever happens at the same time; those that do not read are cut off.
 #![allow(clippy::unwrap_used)] // a test says what it expects by failing
 
-use std::collections::BTreeMap;
 use store::{Compacted, Expect, Lagged, Store, Write};
 
 fn put(key: impl Into<String>, value: impl Into<Vec<u8>>, durable: bool) -> Write {
@@ -10,58 +9,6 @@ fn put(key: impl Into<String>, value: impl Into<Vec<u8>>, durable: bool) -> Writ
         expect: Expect::Anything,
         value: Some(value.into().into()),
         durable,
-    }
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn list_then_watch_has_no_gap_and_no_repetition_among_concurrent_writers() {
-    let dir = tempfile::tempdir().unwrap();
-    let store = Store::open(dir.path()).unwrap();
-    let (writers, writes) = (16, 100);
-    let tasks: Vec<_> = (0..writers)
-        .map(|writer| {
-            let store = store.clone();
-            tokio::spawn(async move {
-                for number in 0..writes {
-                    store
-                        .write(put(format!("/k/{writer}/{number}"), "v", number % 3 != 0))
-                        .await
-                        .unwrap();
-                }
-            })
-        })
-        .collect();
-    let watchers: Vec<_> = (0..8)
-        .map(|number| {
-            let store = store.clone();
-            tokio::spawn(async move {
-                while store.revision() < number * 100 {
-                    tokio::task::yield_now().await;
-                }
-                let list = store.range("/k/", None, 0);
-                let mut watch = store.watch("/k/", list.revision).unwrap();
-                let mut known: BTreeMap<_, _> = list
-                    .entries
-                    .into_iter()
-                    .map(|entry| (entry.key.clone(), entry))
-                    .collect();
-                let mut last = list.revision;
-                while known.len() < writers * writes {
-                    for change in watch.next_batch(64).await.unwrap() {
-                        assert!(change.revision > last, "in order");
-                        last = change.revision;
-                        assert!(
-                            known.insert(change.entry.key.clone(), change.entry.clone()).is_none(),
-                            "once"
-                        );
-                    }
-                }
-                assert_eq!(watch.progress(), Some((writers * writes) as u64));
-            })
-        })
-        .collect();
-    for task in tasks.into_iter().chain(watchers) {
-        task.await.unwrap();
     }
 }
 

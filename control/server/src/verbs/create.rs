@@ -88,6 +88,10 @@ async fn insert_once(call: &Call, mut object: Value, options: &WriteOptions) -> 
 pub(crate) fn refused_by_disk(cause: &WriteError) -> Status {
     match cause {
         WriteError::Closed => status::unavailable("the API server is shutting down"),
-        WriteError::Conflict { .. } | WriteError::Full(_) | WriteError::Disk(_) => status::internal(cause),
+        WriteError::Conflict { .. }
+        | WriteError::Full(_)
+        | WriteError::Disk(_)
+        | WriteError::Etcd(_)
+        | WriteError::EtcdFull(_) => status::internal(cause),
     }
 }

@@ -1,20 +1,28 @@
-//! Random writes, ranges, watches and reopenings behave like a plain ordered map with a list of its changes.
+//! What every engine promises: random writes, ranges, watches and reopenings behave like a plain ordered map with a list of
+//! its changes; many writers and watchers at once miss and repeat nothing; a snapshot can be restored.
 #![allow(clippy::unwrap_used)] // a test says what it expects by failing
 
-use proptest::collection::vec;
 use proptest::prelude::*;
-use std::collections::BTreeMap;
-use store::{Change, Entry, Expect, Store, Write, WriteError};
+use std::collections::{BTreeMap, BTreeSet};
+use store::{Change, Entry, Expect, Store, Write, WriteError, snapshot};
 
+/// Where a store is kept.
+pub trait Place {
+    /// Opens it, again and again.
+    fn open(&self) -> impl Future<Output = Store>;
+}
+
+/// One step of a random history.
 #[derive(Clone, Debug)]
-enum Step {
+pub enum Step {
     Put { key: u8, expect: u8, durable: bool },
     Delete { key: u8, expect: u8 },
     Reopen,
     Compact { back: u64 },
 }
 
-fn step() -> impl Strategy<Value = Step> {
+/// Any step.
+pub fn step() -> impl Strategy<Value = Step> {
     prop_oneof![
         12 => (0..12u8, 0..4u8, any::<bool>()).prop_map(|(key, expect, durable)| Step::Put { key, expect, durable }),
         5 => (0..12u8, 0..4u8).prop_map(|(key, expect)| Step::Delete { key, expect }),
@@ -93,13 +101,13 @@ impl Model {
     }
 }
 
-async fn run(steps: Vec<Step>) {
-    let dir = tempfile::tempdir().unwrap();
-    let mut store = Store::open(dir.path()).unwrap();
+/// Does the steps in a new place and compares with the model after each.
+pub async fn run(place: &impl Place, steps: Vec<Step>) {
+    let mut store = place.open().await;
     let mut model = Model::default();
-    let mut watch = store.watch("/a/", 0).unwrap();
+    let mut expected_from = store.revision();
+    let mut watch = store.watch("/a/", expected_from).unwrap();
     let mut seen = Vec::new();
-    let mut expected_from = 0;
     for step in steps {
         let write = match step {
             Step::Put {
@@ -134,7 +142,7 @@ async fn run(steps: Vec<Step>) {
                 assert_eq!(seen, changes_of(&model.changes, "/a/", expected_from));
                 let revision = store.revision();
                 drop((watch, store));
-                store = Store::open(dir.path()).unwrap();
+                store = place.open().await;
                 assert_eq!(store.revision(), revision, "an orderly close keeps the revision");
                 watch = store.watch("/a/", revision).unwrap();
                 (seen, expected_from) = (Vec::new(), revision);
@@ -174,10 +182,101 @@ async fn drain(watch: &mut store::Watch, until: u64) -> Vec<Change> {
     changes
 }
 
-proptest! {
-    #![proptest_config(ProptestConfig { cases: 48, failure_persistence: None, ..ProptestConfig::default() })]
-    #[test]
-    fn the_store_is_an_ordered_map_with_history(steps in vec(step(), 1..80)) {
-        tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(run(steps));
+/// Many writers, and watchers that begin in the middle of it: each sees each key once, in order.
+pub async fn crowd(place: &impl Place) {
+    let store = place.open().await;
+    let (writers, writes) = (16, 100);
+    let begun = store.revision();
+    let writing = (0..writers).map(|writer| {
+        let store = store.clone();
+        tokio::spawn(async move {
+            for number in 0..writes {
+                store
+                    .write(put(format!("/k/{writer}/{number}"), number % 3 != 0))
+                    .await
+                    .unwrap();
+            }
+        })
+    });
+    let writing: Vec<_> = writing.collect();
+    let watching = (0..8).map(|number| {
+        let store = store.clone();
+        tokio::spawn(async move {
+            while store.revision() < begun + number * 100 {
+                tokio::task::yield_now().await;
+            }
+            let list = store.range("/k/", None, 0);
+            let mut watch = store.watch("/k/", list.revision).unwrap();
+            let keys = list.entries.into_iter().map(|entry| entry.key);
+            let mut known: BTreeSet<_> = keys.collect();
+            let mut last = list.revision;
+            while known.len() < writers * writes {
+                for change in watch.next_batch(64).await.unwrap() {
+                    assert!(change.revision > last, "in order");
+                    last = change.revision;
+                    assert!(known.insert(change.entry.key.clone()), "once");
+                }
+            }
+        })
+    });
+    for task in writing.into_iter().chain(watching.collect::<Vec<_>>()) {
+        task.await.unwrap();
+    }
+}
+
+/// A snapshot holds what was there; restoring it brings that back, and watchers see what changed.
+pub async fn snapshots(place: &impl Place) {
+    let store = place.open().await;
+    for number in 0..20 {
+        store.write(put(format!("/s/{number}"), true)).await.unwrap();
+    }
+    let mut reader = snapshot::Reader::default();
+    snapshot::encode(store.range("", None, 0)).for_each(|piece| reader.push(&piece).unwrap());
+    let before = store.range("/s/", None, 0);
+    let gone = Write {
+        value: None,
+        ..put("/s/3".to_owned(), true)
+    };
+    store.write(gone).await.unwrap();
+    let changed = Write {
+        value: Some("changed".into()),
+        ..put("/s/4".to_owned(), true)
+    };
+    store.write(changed).await.unwrap();
+    store.write(put("/s/new".to_owned(), true)).await.unwrap();
+    let from = store.revision();
+    let mut watch = store.watch("/s/", from).unwrap();
+    let restored = store.restore(reader.finish().unwrap()).await.unwrap();
+    assert_eq!((restored.written, restored.deleted), (2, 1));
+    assert!(restored.revision > from);
+    let values = |list: Vec<Entry>| list.into_iter().map(|e| (e.key, e.value)).collect::<Vec<_>>();
+    assert_eq!(
+        values(store.range("/s/", None, 0).entries),
+        values(before.entries.clone())
+    );
+    let mut seen = BTreeMap::new();
+    while seen.len() < 3 {
+        let change = watch.next().await.unwrap();
+        seen.insert(change.entry.key.to_string(), change.deleted);
+    }
+    let expected = [("/s/3", false), ("/s/4", false), ("/s/new", true)];
+    assert!(seen.iter().map(|(key, deleted)| (key.as_str(), *deleted)).eq(expected));
+    let untouched = store.get("/s/5").unwrap().modified;
+    assert_eq!(
+        untouched,
+        before.entries.iter().find(|e| &*e.key == "/s/5").unwrap().modified
+    );
+    drop(watch);
+    drop(store);
+    let store = place.open().await;
+    assert_eq!(values(store.range("/s/", None, 0).entries), values(before.entries));
+}
+
+fn put(key: String, durable: bool) -> Write {
+    Write {
+        value: Some(format!("value of {key}").into()),
+        key,
+        expect: Expect::Anything,
+        durable,
     }
 }
