@@ -1,11 +1,12 @@
-//! Which config this machine runs with: that on STATE, else the firmware's, else none.
+//! Which config this machine runs with: one on trial, else that on STATE, else the firmware's, else none.
 //!
 //! A config that is there and broken stops the search: what a person put there is never passed over in silence.
 
 use crate::places::Places;
 use crate::state;
+use crate::trial::{self, Found};
 use config::{MachineConfig, Secrets, sentence};
-use identity::tls::Callers;
+use identity::tls::{Callers, Trust};
 use identity::{Subject, tls};
 use std::fmt;
 use std::fs;
@@ -31,6 +32,8 @@ pub enum Source {
     State,
     /// QEMU's fw_cfg.
     Firmware,
+    /// STATE, but for this boot only unless it is confirmed.
+    Trial,
 }
 
 /// What the search ended with.
@@ -53,6 +56,14 @@ pub enum Unusable {
     /// Certificates that TLS does not take.
     #[error("secrets.toml: {0}")]
     Tls(#[from] tls::TlsError),
+    /// A registry's CA that TLS does not take.
+    #[error("`oci.registry` {host:?}: `ca`: {cause}")]
+    Registry {
+        /// The registry.
+        host: String,
+        /// Why.
+        cause: tls::TlsError,
+    },
     /// Certificates of another machine.
     #[error("secrets.toml: `node` was issued for {found:?}, but `machine.name` is {name:?}; {REMEDY}")]
     OtherMachine {
@@ -67,6 +78,26 @@ const REMEDY: &str = "make new secrets with `pintlectl config secrets --bundle b
 
 /// Looks in all places, in order.
 pub fn acquire(places: &Places) -> Acquired {
+    match trial::find(&places.state, &places.run) {
+        Ok(Found::OnTrial(trial)) => match found(&trial.config, &trial.secrets, Source::Trial) {
+            Acquired::Config(running) => return Acquired::Config(running),
+            // It was good for the Pintle that took it, which may be another than this.
+            Acquired::Nothing(reasons) => {
+                tracing::error!("{}; the one before is back", reasons.join("; "));
+                if let Err(error) = trial::drop_it(&places.state, &places.run) {
+                    tracing::error!("{error}");
+                }
+            }
+        },
+        Ok(Found::Reverted) => {
+            tracing::warn!(
+                "the config on trial was not confirmed before the machine went down; the one before is back"
+            );
+        }
+        Ok(Found::Nothing) => {}
+        // What is stored is the better choice, and there to be loaded.
+        Err(error) => tracing::error!("the config on trial is passed over: {error}"),
+    }
     match state::load(&places.state) {
         Ok(Some(stored)) => return found(&stored.config, &stored.secrets, Source::State),
         Ok(None) => {}
@@ -98,6 +129,15 @@ pub fn check(config_text: &str, secrets_text: &str, source: Source) -> Result<Ru
     if let Some(plane) = &secrets.control_plane {
         tls::server(&plane.server, Callers::Anybody, &[])?;
     }
+    for registry in &config.oci.registries {
+        let unusable = |cause| Unusable::Registry {
+            host: registry.host.clone(),
+            cause,
+        };
+        if let Some(ca) = &registry.ca {
+            tls::client(Trust::Authority(ca), None, &[]).map_err(unusable)?;
+        }
+    }
     let wanted = format!("system:node:{}", config.machine.name);
     let found = tls::certificates(&secrets.node.certificate)?
         .first()
@@ -127,6 +167,7 @@ impl fmt::Display for Source {
         f.write_str(match self {
             Source::State => "state",
             Source::Firmware => "fw_cfg",
+            Source::Trial => "trial",
         })
     }
 }

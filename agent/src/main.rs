@@ -12,17 +12,20 @@ mod node;
 mod places;
 mod pods;
 mod state;
+mod trial;
 
-use acquire::{Acquired, Running};
+use acquire::{Acquired, Running, Source};
 use anyhow::Context;
 use config::Role;
-use machine::Machine;
+use events::Kind;
+use machine::{Api, Machine};
 use node::{NodeContext, Paths};
 use places::Places;
 use proto::machine::v1::Stage;
 use std::convert::Infallible;
 use std::process::ExitCode;
 use std::sync::Arc;
+use tokio::signal::unix::{SignalKind, signal};
 
 /// Enough for a machine API call beside the pods' loop; each thread more costs memory that is never given back.
 const THREADS: usize = 2;
@@ -60,10 +63,21 @@ async fn run() -> anyhow::Result<Infallible> {
     };
     let running = Arc::new(running);
     machine.run_with(Arc::clone(&running));
+    settle(&machine, &running);
     host::set_name(&running.config.machine.name);
-    let _api = machine::serve(&machine, &running.secrets)
+    let node = running
+        .config
+        .machine
+        .roles
+        .contains(&Role::Worker)
+        .then(|| node_context(&machine, &running));
+    if let Some(node) = &node {
+        machine.run_pods_from(node.images.clone());
+    }
+    let api = machine::serve(&machine, &running.secrets)
         .await
         .context("start the machine API")?;
+    tokio::spawn(end_when_told(api));
     machine.mark("machine-api");
     host::bring_up(&machine, &running.config).await;
     machine.mark("network-ready");
@@ -73,30 +87,61 @@ async fn run() -> anyhow::Result<Infallible> {
             .context("start the control plane")?;
         machine.mark("control-started");
     }
-    if running.config.machine.roles.contains(&Role::Worker) {
-        be_a_node(&machine, &running).await
-    } else {
-        machine.enter(Stage::Running);
-        std::future::pending().await
+    match node {
+        Some(node) => node::run(node).await,
+        None => {
+            machine.enter(Stage::Running);
+            std::future::pending().await
+        }
     }
 }
 
-async fn be_a_node(machine: &Arc<Machine>, running: &Running) -> ! {
-    let marks = {
-        let machine = Arc::clone(machine);
-        Arc::new(move |name: &str| {
-            machine.mark(name);
-            if name == "node-ready" {
-                machine.enter(Stage::Running);
-            }
-        })
-    };
-    let context = NodeContext {
-        config: Arc::new(running.config.clone()),
-        secrets: Arc::new(running.secrets.clone()),
-        paths: Paths::machine(),
-        marks,
-        face_port: node::FACE_PORT,
-    };
-    node::run(context).await
+/// What the place asks for that the config was found in: the firmware's is kept, since the next start may have none; one on
+/// trial has its time.
+fn settle(machine: &Arc<Machine>, running: &Running) {
+    match running.source {
+        Source::State => {}
+        Source::Firmware => {
+            let kept = state::store(&machine.places.state, &running.text, &running.secrets_text);
+            let said = match kept {
+                Ok(()) => "found in fw_cfg, kept on STATE".to_owned(),
+                Err(error) => {
+                    format!("found in fw_cfg, not kept on STATE, so the next start needs it there again: {error}")
+                }
+            };
+            machine.events.note(Kind::Config, &running.config.machine.name, said);
+        }
+        Source::Trial => trial::watch(machine, None),
+    }
+}
+
+fn node_context(machine: &Arc<Machine>, running: &Running) -> NodeContext {
+    let machine = Arc::clone(machine);
+    let marks = Arc::new(move |name: &str| {
+        machine.mark(name);
+        if name == "node-ready" {
+            machine.enter(Stage::Running);
+        }
+    });
+    NodeContext::new(running.config.clone(), running.secrets.clone(), Paths::machine(), marks)
+}
+
+/// Ends the agent when init says so, once its callers have their answers; whoever asked for this end is one of them. Pods
+/// run on.
+async fn end_when_told(api: Api) {
+    told_to_end().await;
+    api.end().await;
+    std::process::exit(0)
+}
+
+/// Until SIGTERM comes.
+async fn told_to_end() {
+    match signal(SignalKind::terminate()) {
+        Ok(mut told) => drop(told.recv().await),
+        // Then SIGTERM ends the process by itself, without answers.
+        Err(cause) => {
+            tracing::warn!("listen for SIGTERM: {cause}");
+            std::future::pending().await
+        }
+    }
 }

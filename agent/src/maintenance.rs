@@ -53,14 +53,18 @@ async fn serve_until_configured(machine: &Arc<Machine>, reasons: &[String]) -> R
     machine.mark("maintenance");
     let fingerprint = identity::fingerprint(&tls::certificates(&own.certificate)?[0]);
     let installed = tokio::select! {
-        installed = installed => installed,
+        installed = installed => Some(installed),
         never = keep_console(reasons, &fingerprint) => match never {},
+        () = crate::told_to_end() => None,
     };
     // The caller gets its answer before its connection goes.
     api.end().await;
-    installed
-        .map(|_| ())
-        .map_err(|_| MaintenanceError::Serve(ServeError::Ended))
+    match installed {
+        Some(installed) => installed
+            .map(|_| ())
+            .map_err(|_| MaintenanceError::Serve(ServeError::Ended)),
+        None => std::process::exit(0),
+    }
 }
 
 /// Shows what to type, again whenever the machine's addresses change.

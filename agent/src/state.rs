@@ -56,6 +56,35 @@ pub fn store(state: &Path, config: &str, secrets: &str) -> Result<(), StateError
     finish(state)
 }
 
+/// Replaces one file of `folder`; on disk when this returns.
+pub fn replace(folder: &Path, name: &str, text: &str) -> Result<(), StateError> {
+    write(&new(folder, name), text)?;
+    rename(folder, &format!("{name}.new"), name)
+}
+
+/// Renames within `folder`; on disk when this returns.
+pub fn rename(folder: &Path, from: &str, to: &str) -> Result<(), StateError> {
+    let path = folder.join(from);
+    fs::rename(&path, folder.join(to)).map_err(|cause| StateError {
+        verb: "rename",
+        path,
+        cause,
+    })?;
+    sync_folder(folder)
+}
+
+/// Removes a file; one that is not there is gone too.
+pub fn remove(path: &Path) -> Result<(), StateError> {
+    match fs::remove_file(path) {
+        Err(cause) if cause.kind() != io::ErrorKind::NotFound => Err(StateError {
+            verb: "remove",
+            path: path.to_owned(),
+            cause,
+        }),
+        Ok(()) | Err(_) => Ok(()),
+    }
+}
+
 /// Brings an interrupted [`store`] to its end, or undoes it.
 fn finish(state: &Path) -> Result<(), StateError> {
     let commit = state.join(COMMIT);

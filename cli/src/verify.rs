@@ -6,7 +6,7 @@ use clap::Args;
 use image::Progress;
 use qemu::Artifacts;
 use std::path::Path;
-use std::process::ExitCode;
+use std::process::{Command, ExitCode};
 use std::time::{Duration, Instant};
 
 /// What it is told.
@@ -32,6 +32,7 @@ struct Step {
 pub fn run(_told: Verify) -> Result<ExitCode> {
     elevate::ensure_root("the image and the machines of the tests need file systems and namespaces")?;
     let source = image::source_dir();
+    let mut tools = None;
     let steps = [
         step("format", || component(&source, "fmt", &["fmt", "--all", "--check"])),
         step("lints", || {
@@ -50,10 +51,13 @@ pub fn run(_told: Verify) -> Result<ExitCode> {
             )
         }),
         step("image", || match Artifacts::build(&Progress::new()) {
-            Ok(_) => Ok(Outcome::Passed),
+            Ok(artifacts) => {
+                tools = Some(artifacts.tools);
+                Ok(Outcome::Passed)
+            }
             Err(error) => Ok(Outcome::Failed(format!("{error:#}"))),
         }),
-        step("tests", || cargo(&source, &["test", "--workspace", "--no-fail-fast"])),
+        step("tests", || tests(&source, tools.as_deref())),
     ];
     elevate::give_back_builds()?;
     Ok(summary(&steps))
@@ -84,13 +88,27 @@ fn component(source: &Path, name: &str, arguments: &[&str]) -> Result<Outcome> {
     )))
 }
 
+/// Those that need a registry or other programs that a host need not have find them in the tools tree.
+fn tests(source: &Path, tools: Option<&Path>) -> Result<Outcome> {
+    let mut command = image::cargo(source);
+    if let Some(tools) = tools {
+        command.env("PINTLE_TOOLS_TREE", tools);
+    }
+    outcome(command.args(["test", "--workspace", "--no-fail-fast"]))
+}
+
 fn cargo(source: &Path, arguments: &[&str]) -> Result<Outcome> {
-    let status = image::cargo(source).args(arguments).status().context("run cargo")?;
+    outcome(image::cargo(source).args(arguments))
+}
+
+fn outcome(command: &mut Command) -> Result<Outcome> {
+    let status = command.status().context("run cargo")?;
+    let words: Vec<_> = command.get_args().map(|word| word.to_string_lossy()).collect();
     Ok(match status.success() {
         true => Outcome::Passed,
         false => Outcome::Failed(format!(
             "`cargo {}` ended with {status}; its words stand above",
-            arguments.join(" ")
+            words.join(" ")
         )),
     })
 }

@@ -149,7 +149,8 @@ pub enum Engine {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
 pub struct Oci {
-    /// Registries that need more than their name: a mirror, plain HTTP.
+    /// Registries that need more than their name: a mirror, plain HTTP, a CA of their own. User names and passwords stand in
+    /// the secrets, as `[[registry]]`.
     #[serde(rename = "registry", skip_serializing_if = "Vec::is_empty")]
     pub registries: Vec<Registry>,
 }
@@ -163,6 +164,9 @@ pub struct Registry {
     /// Where to ask instead, in this order, e.g. `http://10.0.2.2:5000`; the scheme decides about TLS.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub mirrors: Vec<String>,
+    /// Certificates of the CAs that this registry and its mirrors are known by, PEM; the public CAs are trusted besides.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ca: Option<String>,
 }
 
 // === impl Cluster ===

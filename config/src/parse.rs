@@ -30,6 +30,8 @@ pub fn parse_secrets(text: &str, config: &MachineConfig) -> Result<Secrets, Vec<
         broken.push((Place::of("control-plane"), message));
     }
     refuse(text, &root, broken).map_err(|problems| with_remedy(problems, "secrets.toml"))?;
+    let logins = rules::oci::logins(&secrets.registries);
+    refuse(text, &root, logins).map_err(|problems| in_file(problems, "secrets.toml"))?;
     Ok(secrets)
 }
 
@@ -113,9 +115,17 @@ fn not_pem(secrets: &Secrets) -> Vec<(Place, String)> {
         .collect()
 }
 
-fn with_remedy(mut problems: Vec<Problem>, file: &str) -> Vec<Problem> {
+fn with_remedy(problems: Vec<Problem>, file: &str) -> Vec<Problem> {
+    let mut problems = in_file(problems, file);
     for problem in &mut problems {
-        problem.message = format!("{file}: {}; {REMEDY}", problem.message);
+        problem.message = format!("{}; {REMEDY}", problem.message);
+    }
+    problems
+}
+
+fn in_file(mut problems: Vec<Problem>, file: &str) -> Vec<Problem> {
+    for problem in &mut problems {
+        problem.message = format!("{file}: {}", problem.message);
     }
     problems
 }

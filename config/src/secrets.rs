@@ -33,6 +33,26 @@ pub struct Secrets {
     /// Only on machines with the role `control-plane`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub control_plane: Option<ControlPlaneSecrets>,
+    /// What registries want to know before they give container images.
+    #[serde(default, rename = "registry", skip_serializing_if = "Vec::is_empty")]
+    pub registries: Vec<RegistryLogin>,
+}
+
+/// Who this machine is towards one registry: a user with a password, or a token. Shown to this host alone.
+#[derive(Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct RegistryLogin {
+    /// Host and port as images name it, or as a mirror's URL does.
+    pub host: String,
+    /// User name; with `password`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub username: Option<String>,
+    /// Password, or the personal token that the registry takes for one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub password: Option<String>,
+    /// A bearer token that the registry takes as it is; instead of `username` and `password`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub token: Option<String>,
 }
 
 /// What a control plane needs.

@@ -27,6 +27,11 @@ node-cidr = "10.77.0.0/24"
 
 [control-plane]
 cert-sans = ["api.test"]
+
+[[oci.registry]]
+host = "registry.test:5000"
+mirrors = ["https://10.0.2.2:5000"]
+ca = "-----BEGIN CERTIFICATE-----"
 "#;
 
 #[test]
@@ -72,6 +77,12 @@ fn each_bad_line_has_its_place_and_its_sentence() {
         ("node-cidr = \"10.77.0.0/24\"", "service-cidrs = [\"10.244.3.0/24\"]", "line 21", "overlaps `cluster.pod-cidrs[0]`"),
         ("cert-sans = [\"api.test\"]", "cert-sans = [\"api test\"]", "line 24", "neither a DNS name nor"),
         ("cert-sans = [\"api.test\"]", "engine = \"etcd\"", "line 24", "no value of `control-plane.engine`"),
+        ("host = \"registry.test:5000\"", "host = \"https://registry.test\"", "line 27, column 8", "is no registry; write it as images do"),
+        ("mirrors = [\"https://10.0.2.2:5000\"]", "mirrors = [\"10.0.2.2:5000\"]", "line 28, column 12", "must begin with http:// or https://"),
+        ("mirrors = [\"https://10.0.2.2:5000\"]", "mirrors = [\"https://me:hunter2@10.0.2.2\"]", "line 28", "belong into the secrets, as [[registry]]"),
+        ("mirrors = [\"https://10.0.2.2:5000\"]", "password = \"x\"", "line 28", "unknown key `password` in `oci.registry[0]`"),
+        ("ca = \"-----BEGIN CERTIFICATE-----\"", "ca = \"/etc/ca.pem\"", "line 29, column 6", "`oci.registry[0].ca` is no certificate in PEM"),
+        ("ca = \"-----BEGIN CERTIFICATE-----\"", "ca = \"-----BEGIN PRIVATE KEY-----\"", "line 29, column 6", "a private key has no place in a machine config"),
     ];
     for (line, becomes, place, sentence) in rows {
         assert!(GOOD.contains(line), "{line}");
@@ -110,6 +121,48 @@ fn a_missing_secret_is_named_with_its_remedy_and_no_secret_is_ever_said() {
         assert!(said.contains(part), "{part} in {said}");
     }
     assert!(!said.contains("hunter2"), "{said}");
+}
+
+#[test]
+fn logins_are_checked_and_never_said() {
+    let config = parse(GOOD).unwrap_or_else(|_| panic!("the good config"));
+    let pair = "certificate = \"-----BEGIN CERTIFICATE-----\"\nkey = \"-----BEGIN PRIVATE KEY-----\"\n";
+    let key = "\"-----BEGIN PRIVATE KEY-----\"";
+    let good = format!(
+        "version = 1\nmachine-ca = \"-----BEGIN CERTIFICATE-----\"\ncluster-ca = \"-----BEGIN CERTIFICATE-----\"\n\
+         [machine]\n{pair}[node]\n{pair}[control-plane]\ncluster-ca-key = {key}\nservice-account-key = {key}\n\
+         [control-plane.server]\n{pair}[control-plane.node-client]\n{pair}"
+    );
+    let with = |login: &str| format!("{good}[[registry]]\nhost = \"docker.io\"\n{login}");
+    for login in ["username = \"me\"\npassword = \"hunter2\"\n", "token = \"hunter2\"\n"] {
+        let secrets = parse_secrets(&with(login), &config);
+        let secrets = secrets.unwrap_or_else(|problems| panic!("{}", config::sentence(&problems)));
+        assert_eq!(secrets.registries[0].host, "docker.io");
+    }
+    for (login, sentence) in [
+        ("", "`registry[0]` needs `username` and `password`, or `token` alone"),
+        ("username = \"me\"\n", "needs `username` and `password`"),
+        ("username = \"me\"\npassword = \"\"\n", "none of them empty"),
+        ("username = \"m:e\"\npassword = \"hunter2\"\n", "has a colon in it"),
+        (
+            "username = \"me\"\npassword = \"hunter2\"\ntoken = \"hunter2\"\n",
+            "`token` alone",
+        ),
+        (
+            "token = \"hunter2\"\n[[registry]]\nhost = \"docker.io\"\ntoken = \"hunter2\"\n",
+            "twice",
+        ),
+    ] {
+        let said = config::sentence(&parse_secrets(&with(login), &config).err().unwrap());
+        assert!(
+            said.contains(sentence) && said.contains("secrets.toml"),
+            "{login:?}: {said}"
+        );
+        assert!(
+            !said.contains("hunter2") && !said.contains("pintlectl config secrets"),
+            "{said}"
+        );
+    }
 }
 
 #[test]

@@ -37,6 +37,7 @@ pub fn machine_secrets(bundle: &Bundle, config: &MachineConfig) -> Result<Secret
     };
     let has_control_plane = config.machine.roles.contains(&config::Role::ControlPlane);
     Ok(Secrets {
+        registries: Vec::new(),
         version: VERSION,
         machine_ca: machine_ca.certificate().to_owned(),
         machine: machine_ca.issue(&machine)?,

@@ -74,6 +74,7 @@ fn machine_config(plan: &ClusterPlan, machine: &MachinePlan) -> MachineConfig {
             registries: vec![Registry {
                 host: REGISTRY_HOST.to_owned(),
                 mirrors: vec![registry_mirror(plan)],
+                ca: None,
             }],
         },
     }

@@ -64,9 +64,19 @@ struct Spool {
 }
 
 impl Store {
-    /// Takes an archive; blocks. Returns every image that it held.
+    /// Takes an archive; blocks. Returns every image that it held. All of it is taken, or nothing of it stays.
     pub fn import(&self, archive: impl Read) -> Result<Vec<Image>, ImportError> {
-        let _arriving = self.arrive();
+        let arriving = self.arrive();
+        let taken = self.take(archive);
+        drop(arriving);
+        if taken.is_err() {
+            // Layers of it that were good are nobody's now.
+            self.remove_unneeded()?;
+        }
+        taken
+    }
+
+    fn take(&self, archive: impl Read) -> Result<Vec<Image>, ImportError> {
         let spool = Spool::read(&self.dir.join("unpacking"), archive)?;
         let records = if spool.has("index.json") {
             self.import_layout(&spool)?

@@ -99,6 +99,11 @@ impl Store {
         Ok(true)
     }
 
+    /// Removes the layers that no image needs.
+    pub(crate) fn remove_unneeded(&self) -> Result<(), StoreError> {
+        self.collect(&self.lock())
+    }
+
     /// Removes the layers that no image needs, unless one is arriving, whose layers cannot be told from those.
     fn collect(&self, arriving: &MutexGuard<'_, usize>) -> Result<(), StoreError> {
         if **arriving > 0 {

@@ -1,6 +1,7 @@
 //! The machine API: what a person asks of this machine. One file a group of calls, one line a call in `roles.rs`.
 
 mod config;
+mod images;
 mod info;
 mod kernel_log;
 mod listen;
@@ -24,16 +25,23 @@ use crate::acquire::Running;
 use crate::events::{Events, Kind};
 use crate::init::Init;
 use crate::places::Places;
+use crate::pods::images::Images;
 use ::config::{KeyPair, Secrets};
 use identity::tls::{self, Callers};
 use proto::machine::v1::Stage;
 use proto::machine::v1::{
-    config_server::ConfigServer, info_server::InfoServer, logs_server::LogsServer, power_server::PowerServer,
-    resources_server::ResourcesServer, services_server::ServicesServer,
+    config_server::ConfigServer, images_server::ImagesServer, info_server::InfoServer, logs_server::LogsServer,
+    power_server::PowerServer, resources_server::ResourcesServer, services_server::ServicesServer,
 };
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
+use std::time::Duration;
 use tokio::sync::{oneshot, watch};
+use tonic::Status;
 use tonic::service::Routes;
+
+/// From an answer to what ends the one who gives it. Writing an answer takes well below a millisecond; this is for a busy
+/// machine under emulation.
+const ANSWER_LEAD: Duration = Duration::from_millis(300);
 
 /// What the calls work on.
 pub struct Machine {
@@ -45,6 +53,8 @@ pub struct Machine {
     pub events: Events,
     running: watch::Sender<Option<Arc<Running>>>,
     stage: watch::Sender<Stage>,
+    /// Container images, where it runs pods.
+    images: OnceLock<Images>,
     /// In maintenance: where the config goes that a call brought.
     installer: Mutex<Option<oneshot::Sender<Running>>>,
 }
@@ -74,6 +84,7 @@ fn routes(machine: &Arc<Machine>) -> Routes {
         .add_service(ServicesServer::new(services::Calls(machine())))
         .add_service(LogsServer::new(logs::Calls(machine())))
         .add_service(ResourcesServer::new(resources::Calls))
+        .add_service(ImagesServer::new(images::Calls(machine())))
         .add_service(PowerServer::new(power::Calls(machine())))
 }
 
@@ -88,6 +99,7 @@ impl Machine {
             events: Events::new(),
             running: watch::Sender::new(None),
             stage: watch::Sender::new(Stage::Booting),
+            images: OnceLock::new(),
             installer: Mutex::new(None),
         })
     }
@@ -123,6 +135,29 @@ impl Machine {
     /// What it runs with, and each change of that.
     pub fn configs(&self) -> watch::Receiver<Option<Arc<Running>>> {
         self.running.subscribe()
+    }
+
+    /// It runs pods, from these images.
+    pub fn run_pods_from(&self, images: Images) {
+        // A machine starts to run pods once.
+        let _ = self.images.set(images);
+    }
+
+    /// Asks init for what leaves no time for answers, once the caller has its own; that init is there at all is known
+    /// before.
+    async fn ask_after_the_answer(&self, request: init_protocol::Request) -> Result<(), Status> {
+        self.init
+            .ask(init_protocol::Request::Services)
+            .await
+            .map_err(refuse::init)?;
+        let init = self.init.clone();
+        tokio::spawn(async move {
+            tokio::time::sleep(ANSWER_LEAD).await;
+            if let Err(error) = init.ask(request).await {
+                tracing::error!("{error}");
+            }
+        });
+        Ok(())
     }
 
     /// In maintenance: a config goes there when a call brings one.

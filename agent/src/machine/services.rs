@@ -43,15 +43,16 @@ impl Services for Calls {
         self.0
             .events
             .note(Kind::Service, &service.to_string(), "a caller asked for its restart");
-        self.0
-            .init
-            .ask(if kill {
-                InitRequest::Kill(service)
-            } else {
-                InitRequest::Restart(service)
-            })
-            .await
-            .map_err(refuse::init)?;
+        match (service, kill) {
+            (Service::Agent, true) => self.0.ask_after_the_answer(InitRequest::Kill(service)).await?,
+            (_, kill) => {
+                let request = match kill {
+                    true => InitRequest::Kill(service),
+                    false => InitRequest::Restart(service),
+                };
+                self.0.init.ask(request).await.map_err(refuse::init)?;
+            }
+        }
         Ok(Response::new(RestartServiceResponse {}))
     }
 }

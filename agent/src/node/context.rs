@@ -1,5 +1,7 @@
 //! What the node part of the agent is started with.
 
+use crate::pods::directory::Directory;
+use crate::pods::images::{self, Images};
 use config::{MachineConfig, Secrets};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -21,8 +23,29 @@ pub struct NodeContext {
     pub paths: Paths,
     /// The boot timeline.
     pub marks: Marks,
+    /// The images on this machine.
+    pub images: Images,
+    /// Which pods it has right now; what uses images.
+    pub directory: Arc<Directory>,
     /// Where the node's face listens; upstream's port of the kubelet, [`FACE_PORT`], on every Pintle machine.
     pub face_port: u16,
+}
+
+impl NodeContext {
+    /// A node with no pods yet; its images are where `paths` says.
+    pub fn new(config: MachineConfig, secrets: Secrets, paths: Paths, marks: Marks) -> Self {
+        let directory = Arc::new(Directory::default());
+        let registries = images::registries(&config, &secrets);
+        Self {
+            images: Images::new(&paths.oci, registries, directory.clone()),
+            config: Arc::new(config),
+            secrets: Arc::new(secrets),
+            paths,
+            marks,
+            directory,
+            face_port: FACE_PORT,
+        }
+    }
 }
 
 /// Where the node part keeps things: absolute folders and files.

@@ -7,12 +7,10 @@ mod lease;
 mod pod_cidrs;
 mod registration;
 
-pub use context::{FACE_PORT, NodeContext, Paths};
+pub use context::{NodeContext, Paths};
 
-use crate::pods::directory::Directory;
 use crate::pods::events::Events;
 use crate::pods::host::Host;
-use crate::pods::images::Images;
 use crate::pods::plan::Machine;
 use client::{Http, Identity, Recorder, Transport};
 use facts::Facts;
@@ -32,9 +30,8 @@ const PAUSE: Duration = Duration::from_secs(5);
 /// Marks `node-ready` when the API server has taken the node's first Ready condition.
 pub async fn run(context: NodeContext) -> ! {
     tracing::info!(node = %context.config.machine.name, "node starts");
-    let directory = Arc::new(Directory::default());
     let transport = again("reach the API server", || connect(&context)).await;
-    tokio::spawn(face::serve(context.clone(), directory.clone()));
+    tokio::spawn(face::serve(context.clone(), context.directory.clone()));
     let (readiness, is_ready) = watch::channel(Readiness {
         obstacle: Some("the node has no pod CIDR yet".to_owned()),
     });
@@ -43,7 +40,7 @@ pub async fn run(context: NodeContext) -> ! {
     readiness.send_replace(Readiness { obstacle: None });
     let machine = machine(&context).await;
     let host = again("open this node's folders", || {
-        open(&context, &machine, &transport, &network, &directory)
+        open(&context, &machine, &transport, &network)
     })
     .await;
     let host = Arc::new(host);
@@ -117,7 +114,6 @@ fn open(
     machine: &Machine,
     transport: &Arc<dyn Transport>,
     network: &Arc<PodNetwork>,
-    directory: &Arc<Directory>,
 ) -> Result<Host, Box<dyn std::error::Error + Send + Sync>> {
     let paths = context.paths.clone();
     for folder in [&paths.pods, &paths.logs, &paths.kubelet] {
@@ -128,27 +124,18 @@ fn open(
         pod_init: paths.pod_init.clone(),
         ..Settings::default()
     };
-    let mirrors = context
-        .config
-        .oci
-        .registries
-        .iter()
-        .map(|registry| (registry.host.clone(), registry.mirrors.clone()));
-    let registries = oci::Registries {
-        mirrors: mirrors.collect(),
-        ..oci::Registries::default()
-    };
+    context.images.store()?;
     let name = &context.config.machine.name;
     Ok(Host {
         machine: machine.clone(),
         sandboxes: Sandboxes::open(settings)?,
-        images: Images::new(oci::Store::open(&paths.oci)?, registries),
+        images: context.images.clone(),
         network: network.clone(),
         transport: transport.clone(),
         // Upstream's component, by which people and programs find what the node says.
         events: Events::start(Recorder::new(transport.clone(), "kubelet", name)),
         dns_domain: context.config.cluster.dns_domain.clone(),
-        directory: directory.clone(),
+        directory: context.directory.clone(),
         paths,
     })
 }

@@ -44,6 +44,18 @@ impl Entry {
             running,
         }
     }
+
+    /// A name may have moved on to another image while the pod runs, so its status counts as well.
+    fn uses(&self, image: &oci::Image) -> bool {
+        let spec = self.pod.spec.iter();
+        let containers = spec.flat_map(|spec| spec.containers.iter().chain(spec.init_containers.iter().flatten()));
+        let names = containers.filter_map(|container| container.image.as_deref()?.parse::<oci::Reference>().ok());
+        let status = self.pod.status.iter();
+        let mut ids = status.flat_map(|status| status.container_statuses.iter().flatten());
+        self.sandbox.is_some()
+            && (names.into_iter().any(|name| image.names.contains(&name.to_string()))
+                || ids.any(|container| container.image_id.ends_with(&image.id)))
+    }
 }
 
 impl Directory {
@@ -55,6 +67,13 @@ impl Directory {
     /// All pods.
     pub fn all(&self) -> Vec<Entry> {
         self.entries().values().cloned().collect()
+    }
+
+    /// A pod that runs or may yet start something out of this image, as `namespace/name`.
+    pub fn user_of(&self, image: &oci::Image) -> Option<String> {
+        let entries = self.entries();
+        let user = entries.iter().find(|(_, entry)| entry.uses(image));
+        user.map(|((namespace, name), _)| format!("{namespace}/{name}"))
     }
 
     /// Puts or replaces a pod.

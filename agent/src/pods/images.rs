@@ -1,18 +1,47 @@
 //! A container's image on this node: found, or pulled as the pod's policy says; one pull of an image at a time.
 
+use super::directory::Directory;
+use config::{MachineConfig, Secrets};
 use k8s_openapi::api::core::v1::Secret;
-use oci::{Auth, Image, Reference, Registries, Store};
+use oci::{Auth, Image, Progress, PullError, Reference, Registries, Registry, Store, StoreError};
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-/// This node's images and where more come from.
+/// This node's images and where more come from. The pods and the machine API share one, since a store is open once.
 #[derive(Clone)]
 pub struct Images {
-    store: Store,
-    registries: Arc<Registries>,
+    shelf: Arc<Shelf>,
+}
+
+struct Shelf {
+    folder: PathBuf,
+    store: Mutex<Option<Store>>,
+    registries: Registries,
+    /// Who uses which image.
+    directory: Arc<Directory>,
     /// One lock an image name: the second pod that wants it waits for the first's pull.
-    pulls: Arc<Mutex<HashMap<String, Arc<tokio::sync::Mutex<()>>>>>,
+    pulls: Mutex<HashMap<String, Arc<tokio::sync::Mutex<()>>>>,
+}
+
+/// Why an image was not removed.
+#[derive(Debug, thiserror::Error)]
+pub enum NotRemoved {
+    /// There is none.
+    #[error("no image {0:?} on this machine; `pintlectl images list` shows those that are")]
+    Absent(String),
+    /// A pod needs it.
+    #[error("image {image:?} is used by pod {pod}: delete that first")]
+    Used {
+        /// The image as the caller named it.
+        image: String,
+        /// `namespace/name`.
+        pod: String,
+    },
+    /// The store's own trouble.
+    #[error(transparent)]
+    Store(#[from] StoreError),
 }
 
 /// An image that is here now.
@@ -34,18 +63,53 @@ pub struct Missing {
 }
 
 impl Images {
-    /// Images in `store`, more from `registries`.
-    pub fn new(store: Store, registries: Registries) -> Self {
-        Self {
-            store,
-            registries: Arc::new(registries),
-            pulls: Arc::default(),
+    /// Images in `folder`, more from `registries`; `directory` knows which of them are used. Nothing is opened yet.
+    pub fn new(folder: &Path, registries: Registries, directory: Arc<Directory>) -> Self {
+        let shelf = Shelf {
+            folder: folder.to_owned(),
+            store: Mutex::default(),
+            registries,
+            directory,
+            pulls: Mutex::default(),
+        };
+        Self { shelf: Arc::new(shelf) }
+    }
+
+    /// The store, opened by whoever needs it first; blocks.
+    pub fn store(&self) -> Result<Store, StoreError> {
+        let mut open = lock(&self.shelf.store);
+        match &*open {
+            Some(store) => Ok(store.clone()),
+            None => Ok(open.insert(Store::open(&self.shelf.folder)?).clone()),
         }
     }
 
     /// The image, if it is on this node.
     pub fn local(&self, name: &str) -> Option<Image> {
-        self.store.get(name).ok().flatten()
+        self.store().ok()?.get(name).ok().flatten()
+    }
+
+    /// Fetches what is not here of an image, whether it is here already or not.
+    pub async fn pull(
+        &self,
+        reference: &Reference,
+        auth: Option<&Auth>,
+        progress: &(dyn Fn(Progress) + Send + Sync),
+    ) -> Result<Image, PullError> {
+        let store = self.store()?;
+        store.pull(reference, &self.shelf.registries, auth, progress).await
+    }
+
+    /// Forgets a name, or with an ID the image; not while a pod uses it. Blocks.
+    pub fn remove(&self, name: &str) -> Result<(), NotRemoved> {
+        let store = self.store()?;
+        let absent = || NotRemoved::Absent(name.to_owned());
+        let image = store.get(name)?.ok_or_else(absent)?;
+        if let Some(pod) = self.shelf.directory.user_of(&image) {
+            let image = name.to_owned();
+            return Err(NotRemoved::Used { image, pod });
+        }
+        store.remove(name)?.then_some(()).ok_or_else(absent)
     }
 
     /// Has the image on this node, as `policy` says (`Always`, `IfNotPresent`, `Never`; empty: as the tag says).
@@ -55,15 +119,10 @@ impl Images {
             message: format!("Failed to apply default image tag {name:?}: {error}"),
         })?;
         let full = reference.to_string();
-        let lock = self
-            .pulls
-            .lock()
-            .unwrap_or_else(std::sync::PoisonError::into_inner)
-            .entry(full)
-            .or_default()
-            .clone();
-        let _one_at_a_time = lock.lock().await;
-        let present = self.store.get(name).map_err(|error| failed(&error))?;
+        let turn = lock(&self.shelf.pulls).entry(full).or_default().clone();
+        let _one_at_a_time = turn.lock().await;
+        let store = self.store().map_err(|error| failed(&error))?;
+        let present = store.get(name).map_err(|error| failed(&error))?;
         let latest = reference.tag.as_deref() == Some("latest") && reference.digest.is_none();
         let always = policy == "Always" || (policy.is_empty() && latest);
         match (present, policy) {
@@ -78,16 +137,42 @@ impl Images {
         }
         let began = Instant::now();
         let auth = secrets.iter().find_map(|secret| auth(secret, &reference.registry));
-        let pulled = self
-            .store
-            .pull(&reference, &self.registries, auth.as_ref(), &|_| {})
-            .await;
+        let pulled = self.pull(&reference, auth.as_ref(), &|_| {}).await;
         let image = pulled.map_err(|error| failed(&error))?;
         Ok(Got {
             image,
             pulled: Some(began.elapsed()),
         })
     }
+}
+
+/// Where images come from and who we are there, as the machine's config and secrets say.
+pub fn registries(config: &MachineConfig, secrets: &Secrets) -> Registries {
+    let registry = |known: &config::Registry| {
+        let registry = Registry {
+            mirrors: known.mirrors.clone(),
+            authority: known.ca.clone(),
+        };
+        (known.host.clone(), registry)
+    };
+    let login = |login: &config::RegistryLogin| {
+        let auth = match (&login.token, &login.username, &login.password) {
+            (Some(token), _, _) => Auth::Bearer(token.clone()),
+            (None, user, password) => Auth::Basic {
+                user: user.clone().unwrap_or_default(),
+                password: password.clone().unwrap_or_default(),
+            },
+        };
+        (login.host.clone(), auth)
+    };
+    Registries {
+        by_name: config.oci.registries.iter().map(registry).collect(),
+        logins: secrets.registries.iter().map(login).collect(),
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn failed(error: &dyn std::error::Error) -> Missing {

@@ -24,6 +24,9 @@ use tokio_rustls::client::TlsStream;
 
 /// TCP and TLS together. A server on the same network answers within milliseconds; this is for one that is gone.
 const CONNECT_DEADLINE: Duration = Duration::from_secs(10);
+/// Until an answer begins, connecting included; what follows, a watch's events say, may take for ever. Upstream's API server
+/// ends requests of its own after 60 s (`--request-timeout`); this leaves it the first word.
+const ANSWER_DEADLINE: Duration = Duration::from_secs(70);
 /// How often a connection with open requests (a watch always is one) is asked whether it lives, and how long it may take
 /// to answer. Together half of what the control plane waits before it calls a node lost.
 const KEEP_ALIVE: Duration = Duration::from_secs(10);
@@ -107,7 +110,12 @@ impl Transport for Http {
                 .entry(header::USER_AGENT)
                 .or_insert(HeaderValue::from_static("pintle"));
             let request = Request::from_parts(head, Full::new(body));
-            let reply = client.request(request).await.map_err(root_cause)?;
+            let late = || {
+                let said = format!("no answer within {} s", ANSWER_DEADLINE.as_secs());
+                io::Error::new(io::ErrorKind::TimedOut, said)
+            };
+            let reply = tokio::time::timeout(ANSWER_DEADLINE, client.request(request)).await;
+            let reply = reply.map_err(|_| late())?.map_err(root_cause)?;
             Ok(reply.map(|body| body.map_err(io::Error::other).boxed()))
         })
     }

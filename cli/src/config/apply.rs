@@ -20,6 +20,9 @@ pub struct Apply {
     /// How.
     #[arg(long, value_enum, default_value_t = Mode::Auto)]
     mode: Mode,
+    /// With `--mode try`: seconds until it is taken back, from when it is in effect. Default: 300.
+    #[arg(long = "for", value_name = "SECONDS", default_value_t = 0, hide_default_value = true)]
+    seconds: u32,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -30,8 +33,10 @@ enum Mode {
     Auto,
     /// With a reboot.
     Reboot,
-    /// Until it is confirmed.
+    /// As auto, and taken back unless `config confirm` keeps it in time.
     Try,
+    /// Only stored; it takes effect with the next start.
+    Staged,
 }
 
 /// Applies it and says what became of it.
@@ -45,11 +50,17 @@ pub fn run(target: &Target, told: &Apply) -> Result<()> {
         Mode::Auto => ApplyMode::Auto,
         Mode::Reboot => ApplyMode::Reboot,
         Mode::Try => ApplyMode::Try,
+        Mode::Staged => ApplyMode::Staged,
     };
+    anyhow::ensure!(
+        told.seconds == 0 || told.mode == Mode::Try,
+        "--for says how long a trial lasts: give --mode try too"
+    );
     let request = ApplyConfigRequest {
         config,
         secrets,
         mode: mode.into(),
+        try_seconds: told.seconds,
     };
     let reply = call(target, async |machine: Connection| {
         machine.config().apply(request).await.map_err(refused)
@@ -62,7 +73,14 @@ pub fn run(target: &Target, told: &Apply) -> Result<()> {
         (Applied::Unspecified, _) => bail!("the machine did not say what it did: it may be newer than this pintlectl"),
         (Applied::Nothing, Mode::DryRun) if reply.diff.is_empty() => "nothing would change",
         (Applied::Nothing, Mode::DryRun) => "nothing was applied (dry run)",
-        (Applied::Nothing, Mode::Auto | Mode::Reboot | Mode::Try) => "nothing differs; nothing was applied",
+        (Applied::Nothing, Mode::Auto | Mode::Reboot | Mode::Try | Mode::Staged) => {
+            "nothing differs; nothing was applied"
+        }
+        (Applied::Live, Mode::Try) => "on trial: `pintlectl config confirm` keeps it, else it is taken back",
+        (Applied::Rebooting, Mode::Try) => {
+            "the machine reboots into its trial: then `pintlectl config confirm` keeps it, else the machine reboots into what it had"
+        }
+        (Applied::Staged, _) => "stored; it takes effect with the next start",
         (Applied::Live, _) => "applied",
         (Applied::Rebooting, _) => "stored; the machine reboots into it",
         (Applied::Starting, _) => "stored; the machine leaves maintenance",

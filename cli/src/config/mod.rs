@@ -1,6 +1,7 @@
 //! `pintlectl config`: make, check, read and apply machine configs. One file a command.
 
 mod apply;
+mod confirm;
 mod generate;
 mod get;
 mod identity;
@@ -34,6 +35,8 @@ pub enum Command {
     Get,
     /// Give the machine another config.
     Apply(apply::Apply),
+    /// Keep the config that is on trial (`apply --mode try`).
+    Confirm,
 }
 
 /// Does it.
@@ -46,6 +49,7 @@ pub fn run(target: &Target, command: Command) -> Result<ExitCode> {
         Command::Validate(told) => return validate::run(&told),
         Command::Get => get::run(target),
         Command::Apply(told) => apply::run(target, &told),
+        Command::Confirm => confirm::run(target),
     }
     .map(|()| ExitCode::SUCCESS)
 }

@@ -3,6 +3,7 @@
 pub mod dmesg;
 pub mod events;
 pub mod health;
+pub mod images;
 pub mod info;
 pub mod logs;
 pub mod memory;
@@ -22,7 +23,7 @@ use std::fs;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::SystemTime;
-use tonic::{Code, Status};
+use tonic::Status;
 
 /// Which machine is called, and as whom.
 #[derive(Args, Clone, Debug)]
@@ -60,15 +61,6 @@ pub fn block_on<T>(work: impl Future<Output = Result<T>>) -> Result<T> {
 /// A failed call, for a person.
 pub fn refused(status: Status) -> anyhow::Error {
     anyhow!("{}", explain(&status))
-}
-
-/// The answer to a call that ends the agent, which answers such calls itself: gone before it could is as good as done.
-/// A refusal has a code of its own and stays one.
-pub fn obeyed<T>(answer: Result<T, Status>) -> Result<()> {
-    match answer {
-        Err(status) if matches!(status.code(), Code::Unknown | Code::Unavailable | Code::Cancelled) => Ok(()),
-        answer => answer.map(drop).map_err(refused),
-    }
 }
 
 // === impl Target ===

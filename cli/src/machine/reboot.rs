@@ -1,6 +1,6 @@
 //! `pintlectl reboot`: the machine restarts.
 
-use super::obeyed;
+use super::refused;
 use crate::print::line;
 use anyhow::Result;
 use clap::Args;
@@ -17,6 +17,7 @@ pub struct Reboot {
 
 /// Asks for it; returns when the machine has begun.
 pub async fn run(machine: Connection, told: Reboot) -> Result<()> {
-    obeyed(machine.power().reboot(RebootRequest { force: told.force }).await)?;
+    let request = RebootRequest { force: told.force };
+    machine.power().reboot(request).await.map_err(refused)?;
     line("the machine restarts")
 }

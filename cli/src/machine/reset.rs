@@ -1,6 +1,6 @@
 //! `pintlectl reset`: wipe the machine's config and keys, and its data if asked.
 
-use super::obeyed;
+use super::refused;
 use crate::print::line;
 use anyhow::{Result, ensure};
 use clap::Args;
@@ -35,6 +35,7 @@ impl Reset {
 
 /// Asks for it; returns when the machine has begun.
 pub async fn run(machine: Connection, told: Reset) -> Result<()> {
-    obeyed(machine.power().reset(ResetRequest { data: told.data }).await)?;
+    let request = ResetRequest { data: told.data };
+    machine.power().reset(request).await.map_err(refused)?;
     line("the machine wipes itself and restarts without a config")
 }

@@ -1,6 +1,6 @@
 //! `pintlectl shutdown`: the machine goes down.
 
-use super::obeyed;
+use super::refused;
 use crate::print::line;
 use anyhow::Result;
 use clap::Args;
@@ -17,6 +17,7 @@ pub struct Shutdown {
 
 /// Asks for it; returns when the machine has begun.
 pub async fn run(machine: Connection, told: Shutdown) -> Result<()> {
-    obeyed(machine.power().shutdown(ShutdownRequest { force: told.force }).await)?;
+    let request = ShutdownRequest { force: told.force };
+    machine.power().shutdown(request).await.map_err(refused)?;
     line("the machine goes down")
 }

@@ -1,4 +1,4 @@
-//! Rules of `[machine]`, `[control-plane]` and `[oci]`.
+//! Rules of `[machine]` and `[control-plane]`.
 
 use super::words::{is_dns_label, is_dns_name, is_label_key, is_label_value};
 use crate::machine::{MachineConfig, Role};
@@ -39,7 +39,6 @@ pub(super) fn check(config: &MachineConfig) -> Vec<(Place, String)> {
         }
     }
     broken.extend(control_plane(config));
-    broken.extend(oci(config));
     broken
 }
 
@@ -61,34 +60,6 @@ fn control_plane(config: &MachineConfig) -> Vec<(Place, String)> {
         if name.parse::<IpAddr>().is_err() && !is_dns_name(name) {
             let message = format!("{name:?} is neither a DNS name nor an IP address");
             broken.push((Place::of("control-plane.cert-sans").index(nth), message));
-        }
-    }
-    broken
-}
-
-fn oci(config: &MachineConfig) -> Vec<(Place, String)> {
-    let mut broken = Vec::new();
-    let registries = &config.oci.registries;
-    for (nth, registry) in registries.iter().enumerate() {
-        let place = Place::of("oci.registry").index(nth);
-        if registry.host.is_empty() || registry.host.contains('/') {
-            let message = format!(
-                "{:?} is no registry; write it as images do, e.g. docker.io or registry.test:5000",
-                registry.host
-            );
-            broken.push((place.key("host"), message));
-        }
-        if registries[..nth].iter().any(|other| other.host == registry.host) {
-            broken.push((
-                place.key("host"),
-                format!("registry {:?} stands here twice", registry.host),
-            ));
-        }
-        for (which, mirror) in registry.mirrors.iter().enumerate() {
-            if !mirror.starts_with("http://") && !mirror.starts_with("https://") {
-                let message = format!("mirror {mirror:?} must begin with http:// or https://");
-                broken.push((place.key("mirrors").index(which), message));
-            }
         }
     }
     broken

@@ -3,6 +3,7 @@
 mod cluster;
 mod machine;
 mod network;
+pub(crate) mod oci;
 mod words;
 
 use crate::machine::MachineConfig;
@@ -21,5 +22,6 @@ pub(crate) fn check(config: &MachineConfig) -> Vec<(Place, String)> {
     broken.extend(machine::check(config));
     broken.extend(network::check(&config.network));
     broken.extend(cluster::check(config));
+    broken.extend(oci::check(&config.oci));
     broken
 }

@@ -4,8 +4,8 @@ use config::KeyPair;
 use hyper_util::rt::TokioIo;
 use identity::tls::{self, TlsError, Trust};
 use proto::machine::v1::{
-    config_client::ConfigClient, info_client::InfoClient, logs_client::LogsClient, power_client::PowerClient,
-    resources_client::ResourcesClient, services_client::ServicesClient,
+    config_client::ConfigClient, images_client::ImagesClient, info_client::InfoClient, logs_client::LogsClient,
+    power_client::PowerClient, resources_client::ResourcesClient, services_client::ServicesClient,
 };
 use rustls::pki_types::ServerName;
 use std::error::Error;
@@ -14,13 +14,17 @@ use std::time::Duration;
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
+use tonic::service::interceptor::InterceptedService;
 use tonic::transport::{Channel, Endpoint, Uri};
+use tonic::{Request, Status};
 
 use crate::identity_file::{IdentityFile, MachineAddress};
 
 /// A machine that does not answer a TCP handshake and TLS in this time is not there: a slow one under emulation
 /// took half a second.
 const CONNECT_DEADLINE: Duration = Duration::from_secs(10);
+/// The slowest call writes a config to a disk or lists a thousand processes; under emulation on a busy host that was seconds.
+pub(crate) const CALL_DEADLINE: Duration = Duration::from_secs(60);
 /// So that a follower notices a machine that lost its power.
 const KEEP_ALIVE: Duration = Duration::from_secs(10);
 
@@ -135,32 +139,49 @@ pub(crate) fn deepest(error: &dyn Error) -> String {
 
 impl Connection {
     /// The machine config.
-    pub fn config(&self) -> ConfigClient<Channel> {
-        ConfigClient::new(self.0.clone())
+    pub fn config(&self) -> ConfigClient<Timed> {
+        ConfigClient::new(self.timed())
     }
 
     /// What the machine is and what happened on it.
-    pub fn info(&self) -> InfoClient<Channel> {
-        InfoClient::new(self.0.clone())
+    pub fn info(&self) -> InfoClient<Timed> {
+        InfoClient::new(self.timed())
     }
 
     /// The programs that PID 1 keeps running.
-    pub fn services(&self) -> ServicesClient<Channel> {
-        ServicesClient::new(self.0.clone())
+    pub fn services(&self) -> ServicesClient<Timed> {
+        ServicesClient::new(self.timed())
     }
 
     /// What programs and the kernel wrote.
-    pub fn logs(&self) -> LogsClient<Channel> {
-        LogsClient::new(self.0.clone())
+    pub fn logs(&self) -> LogsClient<Timed> {
+        LogsClient::new(self.timed())
     }
 
     /// Processes, memory, mounts.
-    pub fn resources(&self) -> ResourcesClient<Channel> {
-        ResourcesClient::new(self.0.clone())
+    pub fn resources(&self) -> ResourcesClient<Timed> {
+        ResourcesClient::new(self.timed())
+    }
+
+    /// Its container images. Archives take as long as they take, so only a machine that is gone ends these calls.
+    pub fn images(&self) -> ImagesClient<Channel> {
+        ImagesClient::new(self.0.clone())
     }
 
     /// Its power.
-    pub fn power(&self) -> PowerClient<Channel> {
-        PowerClient::new(self.0.clone())
+    pub fn power(&self) -> PowerClient<Timed> {
+        PowerClient::new(self.timed())
     }
+
+    fn timed(&self) -> Timed {
+        InterceptedService::new(self.0.clone(), set_deadline)
+    }
+}
+
+/// A connection whose calls have a deadline for the beginning of their answer; a stream that has begun goes on for good.
+pub type Timed = InterceptedService<Channel, fn(Request<()>) -> Result<Request<()>, Status>>;
+
+fn set_deadline(mut request: Request<()>) -> Result<Request<()>, Status> {
+    request.set_timeout(CALL_DEADLINE);
+    Ok(request)
 }

@@ -1,6 +1,6 @@
 //! A failed call as one sentence for a person.
 
-use crate::connect::deepest;
+use crate::connect::{CALL_DEADLINE, deepest};
 use tonic::Status;
 
 /// What went wrong. In TLS 1.3 a server refuses a client's certificate only after the client believes that it is
@@ -14,6 +14,9 @@ pub fn explain(status: &Status) -> String {
             "the machine does not know the CA of your identity: it belongs to another cluster".to_owned()
         }
         "CertificateExpired" => "your identity's certificate has expired: make a new one from the bundle".to_owned(),
+        _ if cause == "Timeout expired" || status.message() == "Timeout expired" => {
+            format!("the machine did not answer within {} s", CALL_DEADLINE.as_secs())
+        }
         _ if status.message() == "transport error" && !cause.is_empty() => format!("the connection broke: {cause}"),
         _ => status.message().to_owned(),
     }

@@ -4,6 +4,6 @@ mod connect;
 mod explain;
 mod identity_file;
 
-pub use connect::{ConnectError, Connection, Credentials, connect};
+pub use connect::{ConnectError, Connection, Credentials, Timed, connect};
 pub use explain::explain;
 pub use identity_file::{IdentityFile, IdentityFileError, MachineAddress};

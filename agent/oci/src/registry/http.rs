@@ -40,13 +40,16 @@ pub(super) struct Fetch {
     authorization: Mutex<Option<String>>,
 }
 
-/// The addresses to ask for an image, in their order. Credentials are the registry's own and never shown to a mirror.
+/// The addresses to ask for an image, in their order. Credentials are shown only to the host that they are for: `auth`, the
+/// caller's own, to the registry itself, never to a mirror of it.
 pub(super) fn sources(
     image: &Reference,
     registries: &Registries,
     auth: Option<&Auth>,
 ) -> Result<Vec<Address>, PullError> {
-    let tls = tls(&registries.authorities).map_err(|why| PullError::Config {
+    let known = registries.by_name.get(&image.registry);
+    let authority = known.and_then(|registry| registry.authority.as_deref());
+    let tls = tls(authority).map_err(|why| PullError::Config {
         image: image.to_string(),
         why,
     })?;
@@ -55,33 +58,40 @@ pub(super) fn sources(
         tls: tls.clone(),
         auth: auth.cloned(),
     };
-    Ok(match registries.mirrors.get(&image.registry) {
-        Some(mirrors) => mirrors.iter().map(|mirror| address(mirror, None)).collect(),
-        None => vec![address(&own_address(&image.registry), auth)],
-    })
+    let mirrors = known.map(|registry| registry.mirrors.as_slice()).unwrap_or_default();
+    if mirrors.is_empty() {
+        let own = own_address(&image.registry, authority.is_some());
+        return Ok(vec![address(&own, auth.or(registries.logins.get(&image.registry)))]);
+    }
+    let login = |mirror: &str| registries.logins.get(host_of(mirror)?.as_str());
+    Ok(mirrors.iter().map(|mirror| address(mirror, login(mirror))).collect())
 }
 
-/// A registry on this very machine needs no TLS, as Docker has it.
-fn own_address(registry: &str) -> String {
+/// Host and port of a URL.
+fn host_of(url: &str) -> Option<String> {
+    let uri = url.parse::<Uri>().ok()?;
+    uri.authority().map(ToString::to_string)
+}
+
+/// A registry on this very machine needs no TLS, as Docker has it, unless somebody said how its TLS is known.
+fn own_address(registry: &str, has_authority: bool) -> String {
     let host = registry.rsplit_once(':').map_or(registry, |(host, _)| host);
     let is_local = host == "localhost" || host == "[::1]" || host.starts_with("127.");
     match registry {
         "docker.io" => "https://registry-1.docker.io".to_owned(),
-        _ if is_local => format!("http://{registry}"),
+        _ if is_local && !has_authority => format!("http://{registry}"),
         _ => format!("https://{registry}"),
     }
 }
 
-fn tls(authorities: &[String]) -> Result<Arc<rustls::ClientConfig>, String> {
+fn tls(authority: Option<&str>) -> Result<Arc<rustls::ClientConfig>, String> {
     let mut roots = RootCertStore::from_iter(webpki_roots::TLS_SERVER_ROOTS.iter().cloned());
-    for pem in authorities {
-        for certificate in CertificateDer::pem_slice_iter(pem.as_bytes()) {
-            let certificate =
-                certificate.map_err(|error| format!("a registry's certificate authority is no PEM: {error}"))?;
-            roots
-                .add(certificate)
-                .map_err(|error| format!("a registry's certificate authority is invalid: {error}"))?;
-        }
+    for certificate in CertificateDer::pem_slice_iter(authority.unwrap_or_default().as_bytes()) {
+        let certificate =
+            certificate.map_err(|error| format!("a registry's certificate authority is no PEM: {error}"))?;
+        roots
+            .add(certificate)
+            .map_err(|error| format!("a registry's certificate authority is invalid: {error}"))?;
     }
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let config = rustls::ClientConfig::builder_with_provider(provider)
@@ -96,14 +106,9 @@ fn tls(authorities: &[String]) -> Result<Arc<rustls::ClientConfig>, String> {
 
 impl Fetch {
     pub(super) fn new(image: &Reference, address: Address) -> Fetch {
-        let host = address
-            .base
-            .parse::<Uri>()
-            .ok()
-            .and_then(|uri| uri.authority().map(|host| host.to_string()));
         Fetch {
             image: image.to_string(),
-            host: host.unwrap_or_else(|| address.base.clone()),
+            host: host_of(&address.base).unwrap_or_else(|| address.base.clone()),
             repository: image.repository.clone(),
             authorization: Mutex::new(match &address.auth {
                 Some(Auth::Bearer(token)) => Some(format!("Bearer {token}")),
@@ -253,7 +258,7 @@ impl Fetch {
         let stream = connector
             .connect(name, stream)
             .await
-            .map_err(|cause| self.unreachable(format!("TLS with {host}:{port}: {cause}")))?;
+            .map_err(|cause| self.unreachable(in_words(&format!("{host}:{port}"), &cause)))?;
         self.exchange(stream, request).await
     }
 
@@ -303,6 +308,23 @@ impl Fetch {
             found,
         }
     }
+}
+
+/// What TLS says about the registry, for a person.
+fn in_words(address: &str, cause: &std::io::Error) -> String {
+    let said = cause.to_string();
+    if said.contains("UnknownIssuer") || said.contains("BadSignature") {
+        return format!(
+            "its certificate at {address} is of no CA that this machine knows; if the CA is a private one, give its \
+             certificate as `ca` in [[oci.registry]] of the machine config"
+        );
+    }
+    if said.contains("InvalidContentType") {
+        return format!(
+            "{address} does not speak TLS; a registry without it is named in [[oci.registry]] with a mirror http://…"
+        );
+    }
+    format!("TLS with {address}: {said}")
 }
 
 /// Where a redirect leads.

@@ -20,13 +20,23 @@ const LARGEST_DOCUMENT: u64 = 4 << 20;
 /// A list that leads to a list that leads to a list is a loop or a joke.
 const DEEPEST_LIST: usize = 3;
 
-/// Where to ask for which registry.
-#[derive(Clone, Debug, Default)]
+/// Where to ask for which registry, how it is known, and who we are to it.
+#[derive(Clone, Default)]
 pub struct Registries {
-    /// Registry as names have it, e.g. `docker.io` → base URLs to ask instead, in this order; the scheme decides about TLS.
-    pub mirrors: BTreeMap<String, Vec<String>>,
-    /// PEM of certificate authorities that are trusted besides the public ones.
-    pub authorities: Vec<String>,
+    /// By the registry as names have it, e.g. `docker.io`; one that is not here is asked at its own address.
+    pub by_name: BTreeMap<String, Registry>,
+    /// Who we are, by the host that may see it: a registry as names have it, or a mirror's host and port.
+    pub logins: BTreeMap<String, Auth>,
+}
+
+/// What is particular about one registry.
+#[derive(Clone, Debug, Default)]
+pub struct Registry {
+    /// Base URLs to ask instead, in this order; the scheme decides about TLS.
+    pub mirrors: Vec<String>,
+    /// PEM of certificate authorities that it and its mirrors are known by, besides the public ones; it then speaks TLS
+    /// wherever it is.
+    pub authority: Option<String>,
 }
 
 /// Who asks. No `Debug`: it is a secret.
@@ -67,7 +77,9 @@ pub enum PullError {
         what: String,
     },
     /// It wants other credentials, or some.
-    #[error("pull {image}: registry {host} refuses access ({why}); check the pull secret")]
+    #[error(
+        "pull {image}: registry {host} refuses access ({why}); check the pull secret, or the login in the machine's secrets"
+    )]
     Unauthorized {
         /// Image.
         image: String,
@@ -163,7 +175,7 @@ impl Store {
         }
         Err(first_answer.unwrap_or_else(|| PullError::Config {
             image: image.to_string(),
-            why: format!("registry {} has an empty list of mirrors", image.registry),
+            why: format!("registry {} has no address", image.registry),
         }))
     }
 

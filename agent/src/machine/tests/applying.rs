@@ -39,9 +39,6 @@ async fn a_bad_config_changes_nothing_and_says_where_it_is_bad() {
         "{}",
         status.message()
     );
-
-    let status = config.apply(request(world.text(), ApplyMode::Try)).await.unwrap_err();
-    assert_eq!(status.code(), Code::Unimplemented);
     assert_eq!(
         fs::read_dir(&world.machine.places.state).unwrap().count(),
         0,
@@ -129,6 +126,81 @@ async fn live_changes_apply_at_once_and_others_reboot() {
         asked.recv_timeout(DEADLINE).unwrap(),
         InitRequest::Down(init_protocol::Down::Reboot)
     );
+    assert!(
+        matches!(acquire::acquire(&world.machine.places), acquire::Acquired::Config(next) if next.text == labelled)
+    );
+}
+
+#[tokio::test]
+async fn a_trial_is_taken_back_unless_it_is_confirmed() {
+    let world = World::running().await;
+    let places = &world.machine.places;
+    fs::create_dir(&places.run).unwrap();
+    let asked = play_init(&places.init_socket);
+    let mut config = world.connect(Role::Admin).await.config();
+    let stored = || fs::read_to_string(places.state.join("config.toml")).unwrap_or_default();
+    let tried = |text: &str, try_seconds| ApplyConfigRequest {
+        try_seconds,
+        ..request(text, ApplyMode::Try)
+    };
+    let status = config.confirm(ConfirmConfigRequest {}).await.unwrap_err();
+    assert!(
+        status.message().contains("no config is on trial"),
+        "{}",
+        status.message()
+    );
+
+    let named = world.text() + "\n[network]\nnameservers = [\"10.0.2.3\"]\n";
+    let answer = config.apply(tried(&named, 3600)).await.unwrap().into_inner();
+    assert_eq!(
+        (answer.applied(), world.text(), stored()),
+        (Applied::Live, named.clone(), String::new())
+    );
+    let status = config.apply(request(named.clone(), ApplyMode::Auto)).await.unwrap_err();
+    assert!(
+        status.message().contains("pintlectl config confirm"),
+        "{}",
+        status.message()
+    );
+    config.confirm(ConfirmConfigRequest {}).await.unwrap();
+    assert_eq!(stored(), named);
+
+    let renamed = named.replace("10.0.2.3", "10.0.2.4");
+    config.apply(tried(&renamed, 1)).await.unwrap();
+    let mut texts = world.machine.configs();
+    let back = texts.wait_for(|running| running.as_ref().is_some_and(|running| running.text == named));
+    tokio::time::timeout(DEADLINE, back).await.unwrap().unwrap();
+    assert_eq!(stored(), named);
+
+    let labelled = named.clone() + "\n[machine.labels]\nzone = \"a\"\n";
+    let answer = config.apply(tried(&labelled, 3600)).await.unwrap().into_inner();
+    assert_eq!(answer.applied(), Applied::Rebooting);
+    assert_eq!(
+        asked.recv_timeout(DEADLINE).unwrap(),
+        InitRequest::Down(init_protocol::Down::Reboot)
+    );
+    for _ in 0..2 {
+        let acquire::Acquired::Config(next) = acquire::acquire(places) else {
+            panic!("the config on trial is not taken");
+        };
+        assert_eq!((next.text.as_str(), next.source), (labelled.as_str(), Source::Trial));
+    }
+    // The boot after that has a new /run.
+    fs::remove_dir_all(&places.run).unwrap();
+    assert!(matches!(acquire::acquire(places), acquire::Acquired::Config(next) if next.text == named));
+}
+
+#[tokio::test]
+async fn a_staged_config_waits_for_the_next_start() {
+    let world = World::running().await;
+    let mut config = world.connect(Role::Admin).await.config();
+    let before = world.text();
+    let labelled = before.clone() + "\n[machine.labels]\nzone = \"a\"\n";
+    let answer = config
+        .apply(request(labelled.clone(), ApplyMode::Staged))
+        .await
+        .unwrap();
+    assert_eq!((answer.into_inner().applied(), world.text()), (Applied::Staged, before));
     assert!(
         matches!(acquire::acquire(&world.machine.places), acquire::Acquired::Config(next) if next.text == labelled)
     );

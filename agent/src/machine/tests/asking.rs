@@ -46,7 +46,8 @@ async fn a_reader_sees_the_machine() {
     );
 }
 
-#[tokio::test]
+// Several threads: what comes after an answer does so while this one waits for it.
+#[tokio::test(flavor = "multi_thread")]
 async fn init_is_asked_for_services_power_and_the_timeline() {
     let world = World::running().await;
     let asked = play_init(&world.machine.places.init_socket);
@@ -82,12 +83,21 @@ async fn init_is_asked_for_services_power_and_the_timeline() {
         })
         .await
         .unwrap();
-    admin.power().reboot(RebootRequest { force: true }).await.unwrap();
     admin.power().reset(ResetRequest { data: false }).await.unwrap();
-    let lines = (0..3)
+    // What leaves no time for an answer is done after it.
+    admin.power().reboot(RebootRequest { force: true }).await.unwrap();
+    let restart = RestartServiceRequest {
+        name: "agent".into(),
+        kill: true,
+    };
+    admin.services().restart(restart).await.unwrap();
+    let lines = (0..4)
         .map(|_| asked.recv_timeout(DEADLINE).unwrap().to_string())
         .collect::<Vec<_>>();
-    assert_eq!(lines, ["restart control", "force-down reboot", "reset state"]);
+    assert_eq!(
+        lines,
+        ["restart control", "reset state", "force-down reboot", "kill agent"]
+    );
 }
 
 #[tokio::test]
@@ -145,4 +155,59 @@ async fn events_and_logs_are_followed() {
         .write_all(b"three\n")
         .unwrap();
     assert_eq!(next().await, b"three\n");
+}
+
+#[tokio::test]
+async fn images_come_as_archives_and_only_whole() {
+    let world = World::running().await;
+    let admin = world.connect(Role::Operator).await;
+    let status = admin.images().list(ListImagesRequest {}).await.unwrap_err();
+    assert!(
+        status.message().contains("lacks the role worker"),
+        "{}",
+        status.message()
+    );
+
+    let folder = tempfile::tempdir().unwrap();
+    let images = crate::pods::images::Images::new(folder.path(), oci::Registries::default(), Arc::default());
+    world.machine.run_pods_from(images);
+    let chunk = |data: &[u8]| ImportImagesRequest { data: data.to_vec() };
+    for chunks in [vec![], vec![chunk(b"no ar"), chunk(b"chive")]] {
+        let status = admin.images().import(tokio_stream::iter(chunks)).await.unwrap_err();
+        assert_eq!(status.code(), Code::InvalidArgument);
+        assert!(
+            status.message().starts_with("import: the archive"),
+            "{}",
+            status.message()
+        );
+    }
+    let name = "absent".to_owned();
+    let status = admin.images().remove(RemoveImageRequest { name }).await.unwrap_err();
+    assert!(
+        status.message().contains("no image \"absent\" on this machine"),
+        "{}",
+        status.message()
+    );
+    let reader = world.connect(Role::Reader).await;
+    assert!(
+        reader
+            .images()
+            .list(ListImagesRequest {})
+            .await
+            .unwrap()
+            .into_inner()
+            .images
+            .is_empty()
+    );
+    let status = reader
+        .images()
+        .import(tokio_stream::iter([chunk(b"")]))
+        .await
+        .unwrap_err();
+    assert!(
+        status.message().contains("needs the role os:operator"),
+        "{}",
+        status.message()
+    );
+    assert_eq!(fs::read_dir(folder.path().join("unpacking")).unwrap().count(), 0);
 }

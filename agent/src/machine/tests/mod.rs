@@ -96,6 +96,7 @@ fn request(config: impl Into<String>, mode: ApplyMode) -> ApplyConfigRequest {
         config: config.into(),
         secrets: String::new(),
         mode: mode.into(),
+        try_seconds: 0,
     }
 }
 

@@ -126,13 +126,8 @@ impl Cluster {
 
     /// A node in a runtime of its own.
     pub fn start_agent(&self) {
-        let context = NodeContext {
-            config: Arc::new(self.config.clone()),
-            secrets: Arc::new(self.secrets.clone()),
-            paths: self.paths(),
-            marks: Arc::new(|name| eprintln!("mark {name}")),
-            face_port: crate::node::FACE_PORT,
-        };
+        let marks = Arc::new(|name: &str| eprintln!("mark {name}"));
+        let context = NodeContext::new(self.config.clone(), self.secrets.clone(), self.paths(), marks);
         let runtime = Runtime::new().unwrap();
         runtime.spawn(crate::node::run(context));
         *self.agent.lock().unwrap() = Some(runtime);
