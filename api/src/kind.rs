@@ -153,6 +153,17 @@ pub struct SelectableField {
     pub read: fn(&Value) -> String,
 }
 
+/// How a view of a kind's objects differs from the form in which they lie in the store.
+#[derive(Clone, Copy, Debug)]
+pub struct View {
+    /// `apiVersion` of the stored form.
+    pub stored_as: &'static str,
+    /// Turns an object of the view into the stored form.
+    pub to_stored: fn(&mut Value),
+    /// Turns a stored object into the view's form.
+    pub from_stored: fn(&mut Value),
+}
+
 /// What comes from outside into a write: this crate reads no clock and draws no randomness.
 #[derive(Clone, Debug)]
 pub struct Context<'a> {
@@ -196,6 +207,8 @@ pub trait Kind: 'static {
     const DURABLE: bool = true;
     /// Where the store keeps them: `KEY/namespace/name`. Two kinds with one `KEY` are two views of the same objects.
     const KEY: &'static str;
+    /// How this view differs from the stored form; none where it is the stored form.
+    const VIEW: Option<View> = None;
     /// Whether `metadata.generation` counts writes of the spec.
     const GENERATION: bool = false;
     /// Whether PUT without a resourceVersion overwrites (upstream's AllowUnconditionalUpdate).

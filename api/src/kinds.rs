@@ -1,15 +1,29 @@
 //! The kinds that are served: one file and one line each.
 
 mod config_map;
+mod csi_driver;
+mod csi_node;
+mod csi_storage_capacity;
+mod endpoint_slice;
 mod endpoints;
 mod event;
+mod ingress;
+mod ingress_class;
+mod ip_address;
 mod lease;
 mod namespace;
+mod network_policy;
 mod node;
 mod pod;
+pub mod priority_class;
+mod runtime_class;
 mod secret;
 mod service;
 mod service_account;
+mod service_cidr;
+mod storage_class;
+mod volume_attachment;
+mod volume_attributes_class;
 
 use crate::rules::Rules;
 
@@ -24,7 +38,21 @@ pub static KINDS: &[&Rules] = &[
     &Rules::of::<secret::Secret>(),
     &Rules::of::<service_account::ServiceAccount>(),
     &Rules::of::<service::Service>(),
+    &Rules::of::<ingress_class::IngressClass>(),
+    &Rules::of::<ingress::Ingress>(),
+    &Rules::of::<ip_address::IpAddress>(),
+    &Rules::of::<network_policy::NetworkPolicy>(),
+    &Rules::of::<service_cidr::ServiceCidr>(),
+    &Rules::of::<csi_driver::CsiDriver>(),
+    &Rules::of::<csi_node::CsiNode>(),
+    &Rules::of::<csi_storage_capacity::CsiStorageCapacity>(),
+    &Rules::of::<storage_class::StorageClass>(),
+    &Rules::of::<volume_attachment::VolumeAttachment>(),
+    &Rules::of::<volume_attributes_class::VolumeAttributesClass>(),
+    &Rules::of::<priority_class::PriorityClass>(),
     &Rules::of::<lease::Lease>(),
+    &Rules::of::<runtime_class::RuntimeClass>(),
+    &Rules::of::<endpoint_slice::EndpointSlice>(),
 ];
 
 /// The rules of what a path names.

@@ -4,7 +4,10 @@
 //! discovery, OpenAPI, keys and printing derive from it. Objects are `serde_json::Value`
 //! throughout: a typed round trip would drop the fields that we do not know.
 
+pub mod addresses;
+pub mod at;
 mod catalog;
+pub mod conditions;
 pub mod discovery;
 pub mod duration;
 pub mod field;
@@ -26,6 +29,6 @@ pub mod table;
 
 pub use catalog::Catalog;
 pub use field::FieldError;
-pub use kind::{Column, Context, Kind, SelectableField, Subresource, Verb};
+pub use kind::{Column, Context, Kind, SelectableField, Subresource, Verb, View};
 pub use kinds::{KINDS, find, find_kind};
 pub use rules::{FieldReader, Rules, RulesRef};

@@ -10,6 +10,8 @@ const QUALIFIED: &str = "must consist of alphanumeric characters, '-', '_' or '.
 const LABEL_VALUE: &str = "a valid label must be an empty string or consist of alphanumeric characters, '-', '_' or '.', and must start and end with an alphanumeric character (e.g. 'MyValue',  or 'my_value',  or '12345', regex used for validation is '(([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9])?')";
 const CONFIG_KEY: &str = "a valid config key must consist of alphanumeric characters, '-', '_' or '.' (e.g. 'key.name',  or 'KEY_NAME',  or 'key-name', regex used for validation is '[-._a-zA-Z0-9]+')";
 const ENV_NAME: &str = "a valid environment variable name must consist only of printable ASCII characters other than '=' (regex used for validation is '^[ -<>-~]+$')";
+const WILDCARD: &str = "a wildcard DNS-1123 subdomain must start with '*.', followed by a valid DNS subdomain, which must consist of lower case alphanumeric characters, '-' or '.' and end with an alphanumeric character (e.g. '*.example.com', regex used for validation is '\\*\\.[a-z0-9]([-a-z0-9]*[a-z0-9])?(\\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*')";
+const C_IDENTIFIER: &str = "a valid C identifier must start with alphabetic character or '_', followed by a string of alphanumeric characters or '_' (e.g. 'my_name',  or 'MY_NAME',  or 'MyName', regex used for validation is '[A-Za-z_][A-Za-z0-9_]*')";
 
 /// The alphabet of generated names: no vowels, no letters that look like digits.
 const SUFFIX: &[u8; 27] = b"bcdfghjklmnpqrstvwxz2456789";
@@ -157,6 +159,59 @@ pub fn env_name(text: &str) -> Vec<String> {
     Vec::new()
 }
 
+/// A DNS name whose first label may be `*` alone: `*.example.com`.
+pub fn wildcard_subdomain(text: &str) -> Vec<String> {
+    let mut wrong = Vec::new();
+    if text.len() > SUBDOMAIN_MAX {
+        wrong.push(too_long(SUBDOMAIN_MAX));
+    }
+    if !text
+        .strip_prefix("*.")
+        .is_some_and(|rest| rest.split('.').all(is_label))
+    {
+        wrong.push(WILDCARD.to_owned());
+    }
+    wrong
+}
+
+/// A DNS name of at least `segments` labels; none where it is one, else the sentence for it.
+pub fn qualified_domain(text: &str, segments: usize) -> Option<String> {
+    let wrong = dns1123_subdomain(text);
+    if !wrong.is_empty() {
+        return Some(wrong.join(","));
+    }
+    let many = if segments == 2 { "two" } else { "three" };
+    (text.split('.').count() < segments)
+        .then(|| format!("should be a domain with at least {many} segments separated by dots"))
+}
+
+/// A domain and a path, such as `acme.io/foo`.
+pub fn domain_prefixed_path(text: &str) -> Vec<String> {
+    let halves = text
+        .split_once('/')
+        .filter(|(host, path)| !host.is_empty() && !path.is_empty());
+    let Some((host, path)) = halves else {
+        return vec!["must be a domain-prefixed path (such as \"acme.io/foo\")".to_owned()];
+    };
+    let mut wrong = dns1123_subdomain(host);
+    let known = |b: u8| b.is_ascii_alphanumeric() || b"/-._~%!$&'()*+,;=:".contains(&b);
+    if !path.bytes().all(known) {
+        let regex = "[A-Za-z0-9/\\-._~%!$&'()*+,;=:]+";
+        wrong.push(format!("Invalid path (regex used for validation is '{regex}')"));
+    }
+    wrong
+}
+
+/// A name of programs: letters, digits and underscores.
+pub fn c_identifier(text: &str) -> Vec<String> {
+    let bytes = text.as_bytes();
+    let first = bytes.first().is_some_and(|b| b.is_ascii_alphabetic() || *b == b'_');
+    if first && bytes.iter().all(|b| b.is_ascii_alphanumeric() || *b == b'_') {
+        return Vec::new();
+    }
+    vec![C_IDENTIFIER.to_owned()]
+}
+
 /// One segment of a URL's path, for kinds whose names are not DNS names.
 pub fn path_segment(text: &str) -> Vec<String> {
     match text {
@@ -267,6 +322,17 @@ mod tests {
                 &["", "1", "A", "a--b", "-a", "a-", "abcdefghijklmnop"],
             ),
             (path_segment, &["a", "a:b", "A"], &[".", "..", "a/b", "a%b"]),
+            (
+                wildcard_subdomain,
+                &["*.a", "*.a.b"],
+                &["*", "a.b", "*.", "*a.b", "*.*.a", "*.A"],
+            ),
+            (
+                domain_prefixed_path,
+                &["a/b", "acme.io/a/b", "a/B~"],
+                &["", "a", "a/", "/a", "A/b", "a/b c"],
+            ),
+            (c_identifier, &["a", "_a1", "A"], &["", "1a", "a-b", "a.b"]),
             (
                 ip,
                 &["10.0.0.1", "::1", "2001:db8::1"],

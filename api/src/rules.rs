@@ -2,7 +2,7 @@
 
 use crate::{
     field::FieldError,
-    kind::{Column, Context, Kind, SelectableField, Subresource, Verb},
+    kind::{Column, Context, Kind, SelectableField, Subresource, Verb, View},
     metadata,
     schema::{self, Described, Root, Source},
 };
@@ -39,6 +39,8 @@ pub struct Rules {
     pub durable: bool,
     /// First part of the store's keys.
     pub key: &'static str,
+    /// How this view differs from the stored form; none where it is the stored form.
+    pub view: Option<View>,
     /// Whether generation counts.
     pub generation: bool,
     /// Whether PUT without a resourceVersion overwrites.
@@ -89,6 +91,7 @@ impl Rules {
             subresources: Cow::Borrowed(K::SUBRESOURCES),
             durable: K::DURABLE,
             key: K::KEY,
+            view: K::VIEW,
             generation: K::GENERATION,
             unconditional_update: K::UNCONDITIONAL_UPDATE,
             create_on_update: K::CREATE_ON_UPDATE,
@@ -168,6 +171,22 @@ impl Rules {
             format!("{}/{namespace}/{name}", self.key)
         } else {
             format!("{}/{name}", self.key)
+        }
+    }
+
+    /// Turns an object of this view into the form in which it is stored.
+    pub fn to_stored(&self, object: &mut Value) {
+        if let Some(view) = self.view {
+            (view.to_stored)(object);
+            object["apiVersion"] = view.stored_as.into();
+        }
+    }
+
+    /// Turns a stored object into this view of it.
+    pub fn from_stored(&self, object: &mut Value) {
+        if let Some(view) = self.view {
+            (view.from_stored)(object);
+            object["apiVersion"] = self.api_version().into();
         }
     }
 
