@@ -7,6 +7,9 @@ mod csi_storage_capacity;
 mod endpoint_slice;
 mod endpoints;
 mod event;
+mod events_event;
+pub mod flow_control;
+mod flow_schema;
 mod ingress;
 mod ingress_class;
 mod ip_address;
@@ -16,6 +19,7 @@ mod network_policy;
 mod node;
 mod pod;
 pub mod priority_class;
+mod priority_level_configuration;
 mod runtime_class;
 mod secret;
 mod service;
@@ -38,6 +42,7 @@ pub static KINDS: &[&Rules] = &[
     &Rules::of::<secret::Secret>(),
     &Rules::of::<service_account::ServiceAccount>(),
     &Rules::of::<service::Service>(),
+    &Rules::of::<events_event::Event>(),
     &Rules::of::<ingress_class::IngressClass>(),
     &Rules::of::<ingress::Ingress>(),
     &Rules::of::<ip_address::IpAddress>(),
@@ -53,6 +58,8 @@ pub static KINDS: &[&Rules] = &[
     &Rules::of::<lease::Lease>(),
     &Rules::of::<runtime_class::RuntimeClass>(),
     &Rules::of::<endpoint_slice::EndpointSlice>(),
+    &Rules::of::<flow_schema::FlowSchema>(),
+    &Rules::of::<priority_level_configuration::PriorityLevelConfiguration>(),
 ];
 
 /// The rules of what a path names.

@@ -39,8 +39,6 @@ pub struct Rules {
     pub durable: bool,
     /// First part of the store's keys.
     pub key: &'static str,
-    /// How this view differs from the stored form; none where it is the stored form.
-    pub view: Option<View>,
     /// Whether generation counts.
     pub generation: bool,
     /// Whether PUT without a resourceVersion overwrites.
@@ -67,6 +65,7 @@ enum Behaviour {
 #[derive(Debug)]
 struct Functions {
     schema: Source,
+    view: Option<View>,
     default: fn(&mut Value),
     before_create: fn(&mut Value, &Context<'_>),
     before_update: fn(&mut Value, &Value, &Context<'_>),
@@ -91,7 +90,6 @@ impl Rules {
             subresources: Cow::Borrowed(K::SUBRESOURCES),
             durable: K::DURABLE,
             key: K::KEY,
-            view: K::VIEW,
             generation: K::GENERATION,
             unconditional_update: K::UNCONDITIONAL_UPDATE,
             create_on_update: K::CREATE_ON_UPDATE,
@@ -101,6 +99,7 @@ impl Rules {
             check_name: K::check_name,
             behaviour: Behaviour::BuiltIn(Functions {
                 schema: <K::Object as Described>::SOURCE,
+                view: K::VIEW,
                 default: K::default,
                 before_create: K::before_create,
                 before_update: K::before_update,
@@ -174,22 +173,6 @@ impl Rules {
         }
     }
 
-    /// Turns an object of this view into the form in which it is stored.
-    pub fn to_stored(&self, object: &mut Value) {
-        if let Some(view) = self.view {
-            (view.to_stored)(object);
-            object["apiVersion"] = view.stored_as.into();
-        }
-    }
-
-    /// Turns a stored object into this view of it.
-    pub fn from_stored(&self, object: &mut Value) {
-        if let Some(view) = self.view {
-            (view.from_stored)(object);
-            object["apiVersion"] = self.api_version().into();
-        }
-    }
-
     /// The subresource of that name.
     pub fn subresource(&self, name: &str) -> Option<&Subresource> {
         self.subresources.iter().find(|s| s.name == name)
@@ -248,21 +231,32 @@ impl Rules {
     /// Whether the store's bytes are what clients read. Where not, [`Rules::leave_storage`] makes an object of them.
     pub fn is_kept_as_served(&self) -> bool {
         match &self.behaviour {
-            Behaviour::BuiltIn(_) => true,
+            Behaviour::BuiltIn(functions) => functions.view.is_none(),
         }
     }
 
     /// Brings an object out of the store into this version, with this version's defaults.
-    pub fn leave_storage(&self, _object: &mut Value) {
+    pub fn leave_storage(&self, object: &mut Value) {
         match &self.behaviour {
-            Behaviour::BuiltIn(_) => {}
+            Behaviour::BuiltIn(functions) => {
+                if let Some(view) = functions.view {
+                    (view.from_stored)(object);
+                    object["apiVersion"] = self.api_version().into();
+                }
+            }
         }
     }
 
     /// The object as the store keeps it: in the storage version.
     pub fn enter_storage<'a>(&self, object: &'a Value) -> Cow<'a, Value> {
         match &self.behaviour {
-            Behaviour::BuiltIn(_) => Cow::Borrowed(object),
+            Behaviour::BuiltIn(Functions { view: None, .. }) => Cow::Borrowed(object),
+            Behaviour::BuiltIn(Functions { view: Some(view), .. }) => {
+                let mut object = object.clone();
+                (view.to_stored)(&mut object);
+                object["apiVersion"] = view.stored_as.into();
+                Cow::Owned(object)
+            }
         }
     }
 

@@ -66,7 +66,7 @@ impl Kind for CsiDriver {
 
     fn validate(driver: &Value) -> Vec<FieldError> {
         let spec = root(driver).child("spec");
-        let mut errors = name(&root(driver).child("metadata"), "name");
+        let mut errors = name(&At::new(&driver["metadata"], ""), "name");
         errors.extend(spec.must_be_one_of("fsGroupPolicy", FS_GROUP));
         for mode in spec.items("volumeLifecycleModes") {
             if !MODES.contains(&mode.as_text()) {
@@ -177,7 +177,7 @@ mod tests {
         assert_eq!(
             fields,
             [
-                "metadata.name",
+                "name",
                 "spec.fsGroupPolicy",
                 "spec.volumeLifecycleModes",
                 "spec.tokenRequests[0].expirationSeconds",

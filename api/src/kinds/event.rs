@@ -1,13 +1,13 @@
-//! Event: something that happened to an object, kept for an hour. `events.k8s.io/v1` will be a second view of the same key.
+//! Event: something that happened to an object, kept for an hour. `events.k8s.io/v1` is a second view of the same objects.
 
 use crate::{
     field::FieldError,
     kind::{Column, Kind, SelectableField},
-    metadata,
-    read::{int, some, text},
+    metadata, names,
+    read::{self, int, some, text},
 };
 use jiff::Timestamp;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 /// `v1` Event.
 pub struct Event;
@@ -15,7 +15,10 @@ pub struct Event;
 /// A field that is read as it stands.
 macro_rules! fields {
     ($($label:literal => $pointer:literal),* $(,)?) => {
-        &[$(SelectableField { label: $label, read: |event| text(event, $pointer).to_owned() }),*]
+        &[
+            $(SelectableField { label: $label, read: |event| text(event, $pointer).to_owned() },)*
+            SelectableField { label: "source", read: component },
+        ]
     };
 }
 
@@ -52,22 +55,40 @@ impl Kind for Event {
         "involvedObject.fieldPath" => "/involvedObject/fieldPath",
         "reason" => "/reason",
         "reportingComponent" => "/reportingComponent",
-        "source" => "/source/component",
         "type" => "/type",
     };
     type Object = k8s_openapi::api::core::v1::Event;
 
+    fn default(event: &mut Value) {
+        // Go writes these also when they are empty.
+        read::set_default(event, "source", json!({}));
+        read::set_default(event, "reportingComponent", "");
+        read::set_default(event, "reportingInstance", "");
+    }
+
     fn validate(event: &Value) -> Vec<FieldError> {
+        let mut errors = Vec::new();
         let (mine, its) = (metadata::namespace(event), text(event, "/involvedObject/namespace"));
-        // What has no namespace is reported in `default`.
-        if its == mine || (its.is_empty() && mine == "default") {
-            return Vec::new();
+        let old = text(event, "/eventTime").is_empty();
+        // What has no namespace is reported in `default`, by newer reporters also in `kube-system`.
+        let good = match (old, its.is_empty()) {
+            (true, true) => mine == "default",
+            (true, false) => mine == its,
+            (false, true) => matches!(mine, "default" | "kube-system"),
+            (false, false) => true,
+        };
+        if !good {
+            let why = "does not match event.namespace";
+            errors.push(FieldError::invalid("involvedObject.namespace", its, why));
         }
-        vec![FieldError::invalid(
-            "involvedObject.namespace",
-            its,
-            "does not match event.namespace",
-        )]
+        if !old {
+            reported(event, &mut errors);
+        }
+        errors
+    }
+
+    fn validate_update(new: &Value, _old: &Value, _subresource: &str) -> Vec<FieldError> {
+        Self::validate(new)
     }
 
     fn row(event: &Value, now: Timestamp) -> Vec<Value> {
@@ -102,6 +123,31 @@ impl Kind for Event {
     }
 }
 
+/// What an event with an `eventTime` must say (core `validation.legacyValidateEvent`).
+fn reported(event: &Value, errors: &mut Vec<FieldError>) {
+    let reporter = text(event, "/reportingComponent");
+    if reporter.is_empty() {
+        errors.push(FieldError::required("reportingController", ""));
+    }
+    let wrong = names::qualified_name(reporter).into_iter();
+    errors.extend(wrong.map(|m| FieldError::invalid("reportingController", reporter, m)));
+    for (member, limit) in [
+        ("reportingInstance", 128),
+        ("action", 128),
+        ("reason", 128),
+        ("message", 1024),
+    ] {
+        let said = text(event, &format!("/{member}"));
+        if said.is_empty() && member != "message" {
+            errors.push(FieldError::required(member, ""));
+        }
+        if said.len() > limit {
+            let why = format!("can have at most {limit} characters");
+            errors.push(FieldError::invalid(member, "", why));
+        }
+    }
+}
+
 /// `pod/name`.
 fn object(event: &Value) -> String {
     let (kind, name) = (
@@ -115,20 +161,21 @@ fn object(event: &Value) -> String {
     }
 }
 
+/// Who reported it, in the older place or in the newer one.
+fn component(event: &Value) -> String {
+    match text(event, "/source/component") {
+        "" => text(event, "/reportingComponent").to_owned(),
+        component => component.to_owned(),
+    }
+}
+
 /// `component, host`.
 fn source(event: &Value) -> String {
-    let either = |old: &str, new: &str| -> String {
-        let old = text(event, old);
-        if old.is_empty() {
-            text(event, new).to_owned()
-        } else {
-            old.to_owned()
-        }
+    let component = component(event);
+    let host = match text(event, "/source/host") {
+        "" => text(event, "/reportingInstance"),
+        host => host,
     };
-    let (component, host) = (
-        either("/source/component", "/reportingComponent"),
-        either("/source/host", "/reportingInstance"),
-    );
     if host.is_empty() {
         component
     } else {
@@ -139,7 +186,6 @@ fn source(event: &Value) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use serde_json::json;
 
     #[test]
     fn events_read_as_upstream_prints_them() {
