@@ -46,6 +46,30 @@ impl Folder {
         openat2(self.as_fd(), path, flags, Mode::from_raw_mode(mode), resolve)
     }
 
+    /// Opens whatever is at `path`, as [`Folder::open_beneath`] does, or makes folders there with exactly these permissions.
+    /// A link that leads out of this folder or nowhere is an error, whoever put it there.
+    pub fn have_beneath(&self, path: &Path, mode: u32) -> Result<OwnedFd, Error> {
+        match self.open_beneath(path, OFlags::PATH, 0) {
+            Err(error) if error.is(libc::ENOENT) => {}
+            done => return done,
+        }
+        let mut done = PathBuf::new();
+        for part in parts(path) {
+            let parent = self.open_beneath(&done, OFlags::PATH | OFlags::DIRECTORY, 0)?;
+            done.push(part);
+            match self.open_beneath(&done, OFlags::PATH, 0) {
+                Err(error) if error.is(libc::ENOENT) => {}
+                Err(error) => return Err(error),
+                Ok(_) => continue,
+            }
+            make(parent.as_fd(), part, Last::Folder, mode)?;
+            // What mkdirat(2) made has lost what the umask forbids. Opened without following: a link now is not what was made.
+            let made = self.open_beneath(&done, OFlags::DIRECTORY | OFlags::NOFOLLOW, 0)?;
+            rustix::fs::fchmod(&made, Mode::from_raw_mode(mode)).map_err(Error::rustix("fchmod"))?;
+        }
+        self.open_beneath(path, OFlags::PATH, 0)
+    }
+
     /// Opens a folder below, making it and what leads to it; follows links as [`Folder::resolve`] does, dangling ones, too.
     pub fn make_folder(&self, path: &Path, mode: u32) -> Result<OwnedFd, Error> {
         match self.resolve(path, OFlags::PATH | OFlags::DIRECTORY) {
@@ -235,6 +259,42 @@ mod tests {
         );
         let beneath = inside.open_beneath(Path::new("link/x"), OFlags::PATH, 0).unwrap_err();
         assert!(beneath.is(libc::EXDEV), "{beneath}");
+        std::fs::remove_dir_all(&folder).unwrap();
+    }
+
+    #[test]
+    fn nothing_is_had_outside() {
+        use std::os::unix::fs::PermissionsExt;
+        let folder = std::env::temp_dir().join(format!("have-beneath-{}", std::process::id()));
+        std::fs::create_dir_all(folder.join("inside/data")).unwrap();
+        std::fs::create_dir_all(folder.join("outside")).unwrap();
+        for (target, name) in [
+            ("data", "good"),
+            ("/etc", "absolute"),
+            ("../outside", "up"),
+            ("nowhere", "dangling"),
+        ] {
+            symlink(target, folder.join("inside").join(name)).unwrap();
+        }
+        let inside = Folder::open(&folder.join("inside")).unwrap();
+        let have = |path: &str| {
+            inside
+                .have_beneath(Path::new(path), 0o2775)
+                .map_err(|error| error.errno)
+        };
+
+        have("good/deep/er").unwrap();
+        have("good/deep").unwrap();
+        let mode = std::fs::metadata(folder.join("inside/data/deep/er"))
+            .unwrap()
+            .permissions()
+            .mode();
+        assert_eq!(mode & 0o7777, 0o2775);
+        for path in ["absolute", "absolute/new", "up", "up/new", "good/../../outside"] {
+            assert_eq!(have(path).unwrap_err(), libc::EXDEV, "{path}");
+        }
+        assert!(have("dangling").is_err());
+        assert_eq!(std::fs::read_dir(folder.join("outside")).unwrap().count(), 0);
         std::fs::remove_dir_all(&folder).unwrap();
     }
 }

@@ -69,26 +69,33 @@ pub struct Execution<'a> {
     pub extra: BorrowedFd<'a>,
 }
 
-/// Starts a program as leader of a session of its own with no descriptor but 0 to 3; returns once it is executed.
+/// A child that becomes another program.
+#[derive(Debug)]
+pub struct Executing {
+    /// The child.
+    pub child: Child,
+    failure: OwnedFd,
+}
+
+/// Starts a program as leader of a session of its own with no descriptor but 0 to 3. Waits for nothing: whoever hears that
+/// descriptor 3 is closed without a word asks [`Executing::failure`] why.
 pub fn execute(
     execution: &Execution<'_>,
     namespaces: Namespaces,
     cgroup: Option<BorrowedFd<'_>>,
-) -> Result<Child, Error> {
+) -> Result<Executing, Error> {
     let mut arguments: Vec<*const libc::c_char> = execution.arguments.iter().map(|a| a.as_ptr()).collect();
     arguments.push(std::ptr::null());
     // Above 3, so that the child's descriptor 3 cannot be one of these.
     let stdio = high(execution.stdio)?;
     let extra = high(execution.extra)?;
     let (failure, low) = nix::unistd::pipe2(nix::fcntl::OFlag::O_CLOEXEC).map_err(Error::nix("pipe2"))?;
+    rustix::io::ioctl_fionbio(&failure, true).map_err(Error::rustix("ioctl(FIONBIO)"))?;
     let failed = high(std::os::fd::AsFd::as_fd(&low))?;
     // Its end is what says that the program was executed, so nobody but the child may hold the other side.
     drop(low);
     match clone3(namespaces, cgroup)? {
-        Some(child) => {
-            drop(failed);
-            wait_for_execution(child, failure)
-        }
+        Some(child) => Ok(Executing { child, failure }),
         None => become_program(
             execution.program,
             &arguments,
@@ -96,6 +103,20 @@ pub fn execute(
             extra.as_raw_fd(),
             failed.as_raw_fd(),
         ),
+    }
+}
+
+// === impl Executing ===
+
+impl Executing {
+    /// Why the program could not be executed, if that is known already; the child is gone then but for its exit. Does not block.
+    pub fn failure(&self) -> Option<Error> {
+        let mut errno = [0; 4];
+        let got = rustix::io::retry_on_intr(|| rustix::io::read(&self.failure, &mut errno));
+        (got == Ok(errno.len())).then(|| Error {
+            call: "execve",
+            errno: i32::from_ne_bytes(errno),
+        })
     }
 }
 
@@ -132,22 +153,6 @@ pub fn replace(program: &CStr, arguments: &[CString], environment: &[CString]) -
 /// A copy whose number is at least 10.
 fn high(fd: BorrowedFd<'_>) -> Result<OwnedFd, Error> {
     rustix::io::fcntl_dupfd_cloexec(fd, 10).map_err(Error::rustix("fcntl(F_DUPFD_CLOEXEC)"))
-}
-
-fn wait_for_execution(child: Child, failure: OwnedFd) -> Result<Child, Error> {
-    let mut errno = [0; 4];
-    let got = rustix::io::retry_on_intr(|| rustix::io::read(&failure, &mut errno));
-    if got == Ok(errno.len()) {
-        let _ = rustix::process::waitid(
-            rustix::process::WaitId::PidFd(std::os::fd::AsFd::as_fd(&child.pidfd)),
-            rustix::process::WaitIdOptions::EXITED,
-        );
-        return Err(Error {
-            call: "execve",
-            errno: i32::from_ne_bytes(errno),
-        });
-    }
-    Ok(child)
 }
 
 /// The child of a process that may have many threads: no allocation, no locks, no logging from here on.
@@ -228,8 +233,9 @@ mod tests {
             stdio: null.as_fd(),
             extra: null.as_fd(),
         };
-        let error = execute(&execution, 0, None).unwrap_err();
-        assert_eq!(error.errno, libc::ENOENT);
+        let executing = execute(&execution, 0, None).unwrap();
+        crate::pidfd::reap(&executing.child.pidfd).unwrap();
+        assert_eq!(executing.failure().unwrap().errno, libc::ENOENT);
     }
 
     #[test]
@@ -242,7 +248,7 @@ mod tests {
             stdio: null.as_fd(),
             extra: writer.as_fd(),
         };
-        execute(&execution, 0, None).unwrap();
+        let executing = execute(&execution, 0, None).unwrap();
         drop(writer);
         let mut said = String::new();
         std::io::Read::read_to_string(&mut reader, &mut said).unwrap();
@@ -252,5 +258,7 @@ mod tests {
             "{said}"
         );
         assert!(!said.contains("/10"), "{said}");
+        assert!(executing.failure().is_none());
+        crate::pidfd::reap(&executing.child.pidfd).unwrap();
     }
 }

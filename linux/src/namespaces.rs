@@ -31,3 +31,14 @@ pub fn enter_files_of(pidfd: impl AsFd) -> Result<(), Error> {
 pub fn set_host_name(name: &str) -> Result<(), Error> {
     nix::unistd::sethostname(name).map_err(Error::nix("sethostname"))
 }
+
+/// Does `work` in the network namespace that a descriptor stands for, on a thread of its own that ends with it. A socket that
+/// is made there stays there.
+pub fn within_network<T: Send>(namespace: impl AsFd + Send, work: impl FnOnce() -> T + Send) -> Result<T, Error> {
+    let enter = || {
+        nix::sched::setns(namespace, CloneFlags::CLONE_NEWNET).map_err(Error::nix("setns(CLONE_NEWNET)"))?;
+        Ok(work())
+    };
+    let done = std::thread::scope(|scope| scope.spawn(enter).join());
+    done.unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+}

@@ -16,13 +16,17 @@ pub(crate) struct Connection {
 
 impl Connection {
     pub(crate) async fn ask(socket: &Path, request: &Request) -> io::Result<Connection> {
-        let mut stream = UnixStream::connect(socket).await?;
-        let frame = wire::frame(request).map_err(io::Error::other)?;
-        stream.write_all(&frame).await?;
-        Ok(Connection {
-            stream,
+        let mut connection = Connection {
+            stream: UnixStream::connect(socket).await?,
             inbox: Inbox::default(),
-        })
+        };
+        connection.send(request).await?;
+        Ok(connection)
+    }
+
+    pub(crate) async fn send(&mut self, request: &Request) -> io::Result<()> {
+        let frame = wire::frame(request).map_err(io::Error::other)?;
+        self.stream.write_all(&frame).await
     }
 
     /// The next reply; UnexpectedEof when pod-init is gone. Safe to cancel.

@@ -1,15 +1,11 @@
-//! One program more in a running container, as the agent holds it.
+//! A program's streams as the agent holds them: of one program more in a container, or of a container that is attached to.
 
 use crate::CallError;
 use crate::connection::Connection;
-use crate::protocol::Reply;
+use crate::protocol::{Reply, Request};
+use crate::terminal::Terminal;
 use std::io;
-use std::os::fd::{AsFd, OwnedFd};
-use std::pin::Pin;
-use std::sync::Arc;
-use std::task::{Context, Poll, ready};
-use tokio::io::unix::AsyncFd;
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::unix::pipe;
 
 /// Something to write to.
@@ -17,7 +13,7 @@ pub type Writer = Box<dyn AsyncWrite + Send + Unpin>;
 /// Something to read from.
 pub type Reader = Box<dyn AsyncRead + Send + Unpin>;
 
-/// A running program. Dropping it kills the program.
+/// A running program. Dropping it kills a program that was executed, and leaves a container that was attached to.
 pub struct Exec {
     /// Its standard input, if it has one; dropping it closes it (a terminal stays open).
     pub stdin: Option<Writer>,
@@ -41,10 +37,6 @@ pub enum ExecError {
     Call(#[from] CallError),
 }
 
-/// The main side of a pseudo terminal.
-#[derive(Clone)]
-struct Terminal(Arc<AsyncFd<OwnedFd>>);
-
 // === impl Exec ===
 
 impl Exec {
@@ -60,11 +52,7 @@ impl Exec {
             pod: pod.to_owned(),
         };
         if tty {
-            #[expect(
-                deprecated,
-                reason = "an OwnedFd keeps the promise that the new constructor is unsafe for"
-            )]
-            let terminal = Terminal(Arc::new(AsyncFd::new(next()?)?));
+            let terminal = Terminal::new(next()?)?;
             exec.stdin = Some(Box::new(terminal.clone()));
             exec.stdout = Some(Box::new(terminal.clone()));
             exec.terminal = Some(terminal);
@@ -78,10 +66,53 @@ impl Exec {
         Ok(exec)
     }
 
+    /// Of a container, from the reply to `Attach`.
+    pub(crate) fn attached(pod: &str, reply: &Reply, mut connection: Connection) -> io::Result<Exec> {
+        let &Reply::Attached {
+            terminal,
+            stdin,
+            stdout,
+            stderr,
+        } = reply
+        else {
+            return Err(io::Error::other(format!("pod-init answered {reply:?}")));
+        };
+        let mut files = std::mem::take(&mut connection.inbox.files).into_iter();
+        let mut next = || files.next().ok_or_else(|| io::Error::other("pod-init sent no files"));
+        let mut exec = Exec {
+            stdin: None,
+            stdout: None,
+            stderr: None,
+            terminal: None,
+            connection,
+            pod: pod.to_owned(),
+        };
+        if terminal {
+            let terminal = Terminal::new(next()?)?;
+            exec.stdin = stdin.then(|| Box::new(terminal.clone()) as Writer);
+            exec.terminal = Some(terminal);
+        } else if stdin {
+            exec.stdin = Some(Box::new(pipe::Sender::from_owned_fd(next()?)?));
+        }
+        if stdout {
+            exec.stdout = Some(Box::new(pipe::Receiver::from_owned_fd(next()?)?));
+        }
+        if stderr {
+            exec.stderr = Some(Box::new(pipe::Receiver::from_owned_fd(next()?)?));
+        }
+        Ok(exec)
+    }
+
+    /// Says that there is no more input, after [`Exec::stdin`] was dropped: pod-init itself keeps a container's input open.
+    pub async fn end_input(&mut self) -> Result<(), CallError> {
+        let sent = self.connection.send(&Request::EndInput).await;
+        sent.map_err(|cause| self.gone(cause.to_string()))
+    }
+
     /// Tells the terminal its size in characters; nothing happens without one.
     pub fn resize(&self, rows: u16, columns: u16) -> Result<(), linux::Error> {
         match &self.terminal {
-            Some(terminal) => linux::terminal::resize(terminal.0.get_ref(), rows, columns),
+            Some(terminal) => terminal.resize(rows, columns),
             None => Ok(()),
         }
     }
@@ -102,50 +133,4 @@ impl Exec {
             why: format!("wait for a program in it: {why}"),
         }
     }
-}
-
-// === impl Terminal ===
-
-impl AsyncRead for Terminal {
-    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        loop {
-            let mut guard = ready!(self.0.poll_read_ready(cx))?;
-            let read = guard.try_io(|fd| io::Read::read(&mut file(fd.get_ref())?, buffer.initialize_unfilled()));
-            match read {
-                Ok(Ok(length)) => {
-                    buffer.advance(length);
-                    return Poll::Ready(Ok(()));
-                }
-                // EIO: nobody has the other side open any more, which for us is the end.
-                Ok(Err(cause)) if cause.raw_os_error() == Some(5) => return Poll::Ready(Ok(())),
-                Ok(Err(cause)) => return Poll::Ready(Err(cause)),
-                Err(_would_block) => {}
-            }
-        }
-    }
-}
-
-impl AsyncWrite for Terminal {
-    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        loop {
-            let mut guard = ready!(self.0.poll_write_ready(cx))?;
-            match guard.try_io(|fd| io::Write::write(&mut file(fd.get_ref())?, bytes)) {
-                Ok(done) => return Poll::Ready(done),
-                Err(_would_block) => {}
-            }
-        }
-    }
-
-    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Poll::Ready(Ok(()))
-    }
-
-    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Poll::Ready(Ok(()))
-    }
-}
-
-/// A `File` of the same terminal, for the standard library's read and write.
-fn file(fd: &OwnedFd) -> io::Result<std::fs::File> {
-    fd.as_fd().try_clone_to_owned().map(std::fs::File::from)
 }

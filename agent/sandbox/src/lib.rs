@@ -12,6 +12,7 @@ pub mod protocol;
 mod sandboxes;
 mod state;
 pub mod sweep;
+mod terminal;
 pub mod wire;
 
 pub use exec::{Exec, ExecError, Reader, Writer};

@@ -77,6 +77,8 @@ pub struct ContainerPlan {
     pub tty: bool,
     /// Whether standard input stays open for attach; else it is /dev/null.
     pub stdin: bool,
+    /// Whether standard input ends with the first attached caller that had it.
+    pub stdin_once: bool,
     /// All devices and all of /sys writable, nothing masked.
     pub privileged: bool,
 }
@@ -127,6 +129,14 @@ pub struct Mount {
 pub enum Source {
     /// A file or folder of the machine.
     Bind(PathBuf),
+    /// A file or folder inside of a folder that may hold hostile links: what leads out of it is refused, and the very file
+    /// that was checked is mounted. Folders that are missing are made, with the permissions of `folder`.
+    Inside {
+        /// A folder of the machine.
+        folder: PathBuf,
+        /// Below it, relative.
+        path: PathBuf,
+    },
     /// Memory, at most so many bytes (0: half of RAM).
     Tmpfs {
         /// Most bytes that it holds.

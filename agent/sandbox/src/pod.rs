@@ -179,6 +179,23 @@ impl Pod {
         }
     }
 
+    /// Reads along with a running container, and writes to its input if it has one and `stdin` says so.
+    pub async fn attach(&self, container: &str, stdin: bool, stdout: bool, stderr: bool) -> Result<Exec, CallError> {
+        let request = Request::Attach {
+            name: container.to_owned(),
+            stdin,
+            stdout,
+            stderr,
+        };
+        let mut connection = self.ask(&request).await?;
+        match connection.reply().await.map_err(|cause| self.unanswered(cause))? {
+            reply @ Reply::Attached { .. } => {
+                Exec::attached(self.id(), &reply, connection).map_err(|cause| self.unanswered(cause))
+            }
+            other => Err(self.refused(other)),
+        }
+    }
+
     /// Forgets an ended attempt, its cgroup and its scratch folder; its log stays.
     pub async fn remove_container(&self, container: &str, attempt: u32) -> Result<(), CallError> {
         let request = Request::Remove {

@@ -2,7 +2,8 @@
 //!
 //! `Start`, `Stop`, `Remove`, `Signal`, `States` and `Shutdown` get one reply. `Subscribe` gets `State` for every container at once
 //! and for every change from then on. `Exec` gets `Running` with the program's files attached and, later, `Exited`;
-//! closing the connection before that kills the program.
+//! closing the connection before that kills the program. `Attach` gets `Attached` with files and `Exited` when the container
+//! has ended; closing the connection detaches.
 
 use crate::{ContainerPlan, ContainerState, ExecPlan};
 use serde::{Deserialize, Serialize};
@@ -30,6 +31,19 @@ pub enum Request {
     },
     /// Run a program in a running container; answered with `Running`, then `Exited`.
     Exec(Box<ExecPlan>),
+    /// Read along with a running container and write to its input; answered with `Attached`, then `Exited`.
+    Attach {
+        /// Container.
+        name: String,
+        /// Whether to be given its input, if it has one.
+        stdin: bool,
+        /// Whether to be given what it writes from now on.
+        stdout: bool,
+        /// Whether to be given its errors, unless it has a terminal.
+        stderr: bool,
+    },
+    /// Whoever attached by this connection has no more input; not answered.
+    EndInput,
     /// Forget an ended attempt and what it kept on disk; answered with `Done`.
     Remove {
         /// Container.
@@ -61,7 +75,18 @@ pub enum Reply {
     },
     /// The program runs; with a terminal one descriptor is attached, else standard input (if asked for), output and error.
     Running,
-    /// The program ended with this code, or 128 plus its signal.
+    /// Attached; with it come the terminal, else the input, then the outputs, each of them only if it says so here.
+    Attached {
+        /// Whether the container has a terminal; it comes along even for those who write nothing to it.
+        terminal: bool,
+        /// Whether the caller may write.
+        stdin: bool,
+        /// Whether it reads the output.
+        stdout: bool,
+        /// Whether it reads the errors.
+        stderr: bool,
+    },
+    /// The program or the container ended with this code, or 128 plus its signal.
     Exited(i32),
     /// The container could not be prepared.
     Refused(String),

@@ -4,7 +4,7 @@ use crate::cgroup::{CgroupError, Tree};
 use crate::pod::SOCKET;
 use crate::sweep::{self, Leftovers};
 use crate::{DestroyError, Limits, Network, Pod, PodPlan};
-use linux::clone::Execution;
+use linux::clone::{Executing, Execution};
 use std::ffi::{CString, OsStr};
 use std::fs;
 use std::io;
@@ -212,10 +212,20 @@ impl Sandboxes {
             pod: plan.id.clone(),
             why,
         };
-        let (ready, child) = self.spawn(plan, dir, group)?;
+        let (ready, executing) = self.spawn(plan, dir, group)?;
         let said = tokio::time::timeout(READY_DEADLINE, read_all(ready)).await;
+        let failure = executing.failure();
+        let child = executing.child;
         let pod = Pod::new(plan, child.pid, child.pidfd, dir, self.tree.as_ref())
             .map_err(|cause| not_ready(cause.to_string()))?;
+        if let Some(cause) = failure {
+            pod.gone().await;
+            return Err(StartError::Spawn {
+                pod: plan.id.clone(),
+                program: self.settings.pod_init.clone(),
+                cause,
+            });
+        }
         let failed = match said {
             Ok(Ok(said)) if said == READY => {
                 tokio::spawn({
@@ -232,12 +242,7 @@ impl Sandboxes {
         Err(not_ready(failed))
     }
 
-    fn spawn(
-        &self,
-        plan: &PodPlan,
-        dir: &Path,
-        group: Option<OwnedFd>,
-    ) -> Result<(OwnedFd, linux::clone::Child), StartError> {
+    fn spawn(&self, plan: &PodPlan, dir: &Path, group: Option<OwnedFd>) -> Result<(OwnedFd, Executing), StartError> {
         let program = &self.settings.pod_init;
         let failed = |cause| StartError::Spawn {
             pod: plan.id.clone(),
@@ -261,8 +266,8 @@ impl Sandboxes {
             extra: extra.as_fd(),
         };
         let group = group.as_ref().map(AsFd::as_fd);
-        let child = linux::clone::execute(&execution, namespaces(plan.network), group).map_err(failed)?;
-        Ok((ready.into(), child))
+        let executing = linux::clone::execute(&execution, namespaces(plan.network), group).map_err(failed)?;
+        Ok((ready.into(), executing))
     }
 
     /// Finds the pods that outlived an agent; what is left of dead ones is removed.

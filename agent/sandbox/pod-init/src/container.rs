@@ -1,8 +1,9 @@
 //! One attempt of one container, as pod-init holds it.
 
+use crate::attach::{Attachment, Wanted};
 use crate::child::{self, Stdio};
 use crate::log::{Log, Stream};
-use crate::output::Output;
+use crate::output::{Output, Readers};
 use crate::peer::PeerId;
 use crate::report::{self, Outcome, Reports};
 use linux::clone::{Child, SingleThreaded};
@@ -27,9 +28,13 @@ pub struct Container {
     pub kill_at: Option<Instant>,
     /// Who waits for its end.
     pub waiting: Vec<PeerId>,
+    /// Who reads along.
+    pub attached: Vec<Attachment>,
     log: Log,
-    /// Kept so that a program that reads its input waits instead of reading its end.
-    _stdin: Option<OwnedFd>,
+    /// Kept so that a program that reads its input waits instead of reading its end, and given to whoever attaches.
+    stdin: Option<OwnedFd>,
+    /// The main side of its terminal, likewise.
+    terminal: Option<OwnedFd>,
 }
 
 /// How far it is.
@@ -88,8 +93,10 @@ impl Container {
             outputs,
             kill_at: None,
             waiting: Vec::new(),
+            attached: Vec::new(),
             log,
-            _stdin: stdin,
+            stdin,
+            terminal: None,
         })
     }
 
@@ -108,6 +115,8 @@ impl Container {
             Outcome::Executed { terminal } => {
                 self.stage = Stage::Running;
                 self.state.started_at = SystemTime::now();
+                // Without a descriptor left to copy it, the container runs on and nobody can attach.
+                self.terminal = terminal.as_ref().and_then(|main| main.try_clone().ok());
                 self.outputs
                     .extend(terminal.map(|main| Output::new(main, Stream::Stdout)));
                 return Some(asked_by);
@@ -121,8 +130,53 @@ impl Container {
 
     /// Logs what the output at `index` has; forgets it at its end.
     pub fn read_output(&mut self, index: usize) {
-        if !self.outputs[index].read(&mut self.log) {
+        let mut to = Readers {
+            log: &mut self.log,
+            attached: &mut self.attached,
+        };
+        if !self.outputs[index].read(&mut to) {
             self.outputs.remove(index);
+        }
+    }
+
+    /// Lets a caller read along; what it is answered, and the files that it gets with it.
+    pub fn attach(&mut self, peer: PeerId, wanted: Wanted) -> std::io::Result<(Reply, Vec<OwnedFd>)> {
+        let input = match (&self.terminal, &self.stdin) {
+            // For its size, even if nothing is written to it.
+            (Some(terminal), _) => Some(terminal.try_clone()?),
+            (None, Some(stdin)) if wanted.stdin => Some(stdin.try_clone()?),
+            (None, _) => None,
+        };
+        let tty = self.plan.tty;
+        let stdin = wanted.stdin && self.plan.stdin && input.is_some();
+        let stderr = wanted.stderr && !tty;
+        let streams = [(wanted.stdout, Stream::Stdout), (stderr, Stream::Stderr)];
+        let streams: Vec<Stream> = streams
+            .into_iter()
+            .filter_map(|(wants, stream)| wants.then_some(stream))
+            .collect();
+        let (attachment, ends) = Attachment::new(peer, stdin, &streams)?;
+        self.attached.push(attachment);
+        let reply = Reply::Attached {
+            terminal: tty && input.is_some(),
+            stdin,
+            stdout: wanted.stdout,
+            stderr,
+        };
+        Ok((reply, input.into_iter().chain(ends).collect()))
+    }
+
+    /// A caller has gone.
+    pub fn detach(&mut self, peer: PeerId) {
+        self.end_input_of(peer);
+        self.attached.retain(|attachment| attachment.peer != peer);
+    }
+
+    /// A caller has no more input; with `stdin_once` nobody will have any. A terminal has no end of input.
+    pub fn end_input_of(&mut self, peer: PeerId) {
+        let mut with_stdin = self.attached.iter().filter(|attachment| attachment.has_stdin);
+        if self.plan.stdin_once && with_stdin.any(|attachment| attachment.peer == peer) {
+            self.stdin = None;
         }
     }
 
@@ -132,9 +186,14 @@ impl Container {
 
     /// Its first process is gone, and with it, by the rules of PID namespaces, every other process of it.
     pub fn end(&mut self, exit: Exit) {
+        let mut to = Readers {
+            log: &mut self.log,
+            attached: &mut self.attached,
+        };
         for mut output in std::mem::take(&mut self.outputs) {
-            output.drain(&mut self.log);
+            output.drain(&mut to);
         }
+        self.attached.iter_mut().for_each(Attachment::finish);
         let oom_kills = self.group.as_ref().map_or(0, Group::oom_kills);
         self.state.ended = Some(Ended {
             exit_code: exit.code,
@@ -144,7 +203,8 @@ impl Container {
         });
         self.stage = Stage::Ended;
         self.kill_at = None;
-        self._stdin = None;
+        self.stdin = None;
+        self.terminal = None;
         remove(self.group.as_ref());
     }
 }

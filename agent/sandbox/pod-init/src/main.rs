@@ -3,6 +3,7 @@
 //! Started as `pod-init <state folder> <cgroup tree>` in the pod's IPC, UTS and network namespaces and the machine's mount
 //! namespace. One thread, one poll loop, no async runtime: a child of it may do what it likes between clone and exec.
 
+mod attach;
 mod child;
 mod container;
 mod enter;

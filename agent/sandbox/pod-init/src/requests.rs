@@ -1,5 +1,6 @@
 //! What the agent may ask for, one function a request.
 
+use crate::attach::Wanted;
 use crate::container::{Container, Stage, Surroundings};
 use crate::exec::{Births, Exec};
 use crate::peer::PeerId;
@@ -19,6 +20,13 @@ impl Supervisor {
             Request::Signal { name, signal } => Some(self.signal(&name, signal)),
             Request::Stop { name, signal, grace_ms } => self.stop(peer, &name, signal, Duration::from_millis(grace_ms)),
             Request::Exec(plan) => self.exec(peer, &plan),
+            Request::Attach {
+                name,
+                stdin,
+                stdout,
+                stderr,
+            } => self.attach(peer, &name, Wanted { stdin, stdout, stderr }),
+            Request::EndInput => self.end_input(peer),
             Request::Remove { name, attempt } => Some(self.remove(&name, attempt)),
             Request::States => Some(self.states()),
             Request::Subscribe => self.subscribe(peer),
@@ -101,6 +109,27 @@ impl Supervisor {
             }
             Err(why) => Some(Reply::Refused(why)),
         }
+    }
+
+    fn attach(&mut self, peer: PeerId, name: &str, wanted: Wanted) -> Option<Reply> {
+        let latest = self.containers.iter_mut().rev().find(|c| c.plan.name == name);
+        let Some(container) = latest.filter(|c| matches!(c.stage, Stage::Running)) else {
+            return Some(Reply::NoContainer(format!("container {name} does not run")));
+        };
+        match container.attach(peer, wanted) {
+            Ok((reply, files)) => {
+                self.send(peer, &reply, files);
+                None
+            }
+            Err(cause) => Some(Reply::Refused(format!("attach to container {name}: {cause}"))),
+        }
+    }
+
+    fn end_input(&mut self, peer: PeerId) -> Option<Reply> {
+        for container in &mut self.containers {
+            container.end_input_of(peer);
+        }
+        None
     }
 
     fn remove(&mut self, name: &str, attempt: u32) -> Reply {

@@ -40,6 +40,9 @@ pub enum RootError {
     /// A mount would cover a part of /proc.
     #[error("mount {0} in the container: it leads into /proc, which may not be covered")]
     IntoProc(PathBuf),
+    /// A link leads out of a volume.
+    #[error("mount {0} in the container: a link leads out of {1}")]
+    Escape(PathBuf, PathBuf),
 }
 
 /// Where a pod's own things are.
@@ -181,7 +184,11 @@ fn put(root: &Folder, at: &str, mount: OwnedFd) -> Result<(), RootError> {
 /// One of the plan's mounts.
 fn add(root: &Folder, mount: &Mount) -> Result<(), RootError> {
     let (source, is_folder) = match &mount.source {
-        Source::Bind(path) => bind(path, mount.readonly)?,
+        Source::Bind(path) => {
+            let copy = mounts::copy(path).map_err(host("mount into the container", path))?;
+            restrict(copy, path, mount.readonly)?
+        }
+        Source::Inside { folder, path } => restrict(inside(folder, path)?, &folder.join(path), mount.readonly)?,
         Source::Tmpfs { size, mode } => (tmpfs(*size, *mode, mount.readonly)?, true),
     };
     let make = place("make mount point", &mount.target);
@@ -199,8 +206,22 @@ fn add(root: &Folder, mount: &Mount) -> Result<(), RootError> {
     mounts::attach(source.as_fd(), target.as_fd()).map_err(place("mount on", &mount.target))
 }
 
-fn bind(path: &Path, is_readonly: bool) -> Result<(OwnedFd, bool), RootError> {
-    let copy = mounts::copy(path).map_err(host("mount into the container", path))?;
+/// The mount of what stands below `folder`, by the descriptor that was resolved: nobody can put a link there meanwhile.
+fn inside(folder: &Path, path: &Path) -> Result<OwnedFd, RootError> {
+    let volume = Folder::open(folder).map_err(host("open", folder))?;
+    let stat = rustix::fs::fstat(&volume)
+        .map_err(linux::Error::rustix("fstat"))
+        .map_err(host("look at", folder))?;
+    let escape = |cause: linux::Error| match cause.is(libc::EXDEV) {
+        true => RootError::Escape(folder.join(path), folder.to_owned()),
+        false => host("open", &folder.join(path))(cause),
+    };
+    let found = volume.have_beneath(path, stat.st_mode & 0o7777).map_err(escape)?;
+    mounts::copy_at(found.as_fd()).map_err(host("mount into the container", &folder.join(path)))
+}
+
+/// Forbids what no container's mount may; with it, whether it is a folder.
+fn restrict(copy: OwnedFd, path: &Path, is_readonly: bool) -> Result<(OwnedFd, bool), RootError> {
     let attributes = if is_readonly { readonly(NODEV) } else { NODEV };
     mounts::restrict(copy.as_fd(), attributes, true).map_err(host("restrict the mount of", path))?;
     let stat = rustix::fs::fstat(&copy)

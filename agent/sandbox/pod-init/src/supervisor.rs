@@ -43,6 +43,8 @@ enum Source {
     Report(usize),
     /// Container and output by their places.
     Output(usize, usize),
+    /// Container by its place, and who is attached to it.
+    Attached(usize, PeerId),
     /// Program by its place.
     ExecReport(usize),
 }
@@ -91,6 +93,7 @@ impl Supervisor {
         for (source, ready) in ready.into_iter().rev() {
             match source {
                 Source::Output(container, output) => self.containers[container].read_output(output),
+                Source::Attached(container, peer) => self.flush_attached(container, peer),
                 Source::Report(container) => self.hear_container(container),
                 Source::ExecReport(exec) => self.hear_exec(exec),
                 Source::Peer(peer) => self.serve(peer, ready),
@@ -120,7 +123,14 @@ impl Supervisor {
                 sources.push((Source::Report(place), reports.as_fd(), false));
             }
             for (index, output) in container.outputs.iter().enumerate() {
-                sources.push((Source::Output(place, index), output.as_fd(), false));
+                // Otherwise it would be ready all the time.
+                if !output.is_held_back(&container.attached) {
+                    sources.push((Source::Output(place, index), output.as_fd(), false));
+                }
+            }
+            for attachment in &container.attached {
+                let source = Source::Attached(place, attachment.peer);
+                sources.extend(attachment.full().map(|pipe| (source, pipe, true)));
             }
         }
         let waits: Vec<Wait<'_>> = sources.iter().map(|&(_, file, write)| Wait { file, write }).collect();
@@ -172,9 +182,26 @@ impl Supervisor {
         }
     }
 
+    fn flush_attached(&mut self, place: usize, peer: PeerId) {
+        let container = &mut self.containers[place];
+        let over = !container.is_alive();
+        for attachment in container
+            .attached
+            .iter_mut()
+            .filter(|attachment| attachment.peer == peer)
+        {
+            if over {
+                attachment.finish();
+            } else {
+                attachment.flush();
+            }
+        }
+    }
+
     /// Nobody will ever ask how a program of a closed connection ended.
     fn hang_up(&mut self, id: PeerId) {
         self.peers.remove(&id);
+        self.containers.iter_mut().for_each(|container| container.detach(id));
         for exec in self.execs.iter().filter(|exec| exec.asked_by == id) {
             // ESRCH: it has just ended by itself.
             let _ = linux::pidfd::signal(&exec.child.pidfd, libc::SIGKILL);
@@ -206,6 +233,7 @@ impl Supervisor {
         container.end(exit);
         let state = Reply::State(container.state.clone());
         let waiting = std::mem::take(&mut container.waiting);
+        let attached: Vec<PeerId> = container.attached.iter().map(|attachment| attachment.peer).collect();
         match failed {
             // Now that nothing of it is left, the same attempt may be made again.
             Some((asked_by, why)) => {
@@ -216,6 +244,9 @@ impl Supervisor {
         }
         for peer in waiting {
             self.reply(peer, &state);
+        }
+        for peer in attached {
+            self.reply(peer, &Reply::Exited(exit.code));
         }
     }
 
@@ -247,7 +278,7 @@ impl Supervisor {
         self.send(peer, reply, Vec::new());
     }
 
-    fn send(&mut self, id: PeerId, reply: &Reply, files: Vec<OwnedFd>) {
+    pub(crate) fn send(&mut self, id: PeerId, reply: &Reply, files: Vec<OwnedFd>) {
         let sent = self.peers.get_mut(&id).map(|peer| peer.send(reply, files));
         if let Some(Err(Closed)) = sent {
             self.hang_up(id);

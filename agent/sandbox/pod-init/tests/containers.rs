@@ -4,6 +4,7 @@
 mod world;
 
 use sandbox::{Mount, Source, StartContainerError};
+use std::path::Path;
 use world::world;
 
 #[tokio::test]
@@ -120,6 +121,55 @@ async fn a_read_only_root_and_mounts_never_leave_the_root() {
         assert!(log.contains(line), "{line:?} is not in\n{log}");
     }
     assert!(!std::path::Path::new("/etc/mounted").exists());
+}
+
+#[tokio::test]
+async fn a_part_of_a_volume_is_no_way_out_of_it() {
+    let Some(world) = world("inside") else { return };
+    let volume = world.dir.join("volume");
+    std::fs::create_dir_all(volume.join("real")).unwrap();
+    std::fs::write(volume.join("real/word"), "inside\n").unwrap();
+    for (target, name) in [
+        ("real", "good"),
+        ("/etc", "absolute"),
+        ("../../../../etc", "up"),
+        ("/", "root"),
+    ] {
+        std::os::unix::fs::symlink(target, volume.join(name)).unwrap();
+    }
+    let plan = |path: &str, script: &str| {
+        let mut plan = world.container("run", "main", script);
+        plan.mounts = vec![Mount {
+            source: Source::Inside {
+                folder: volume.clone(),
+                path: path.into(),
+            },
+            target: "/data".into(),
+            readonly: false,
+        }];
+        plan
+    };
+    let (_, log) = world.run(&plan("good", "cat /data/word")).await;
+    assert_eq!(log, "stdout inside\n");
+    std::fs::remove_file(&plan("", "").log).unwrap();
+    let (_, log) = world.run(&plan("new/folder", "ls -d /data; touch /data/x")).await;
+    assert_eq!(log, "stdout /data\n");
+    assert!(volume.join("new/folder/x").exists());
+
+    let pod = world.sandboxes.start(&world.pod("inside")).await.unwrap();
+    for path in [
+        "absolute",
+        "absolute/passwd",
+        "up",
+        "root/etc",
+        "good/../../image",
+        "absolute/made",
+    ] {
+        let error = pod.start_container(&plan(path, "ls /data")).await.unwrap_err();
+        assert!(error.to_string().contains("a link leads out of"), "{path}: {error}");
+    }
+    assert!(!Path::new("/etc/made").exists());
+    pod.destroy().await.unwrap();
 }
 
 #[tokio::test]

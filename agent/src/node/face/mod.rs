@@ -1,10 +1,13 @@
-//! The node's face on :10250: what the API server asks a node for its users: logs, exec, the list of pods.
+//! The node's face on :10250: what the API server asks a node for its users: logs, exec, attach, port-forward, pods.
 //!
 //! Only callers with a certificate of the cluster's CA get through TLS, and of those only `system:masters`.
 
-mod exec;
+mod forward;
 mod logs;
 mod query;
+mod remote;
+mod spdy;
+mod upgrade;
 mod websocket;
 
 use super::{NodeContext, chain};
@@ -120,7 +123,13 @@ async fn answer(request: Request<Incoming>, directory: &Arc<Directory>) -> Resul
             logs::answer(directory, namespace, pod, container, &query)
         }
         (&Method::GET | &Method::POST, ["exec", namespace, pod, container]) => {
-            exec::answer(request, directory, namespace, pod, container, &query)
+            remote::exec(request, directory, [namespace, pod, container], &query)
+        }
+        (&Method::GET | &Method::POST, ["attach", namespace, pod, container]) => {
+            remote::attach(request, directory, [namespace, pod, container], &query)
+        }
+        (&Method::GET | &Method::POST, ["portForward", namespace, pod]) => {
+            forward::answer(request, directory, [namespace, pod], &query)
         }
         (_, _) => Err(Refusal(
             StatusCode::NOT_FOUND,

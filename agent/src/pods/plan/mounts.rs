@@ -21,12 +21,15 @@ pub fn mounts(container: &Container, volumes: &Volumes, env: &super::env::Enviro
             )));
         };
         let source = match sub_path(mount, env)? {
-            Some(inside) => folder.join(inside),
-            None => folder.clone(),
+            Some(path) => Source::Inside {
+                folder: folder.clone(),
+                path,
+            },
+            None => Source::Bind(folder.clone()),
         };
         let target = PathBuf::from("/").join(&mount.mount_path);
         mounts.push(Mount {
-            source: Source::Bind(source),
+            source,
             target,
             readonly: mount.read_only.unwrap_or(false),
         });

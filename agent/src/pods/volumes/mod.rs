@@ -2,6 +2,7 @@
 
 mod atomic;
 mod payload;
+pub mod sub_path;
 
 use super::plan::{Lookups, Machine, References};
 use k8s_openapi::api::core::v1::{EmptyDirVolumeSource, HostPathVolumeSource, Pod, Volume};

@@ -124,7 +124,7 @@ impl Worker {
         if let Some(folder) = log.parent() {
             fs::create_dir_all(folder).map_err(|error| format!("make {}: {error}", folder.display()))?;
         }
-        plan::container(&plan::Inputs {
+        let plan = plan::container(&plan::Inputs {
             pod: &self.pod,
             spec,
             container,
@@ -139,7 +139,9 @@ impl Worker {
             log,
             memory: self.host.machine.memory,
         })
-        .map_err(|refusal| refusal.0)
+        .map_err(|refusal| refusal.0)?;
+        crate::pods::volumes::sub_path::prepare(container, &plan)?;
+        Ok(plan)
     }
 
     /// Forgets the attempt before and the logs of those before that one: upstream keeps one dead container.

@@ -119,6 +119,7 @@ impl World {
             log: self.dir.join("logs").join(pod).join(format!("{name}.log")),
             tty: false,
             stdin: false,
+            stdin_once: false,
             privileged: false,
         }
     }

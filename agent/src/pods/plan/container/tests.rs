@@ -177,7 +177,8 @@ fn volumes_cover_the_nodes_own_files() {
         )
     };
     let plan = mount("/data", json!({"subPath": "a/b", "readOnly": true})).unwrap();
-    assert_eq!(plan.mounts[0].source, Source::Bind("/vol/data/a/b".into()));
+    let (folder, path) = ("/vol/data".into(), "a/b".into());
+    assert_eq!(plan.mounts[0].source, Source::Inside { folder, path });
     assert!(plan.mounts[0].readonly);
     assert_eq!(plan.mounts[1].target, PathBuf::from("/etc/hosts"));
     assert_eq!(mount("/etc/hosts", json!({})).unwrap().mounts.len(), 1);
