@@ -1,5 +1,8 @@
 //! The kinds that are served: one file and one line each.
 
+mod certificate_signing_request;
+mod cluster_role;
+mod cluster_role_binding;
 mod config_map;
 mod csi_driver;
 mod csi_node;
@@ -14,18 +17,26 @@ mod ingress;
 mod ingress_class;
 mod ip_address;
 mod lease;
+mod local_subject_access_review;
 mod namespace;
 mod network_policy;
 mod node;
 mod pod;
 pub mod priority_class;
 mod priority_level_configuration;
+mod role;
+mod role_binding;
 mod runtime_class;
 mod secret;
+mod self_subject_access_review;
+mod self_subject_review;
+mod self_subject_rules_review;
 mod service;
 mod service_account;
 mod service_cidr;
 mod storage_class;
+mod subject_access_review;
+mod token_review;
 mod volume_attachment;
 mod volume_attributes_class;
 
@@ -60,6 +71,17 @@ pub static KINDS: &[&Rules] = &[
     &Rules::of::<endpoint_slice::EndpointSlice>(),
     &Rules::of::<flow_schema::FlowSchema>(),
     &Rules::of::<priority_level_configuration::PriorityLevelConfiguration>(),
+    &Rules::of::<token_review::TokenReview>(),
+    &Rules::of::<self_subject_review::SelfSubjectReview>(),
+    &Rules::of::<local_subject_access_review::LocalSubjectAccessReview>(),
+    &Rules::of::<self_subject_access_review::SelfSubjectAccessReview>(),
+    &Rules::of::<self_subject_rules_review::SelfSubjectRulesReview>(),
+    &Rules::of::<subject_access_review::SubjectAccessReview>(),
+    &Rules::of::<certificate_signing_request::CertificateSigningRequest>(),
+    &Rules::of::<cluster_role_binding::ClusterRoleBinding>(),
+    &Rules::of::<cluster_role::ClusterRole>(),
+    &Rules::of::<role_binding::RoleBinding>(),
+    &Rules::of::<role::Role>(),
 ];
 
 /// The rules of what a path names.

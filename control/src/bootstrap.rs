@@ -18,6 +18,9 @@ pub async fn populate(transport: &Arc<dyn Transport>, advertised: &str, services
             .await
             .with_context(|| format!("make the namespace {name}"))?;
     }
+    server::reconcile_policy(transport)
+        .await
+        .context("make the default roles and bindings")?;
     let addresses = services
         .iter()
         .filter_map(first_address)

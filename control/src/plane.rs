@@ -5,7 +5,7 @@ use anyhow::{Context, anyhow};
 use client::Transport;
 use config::{MachineConfig, Secrets};
 use identity::tls::{self, Callers, Trust};
-use server::{InProcess, Nodes, PROTOCOLS, Server};
+use server::{InProcess, Nodes, PROTOCOLS, Server, Tokens};
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -23,6 +23,7 @@ const DRAIN: Duration = Duration::from_secs(5);
 pub struct Plane {
     store: Store,
     nodes: Nodes,
+    tokens: Tokens,
     tls: Arc<rustls::ServerConfig>,
     services: Vec<config::IpNet>,
     pods: Vec<config::IpNet>,
@@ -47,9 +48,12 @@ impl Plane {
             &["http/1.1"],
         )
         .context("prepare the identity towards nodes")?;
+        let issuer = format!("https://kubernetes.default.svc.{}", config.cluster.dns_domain);
+        let tokens = Tokens::new(&control.service_account_key, issuer).context("prepare service account tokens")?;
         Ok(Self {
             store,
             nodes: Nodes::new(towards_nodes),
+            tokens,
             tls,
             services: config.cluster.service_cidrs.clone(),
             pods: config.cluster.pod_cidrs.clone(),
@@ -59,7 +63,7 @@ impl Plane {
     /// Serves on `listener` until SIGTERM or SIGINT; `advertised` (host:port) is where clients are told to go.
     pub async fn run(self, listener: TcpListener, advertised: &str) -> anyhow::Result<()> {
         let stop = CancellationToken::new();
-        let server = Server::new(self.store, self.nodes, advertised);
+        let server = Server::new(self.store, self.nodes, self.tokens, advertised);
         let serving = tokio::spawn(server::listen(server.clone(), listener, self.tls, stop.clone()));
         bootstrap::populate(&component(&server, "system:apiserver"), advertised, &self.services).await?;
         let loops = TaskTracker::new();

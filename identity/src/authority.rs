@@ -109,6 +109,11 @@ impl Authority {
         &self.certificate
     }
 
+    /// Its key, to sign with.
+    pub(crate) fn key(&self) -> &rcgen::KeyPair {
+        self.issuer.key()
+    }
+
     /// Certificate and key, to be kept.
     pub fn to_pem(&self) -> KeyPair {
         KeyPair {

@@ -5,11 +5,13 @@
 mod authority;
 mod clock;
 pub mod cluster;
+mod request;
 mod role;
 mod subject;
 pub mod tls;
 
 pub use authority::{Authority, IssueError, Leaf, Purpose, new_key, self_signed};
 pub use clock::Clock;
+pub use request::{Request, RequestError};
 pub use role::{Role, UnknownRole};
 pub use subject::{Subject, SubjectError, fingerprint};

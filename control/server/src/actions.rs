@@ -3,6 +3,8 @@
 pub(crate) mod binding;
 pub(crate) mod deletion;
 pub(crate) mod eviction;
+pub(crate) mod review;
+pub(crate) mod token_request;
 
 use crate::call::Call;
 use api::Verb;
@@ -16,6 +18,8 @@ pub(crate) async fn act(call: &Call, body: &Bytes) -> Option<Result<Response<Bod
     let known = match (call.rules.key, call.subresource.as_str()) {
         ("pods", "binding") if call.verb == Verb::Create => binding::bind(call, body).await,
         ("pods", "eviction") if call.verb == Verb::Create => eviction::evict(call, body).await,
+        ("serviceaccounts", "token") => token_request::issue(call, body).await,
+        (key, "") if review::is_review(key) => review::answer(call, body),
         ("pods", "binding" | "eviction") => Err(status::method_not_allowed()),
         _ => return None,
     };

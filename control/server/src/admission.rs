@@ -1,6 +1,8 @@
 //! What is asked of a write besides its kind's rules, by plugins in upstream's order and under upstream's names.
 
+mod certificate;
 mod default_toleration_seconds;
+mod escalation;
 mod namespace_lifecycle;
 mod node_restriction;
 mod priority;
@@ -12,6 +14,7 @@ use serde_json::Value;
 
 /// Fills in what the cluster decides. `old` is none for a create.
 pub(crate) fn mutate(call: &Call, object: &mut Value, old: Option<&Value>) -> Result<(), Status> {
+    certificate::own(call, object, old);
     let is_pod = call.rules.key == "pods" && call.subresource.is_empty();
     if !is_pod {
         return Ok(());
@@ -28,5 +31,7 @@ pub(crate) fn mutate(call: &Call, object: &mut Value, old: Option<&Value>) -> Re
 /// Refuses what the cluster forbids. `object` is none for a delete, `old` for a create.
 pub(crate) fn validate(call: &Call, object: Option<&Value>, old: Option<&Value>) -> Result<(), Status> {
     namespace_lifecycle::admit(call, object, old)?;
-    node_restriction::admit(call, object, old)
+    node_restriction::admit(call, object, old)?;
+    certificate::admit(call, object, old)?;
+    escalation::admit(call, object, old)
 }

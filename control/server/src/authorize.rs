@@ -1,222 +1,200 @@
-//! Who may do what. The one seam for authorizers: today masters, nodes by a fixed rule, and health for everybody.
+//! Who may do what. One seam, [`Authorizer::allows`]; behind it, in this order: masters, nodes, RBAC. The first that says
+//! yes counts; nobody says no.
 
-use crate::request::{RequestInfo, ResourceInfo};
-use crate::user::{AUTHENTICATED, MASTERS, User};
-use api::{
-    Verb,
-    status::{self, Status},
-};
+mod attributes;
+mod graph;
+mod node;
+pub(crate) mod policy;
+mod rbac;
+pub(crate) mod rule;
 
-/// Paths that say only whether the server lives, and which version it is (upstream: `system:public-info-viewer` and the
-/// anonymous paths of a default AuthenticationConfiguration).
-const PUBLIC: &[&str] = &["/healthz", "/livez", "/readyz", "/version"];
+pub use attributes::{Asked, Attributes, Resource};
 
-/// Paths that every authenticated user reads (upstream: `system:discovery`).
-const DISCOVERY: &[&str] = &["/api", "/apis", "/openapi", "/healthz", "/livez", "/readyz", "/version"];
+use crate::user::{MASTERS, User};
+use api::status::{self, Status};
+use rbac::Rbac;
+use rule::Rule;
+use store::Store;
 
-/// What a node may do to a group's resources; the narrowing to its own objects is admission's (`NodeRestriction`).
-struct NodeRule {
-    group: &'static str,
-    resources: &'static [&'static str],
-    verbs: &'static [Verb],
+/// What the authorizers say.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[must_use]
+pub struct Decision {
+    /// Whether it may be done.
+    pub allowed: bool,
+    /// Why, or why not, as far as they say; for people.
+    pub reason: String,
 }
 
-/// Upstream's `NodeRules` (plugin/pkg/auth/authorizer/rbac/bootstrappolicy/policy.go), as far as these kinds exist here.
-const NODE_RULES: &[NodeRule] = &[
-    NodeRule {
-        group: "",
-        resources: &["services", "endpoints", "namespaces"],
-        verbs: &[Verb::Get, Verb::List, Verb::Watch],
-    },
-    NodeRule {
-        group: "",
-        resources: &["configmaps", "secrets", "serviceaccounts"],
-        verbs: &[Verb::Get, Verb::List, Verb::Watch],
-    },
-    NodeRule {
-        group: "",
-        resources: &["nodes"],
-        verbs: &[
-            Verb::Create,
-            Verb::Get,
-            Verb::List,
-            Verb::Watch,
-            Verb::Update,
-            Verb::Patch,
-        ],
-    },
-    NodeRule {
-        group: "",
-        resources: &["nodes/status", "pods/status"],
-        verbs: &[Verb::Get, Verb::Update, Verb::Patch],
-    },
-    NodeRule {
-        group: "",
-        resources: &["pods"],
-        verbs: &[Verb::Get, Verb::List, Verb::Watch, Verb::Create, Verb::Delete],
-    },
-    NodeRule {
-        group: "",
-        resources: &["events"],
-        verbs: &[Verb::Create, Verb::Update, Verb::Patch],
-    },
-    NodeRule {
-        group: "events.k8s.io",
-        resources: &["events"],
-        verbs: &[Verb::Create, Verb::Update, Verb::Patch],
-    },
-    NodeRule {
-        group: "coordination.k8s.io",
-        resources: &["leases"],
-        verbs: &[Verb::Create, Verb::Get, Verb::Update, Verb::Patch, Verb::Delete],
-    },
-    NodeRule {
-        group: "discovery.k8s.io",
-        resources: &["endpointslices"],
-        verbs: &[Verb::Get, Verb::List, Verb::Watch],
-    },
-];
-
-/// Refuses with upstream's sentence unless `user` may do what `info` asks.
-pub fn authorize(user: &User, info: &RequestInfo) -> Result<(), Status> {
-    let allowed = user.is_in(MASTERS)
-        || match &info.resource {
-            Some(resource) => user.node().is_some() && node_may(resource),
-            None => info.method == "get" && public(user, &info.path),
-        };
-    if allowed { Ok(()) } else { Err(refusal(user, info)) }
+/// All authorizers. Never reads the disk: what they know is in memory and as fresh as the last acknowledged write.
+pub struct Authorizer {
+    rbac: Rbac,
+    nodes: node::Nodes,
 }
 
-fn public(user: &User, path: &str) -> bool {
-    let below = |root: &&str| {
-        path.strip_prefix(*root)
-            .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
-    };
-    PUBLIC.iter().any(&below) || user.is_in(AUTHENTICATED) && DISCOVERY.iter().any(below)
-}
+// === impl Decision ===
 
-fn node_may(asked: &ResourceInfo) -> bool {
-    let resource = resource_path(asked);
-    NODE_RULES.iter().any(|rule| {
-        rule.group == asked.group && rule.resources.contains(&resource.as_str()) && rule.verbs.contains(&asked.verb)
-    })
-}
+impl Decision {
+    /// Yes, without a word.
+    pub(crate) fn yes() -> Self {
+        Self {
+            allowed: true,
+            reason: String::new(),
+        }
+    }
 
-fn resource_path(asked: &ResourceInfo) -> String {
-    if asked.subresource.is_empty() {
-        asked.resource.clone()
-    } else {
-        format!("{}/{}", asked.resource, asked.subresource)
+    /// No opinion, with a word.
+    pub(crate) fn no(reason: impl Into<String>) -> Self {
+        Self {
+            allowed: false,
+            reason: reason.into(),
+        }
     }
 }
 
-fn refusal(user: &User, info: &RequestInfo) -> Status {
-    let Some(asked) = &info.resource else {
-        return status::forbidden_path(&user.name, &info.method, &info.path);
+// === impl Authorizer ===
+
+impl Authorizer {
+    /// Over the objects of `store`.
+    pub fn new(store: Store) -> Self {
+        Self {
+            rbac: Rbac::new(store.clone()),
+            nodes: node::Nodes::new(store),
+        }
+    }
+
+    /// Whether `user` may do what is asked.
+    pub fn allows(&self, user: &User, asked: &Attributes<'_>) -> Decision {
+        if user.is_in(MASTERS) {
+            return Decision::yes();
+        }
+        let mut reasons = Vec::new();
+        if let Some(node) = user.node() {
+            let decision = self.nodes.allows(node, asked);
+            if decision.allowed {
+                return decision;
+            }
+            reasons.push(decision.reason);
+        }
+        let decision = self.rbac.allows(user, asked);
+        if decision.allowed {
+            return decision;
+        }
+        reasons.push(decision.reason);
+        reasons.retain(|reason| !reason.is_empty());
+        Decision::no(reasons.join("\n"))
+    }
+
+    /// All rules of `user` in `namespace` (empty: those that hold everywhere), and what could not be resolved.
+    pub(crate) fn rules_of(&self, user: &User, namespace: &str) -> (Vec<Rule>, Vec<String>) {
+        self.rbac.rules_of(user, namespace)
+    }
+
+    /// The rules of a Role or ClusterRole.
+    pub(crate) fn rules_in(&self, kind: &str, namespace: &str, name: &str) -> Option<Vec<Rule>> {
+        self.rbac.rules_in(kind, namespace, name)
+    }
+
+    /// Refuses with upstream's sentence unless `user` may do what is asked.
+    pub(crate) fn check(&self, user: &User, asked: &Attributes<'_>) -> Result<(), Status> {
+        let decision = self.allows(user, asked);
+        if decision.allowed {
+            Ok(())
+        } else {
+            Err(refusal(user, asked, &decision.reason))
+        }
+    }
+}
+
+/// The 403 of upstream's `responsewriters.Forbidden`.
+fn refusal(user: &User, asked: &Attributes<'_>, reason: &str) -> Status {
+    let resource = match &asked.asked {
+        Asked::Path(path) => {
+            let mut refused = status::forbidden_path(&user.name, asked.verb, path);
+            add_reason(&mut refused.message, reason);
+            return refused;
+        }
+        Asked::Resource(resource) => resource,
     };
-    let place = if asked.namespace.is_empty() || asked.resource == "namespaces" && asked.name.is_empty() {
+    let place = if resource.namespace.is_empty() {
         "at the cluster scope".to_owned()
     } else {
-        format!("in the namespace {:?}", asked.namespace)
+        format!("in the namespace {:?}", resource.namespace)
     };
-    let why = format!(
-        "User {:?} cannot {} resource {:?} in API group {:?} {place}",
+    let qualified = if resource.group.is_empty() {
+        resource.resource.to_owned()
+    } else {
+        format!("{}.{}", resource.resource, resource.group)
+    };
+    let subject = if resource.name.is_empty() {
+        qualified
+    } else {
+        format!("{qualified} {:?}", resource.name)
+    };
+    let mut message = format!(
+        "{subject} is forbidden: User {:?} cannot {} resource {:?} in API group {:?} {place}",
         &*user.name,
         asked.verb,
-        resource_path(asked),
-        asked.group
+        resource.path(),
+        resource.group
     );
-    let resource = if asked.group.is_empty() {
-        asked.resource.clone()
-    } else {
-        format!("{}.{}", asked.resource, asked.group)
-    };
-    let subject = if asked.name.is_empty() {
-        resource
-    } else {
-        format!("{resource} {:?}", asked.name)
-    };
+    add_reason(&mut message, reason);
     let mut details = serde_json::Map::new();
     for (key, value) in [
-        ("name", &asked.name),
-        ("group", &asked.group),
-        ("kind", &asked.resource),
+        ("name", resource.name),
+        ("group", resource.group),
+        ("kind", resource.resource),
     ] {
         if !value.is_empty() {
-            details.insert(key.to_owned(), value.as_str().into());
+            details.insert(key.to_owned(), value.into());
         }
     }
     Status {
         code: 403,
         reason: "Forbidden",
-        message: format!("{subject} is forbidden: {why}"),
+        message,
         details,
+    }
+}
+
+fn add_reason(message: &mut String, reason: &str) {
+    if !reason.is_empty() {
+        message.push_str(": ");
+        message.push_str(reason);
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::request::RequestInfo;
     use http::Method;
-    use identity::Subject;
-
-    fn ask(user: &User, method: Method, path: &str) -> Result<(), String> {
-        authorize(user, &RequestInfo::of(&method, path, "").unwrap()).map_err(|status| status.message)
-    }
-
-    fn user(name: &str, group: &str) -> User {
-        User::of(&Subject {
-            common_name: name.to_owned(),
-            organizations: vec![group.to_owned()],
-        })
-    }
 
     #[test]
-    fn anonymous_sees_health_and_nothing_else() {
+    fn refusals_are_upstreams_sentences() {
         let nobody = User::anonymous();
-        for path in ["/healthz", "/livez/ping", "/readyz", "/version"] {
-            assert_eq!(ask(&nobody, Method::GET, path), Ok(()), "{path}");
-        }
-        for (method, path, sentence) in [
+        for (method, path, reason, sentence) in [
             (
                 Method::GET,
                 "/metrics",
+                "",
                 r#"forbidden: User "system:anonymous" cannot get path "/metrics""#,
             ),
             (
                 Method::GET,
-                "/api/v1/namespaces/a/pods",
-                r#"pods is forbidden: User "system:anonymous" cannot list resource "pods" in API group "" in the namespace "a""#,
+                "/apis/apps/v1/namespaces/a/deployments",
+                "",
+                r#"deployments.apps is forbidden: User "system:anonymous" cannot list resource "deployments" in API group "apps" in the namespace "a""#,
             ),
             (
                 Method::DELETE,
                 "/api/v1/nodes/n",
-                r#"nodes "n" is forbidden: User "system:anonymous" cannot delete resource "nodes" in API group "" at the cluster scope"#,
+                "because",
+                r#"nodes "n" is forbidden: User "system:anonymous" cannot delete resource "nodes" in API group "" at the cluster scope: because"#,
             ),
         ] {
-            assert_eq!(ask(&nobody, method, path), Err(sentence.to_owned()));
+            let info = RequestInfo::of(&method, path, "").unwrap();
+            assert_eq!(refusal(&nobody, &Attributes::of(&info), reason).message, sentence);
         }
-    }
-
-    #[test]
-    fn nodes_do_what_nodes_need() {
-        let node = user("system:node:n1", "system:nodes");
-        for (method, path, allowed) in [
-            (Method::GET, "/api/v1/pods", true),
-            (Method::PATCH, "/api/v1/namespaces/a/pods/p/status", true),
-            (
-                Method::PUT,
-                "/apis/coordination.k8s.io/v1/namespaces/kube-node-lease/leases/n1",
-                true,
-            ),
-            (Method::PATCH, "/api/v1/namespaces/a/pods/p", false),
-            (Method::POST, "/api/v1/namespaces/a/secrets", false),
-            (Method::POST, "/api/v1/namespaces/a/pods/p/exec", false),
-            (Method::GET, "/api", true),
-        ] {
-            assert_eq!(ask(&node, method.clone(), path).is_ok(), allowed, "{method} {path}");
-        }
-        assert!(ask(&user("system:node:n1", "somebody"), Method::GET, "/api/v1/pods").is_err());
-        assert!(ask(&user("kubernetes-admin", MASTERS), Method::DELETE, "/api/v1/nodes/n").is_ok());
     }
 }

@@ -5,6 +5,7 @@
 
 mod actions;
 mod admission;
+mod authenticate;
 mod authorize;
 mod body;
 mod call;
@@ -26,6 +27,9 @@ mod streams;
 mod user;
 mod verbs;
 
+pub use authenticate::{Tokens, TokensError};
+pub use authorize::policy::reconcile as reconcile_policy;
+pub use authorize::{Asked, Attributes, Authorizer, Decision, Resource};
 pub use in_process::InProcess;
 pub use listen::{PROTOCOLS, listen};
 pub use server::Server;

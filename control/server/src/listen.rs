@@ -7,7 +7,7 @@ use crate::user::User;
 use api::status::{self, Status};
 use client::Body;
 use futures_util::FutureExt;
-use http::{Request, Response, header};
+use http::{Request, Response};
 use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
@@ -145,28 +145,32 @@ fn http() -> auto::Builder<TokioExecutor> {
     http
 }
 
-/// Whom a connection speaks for; the chain of its certificate was verified in the handshake.
-fn authenticate(certificate: Option<&[u8]>) -> Result<User, Status> {
-    match certificate.map(Subject::of) {
-        Some(Ok(subject)) => Ok(User::of(&subject)),
-        Some(Err(cause)) => {
+/// Whom a connection speaks for, if it showed a certificate; the chain of its certificate was verified in the handshake.
+fn authenticate(certificate: Option<&[u8]>) -> Result<Option<User>, Status> {
+    let Some(der) = certificate else { return Ok(None) };
+    match Subject::of(der) {
+        Ok(subject) => Ok(Some(User::of_certificate(&subject, der))),
+        Err(cause) => {
             warn!(%cause, "client certificate refused");
             Err(status::unauthorized())
         }
-        None => Ok(User::anonymous()),
     }
 }
 
-async fn serve(server: Arc<Server>, user: Result<User, Status>, request: Request<Incoming>) -> Response<Body> {
+async fn serve(
+    server: Arc<Server>,
+    connection: Result<Option<User>, Status>,
+    request: Request<Incoming>,
+) -> Response<Body> {
+    let path = request.uri().path().to_owned();
+    let user = connection.and_then(|user| {
+        let authenticator = &server.authenticator;
+        authenticator.user(&server.authorizer, user.as_ref(), request.headers(), &path)
+    });
     let user = match user {
-        // Whoever tries to prove who they are, in a way that is not served, is not anonymous but refused.
-        Ok(user) if user == User::anonymous() && request.headers().contains_key(header::AUTHORIZATION) => {
-            return reply::refusal(&status::unauthorized());
-        }
         Ok(user) => user,
         Err(refusal) => return reply::refusal(&refusal),
     };
-    let path = request.uri().path().to_owned();
     let answer = AssertUnwindSafe(server.answer(user, request.map(Payload::Streaming))).catch_unwind();
     match tokio::time::timeout(REQUEST_DEADLINE, answer).await {
         Ok(Ok(response)) => response,

@@ -2,6 +2,7 @@
 
 mod discovery;
 mod health;
+mod issuer;
 mod metrics;
 mod openapi;
 mod store;
@@ -41,6 +42,8 @@ pub(crate) async fn serve(
         ["apis", group, version] => discovery::resources(server, group, version),
         ["openapi", rest @ ..] => openapi::serve(server, rest, info, headers),
         ["pintle", "v1", "store", "snapshot"] => Ok(store::snapshot(server)),
+        [".well-known", "openid-configuration"] => Ok(issuer::configuration(server)),
+        ["openid", "v1", "jwks"] => Ok(issuer::keys(server)),
         ["version"] => Ok(version::serve()),
         ["metrics"] => Ok(metrics::serve(server)),
         [probe @ ("healthz" | "livez" | "readyz"), rest @ ..] => health::serve(server, probe, rest, &info.query),

@@ -1,12 +1,14 @@
 //! The chain that every request goes through: what is asked, by whom, may they, what is in it, do it.
 
+use crate::authenticate::{Authenticator, Tokens};
+use crate::authorize::{Attributes, Authorizer};
 use crate::body::Payload;
 use crate::call::Call;
 use crate::negotiate::negotiate;
 use crate::request::{RequestInfo, ResourceInfo};
 use crate::streams::{self, Nodes};
 use crate::user::User;
-use crate::{actions, authorize, paths, reply, verbs};
+use crate::{actions, paths, reply, verbs};
 use api::status::{self, Status};
 use api::{Catalog, Rules, RulesRef, Verb};
 use client::Body;
@@ -21,6 +23,10 @@ use tokio_util::sync::CancellationToken;
 pub struct Server {
     pub(crate) store: Store,
     pub(crate) nodes: Nodes,
+    /// Who asks.
+    pub(crate) authenticator: Authenticator,
+    /// Who may do what.
+    pub(crate) authorizer: Authorizer,
     /// Cancelled when the server stops: watches end, health says so.
     pub(crate) stopping: CancellationToken,
     /// Where clients reach it, for discovery.
@@ -34,8 +40,10 @@ pub struct Server {
 
 impl Server {
     /// A server over `store`; `address` (host:port) is what discovery tells clients.
-    pub fn new(store: Store, nodes: Nodes, address: impl Into<String>) -> Arc<Self> {
+    pub fn new(store: Store, nodes: Nodes, tokens: Tokens, address: impl Into<String>) -> Arc<Self> {
         Arc::new(Self {
+            authenticator: Authenticator::new(store.clone(), tokens),
+            authorizer: Authorizer::new(store.clone()),
             store,
             nodes,
             stopping: CancellationToken::new(),
@@ -82,7 +90,7 @@ impl Server {
         let (parts, payload) = request.into_parts();
         let info = RequestInfo::of(&parts.method, parts.uri.path(), parts.uri.query().unwrap_or_default())
             .ok_or_else(status::method_not_allowed)?;
-        authorize::authorize(&user, &info)?;
+        self.authorizer.check(&user, &Attributes::of(&info))?;
         match info.resource.clone() {
             Some(resource) => self.resource(user, info, resource, parts, payload).await,
             None => paths::serve(self, &info, &parts.headers, payload).await,

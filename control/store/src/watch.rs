@@ -97,6 +97,13 @@ impl Watch {
         }
     }
 
+    /// What waits already, up to `most`; empty where nothing does. Never waits.
+    ///
+    /// A write that was acknowledged before this call is among it: its watchers were given it first.
+    pub fn ready(&self, most: usize) -> Result<Vec<Arc<Change>>, Lagged> {
+        self.feed.take(most)
+    }
+
     /// The revision up to which this watcher has taken everything, for bookmarks; none while changes wait for it.
     pub fn progress(&self) -> Option<Revision> {
         // The order matters: what was delivered is read before the queue is seen to be empty.

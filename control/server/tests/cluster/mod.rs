@@ -9,7 +9,7 @@ use http_body_util::BodyExt;
 use identity::tls::{self, Callers};
 use identity::{Authority, Leaf, Purpose};
 use serde_json::{Value, json};
-use server::{InProcess, Nodes, PROTOCOLS, Server};
+use server::{InProcess, Nodes, PROTOCOLS, Server, Tokens};
 use std::sync::Arc;
 use std::time::Duration;
 use store::Store;
@@ -19,6 +19,9 @@ use tokio_util::sync::CancellationToken;
 
 /// Longer than anything here takes on a busy machine.
 pub const DEADLINE: Duration = Duration::from_secs(30);
+
+/// Who issues service-account tokens here.
+pub const ISSUER: &str = "https://kubernetes.default.svc.cluster.local";
 
 /// A running server.
 pub struct Cluster {
@@ -62,7 +65,8 @@ impl Cluster {
         let own = issue(&bundle, "kube-apiserver", &[], names, Purpose::Server);
         let tls = tls::server(&own, Callers::MayBeOf(&bundle.cluster_ca.certificate), &PROTOCOLS).unwrap();
         let store = Store::open(folder.path()).unwrap();
-        let server = Server::new(store.clone(), nodes(&bundle), &address);
+        let tokens = Tokens::new(&bundle.service_account_key, ISSUER).unwrap();
+        let server = Server::new(store.clone(), nodes(&bundle), tokens, &address);
         let stop = CancellationToken::new();
         tokio::spawn(server::listen(server.clone(), listener, tls, stop.clone()));
         let cluster = Self {
