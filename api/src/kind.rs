@@ -76,6 +76,15 @@ pub struct Subresource {
 }
 
 impl Subresource {
+    /// How many: read and written without knowing the rest of the kind.
+    pub const SCALE: Self = Self {
+        name: "scale",
+        group: "autoscaling",
+        version: "v1",
+        kind: "Scale",
+        verbs: &[Verb::Get, Verb::Patch, Verb::Update],
+    };
+
     /// The `status` of a kind: same kind, written apart from the spec.
     pub const fn status(group: &'static str, version: &'static str, kind: &'static str) -> Self {
         Self {

@@ -1,12 +1,17 @@
 //! The kinds that are served: one file and one line each.
 
+mod amount;
 mod certificate_signing_request;
 mod cluster_role;
 mod cluster_role_binding;
+mod component_status;
 mod config_map;
+mod controller_revision;
 mod csi_driver;
 mod csi_node;
 mod csi_storage_capacity;
+mod daemon_set;
+mod deployment;
 mod endpoint_slice;
 mod endpoints;
 mod event;
@@ -17,13 +22,21 @@ mod ingress;
 mod ingress_class;
 mod ip_address;
 mod lease;
+mod limit_range;
 mod local_subject_access_review;
 mod namespace;
 mod network_policy;
 mod node;
+mod persistent_volume;
+mod persistent_volume_claim;
 mod pod;
+mod pod_disruption_budget;
+mod pod_template;
 pub mod priority_class;
 mod priority_level_configuration;
+mod replica_set;
+mod replication_controller;
+mod resource_quota;
 mod role;
 mod role_binding;
 mod runtime_class;
@@ -34,8 +47,10 @@ mod self_subject_rules_review;
 mod service;
 mod service_account;
 mod service_cidr;
+mod stateful_set;
 mod storage_class;
 mod subject_access_review;
+mod template;
 mod token_review;
 mod volume_attachment;
 mod volume_attributes_class;
@@ -44,12 +59,19 @@ use crate::rules::Rules;
 
 /// Every kind, in discovery's order within its group.
 pub static KINDS: &[&Rules] = &[
+    &Rules::of::<component_status::ComponentStatus>(),
     &Rules::of::<config_map::ConfigMap>(),
     &Rules::of::<endpoints::Endpoints>(),
     &Rules::of::<event::Event>(),
+    &Rules::of::<limit_range::LimitRange>(),
     &Rules::of::<namespace::Namespace>(),
     &Rules::of::<node::Node>(),
+    &Rules::of::<persistent_volume_claim::PersistentVolumeClaim>(),
+    &Rules::of::<persistent_volume::PersistentVolume>(),
     &Rules::of::<pod::Pod>(),
+    &Rules::of::<pod_template::PodTemplate>(),
+    &Rules::of::<replication_controller::ReplicationController>(),
+    &Rules::of::<resource_quota::ResourceQuota>(),
     &Rules::of::<secret::Secret>(),
     &Rules::of::<service_account::ServiceAccount>(),
     &Rules::of::<service::Service>(),
@@ -66,6 +88,12 @@ pub static KINDS: &[&Rules] = &[
     &Rules::of::<volume_attachment::VolumeAttachment>(),
     &Rules::of::<volume_attributes_class::VolumeAttributesClass>(),
     &Rules::of::<priority_class::PriorityClass>(),
+    &Rules::of::<controller_revision::ControllerRevision>(),
+    &Rules::of::<daemon_set::DaemonSet>(),
+    &Rules::of::<deployment::Deployment>(),
+    &Rules::of::<replica_set::ReplicaSet>(),
+    &Rules::of::<stateful_set::StatefulSet>(),
+    &Rules::of::<pod_disruption_budget::PodDisruptionBudget>(),
     &Rules::of::<lease::Lease>(),
     &Rules::of::<runtime_class::RuntimeClass>(),
     &Rules::of::<endpoint_slice::EndpointSlice>(),

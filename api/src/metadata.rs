@@ -146,6 +146,13 @@ pub(crate) fn restore_member(new: &mut Value, old: &Value, member: &str) {
     }
 }
 
+/// Makes `new`'s `metadata.key` what it is in `old`.
+pub(crate) fn restore_metadata(new: &mut Value, old: &Value, key: &str) {
+    if let Some(metadata) = read::map_mut(new, "metadata") {
+        restore(metadata, old, key);
+    }
+}
+
 fn restore(metadata: &mut Map<String, Value>, old: &Value, key: &str) {
     match old.get("metadata").and_then(|m| m.get(key)) {
         Some(value) => metadata.insert(key.to_owned(), value.clone()),

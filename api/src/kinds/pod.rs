@@ -17,8 +17,9 @@ use crate::{
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
-use defaults::default_spec;
+pub(super) use defaults::default_spec;
 pub use qos::qos_class;
+pub(super) use validate::validate_spec;
 
 /// `v1` Pod.
 pub struct Pod;

@@ -4,6 +4,7 @@ use crate::KINDS;
 use k8s_openapi::{
     api::{
         authentication::v1::TokenRequest,
+        autoscaling::v1::Scale,
         core::v1::{Binding, Pod},
         policy::v1::Eviction,
     },
@@ -78,6 +79,14 @@ static BESIDES: &[Beside] = &[
     Beside {
         generate: generate::<meta::WatchEvent<Pod>>,
         group_version: ("", ""),
+    },
+    Beside {
+        generate: generate::<Scale>,
+        group_version: ("", "v1"),
+    },
+    Beside {
+        generate: generate::<Scale>,
+        group_version: ("apps", "v1"),
     },
     Beside {
         generate: generate::<Binding>,
