@@ -7,6 +7,7 @@ mod cluster_role_binding;
 mod component_status;
 mod config_map;
 mod controller_revision;
+pub mod cron_job;
 mod csi_driver;
 mod csi_node;
 mod csi_storage_capacity;
@@ -21,6 +22,7 @@ mod flow_schema;
 mod ingress;
 mod ingress_class;
 mod ip_address;
+mod job;
 mod lease;
 mod limit_range;
 mod local_subject_access_review;
@@ -93,6 +95,8 @@ pub static KINDS: &[&Rules] = &[
     &Rules::of::<deployment::Deployment>(),
     &Rules::of::<replica_set::ReplicaSet>(),
     &Rules::of::<stateful_set::StatefulSet>(),
+    &Rules::of::<cron_job::CronJob>(),
+    &Rules::of::<job::Job>(),
     &Rules::of::<pod_disruption_budget::PodDisruptionBudget>(),
     &Rules::of::<lease::Lease>(),
     &Rules::of::<runtime_class::RuntimeClass>(),
