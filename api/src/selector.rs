@@ -8,5 +8,4 @@ mod object;
 pub use check::{check, shown};
 pub use field::FieldSelector;
 pub use label::{LabelSelector, Operator, Requirement};
-pub(crate) use object::validate;
-pub use object::{labels_shown, shown};
+pub use object::labels_shown;

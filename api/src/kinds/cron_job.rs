@@ -96,7 +96,7 @@ impl Kind for CronJob {
             metadata::age(cron, now).into(),
             containers,
             images,
-            selector::shown(&job["selector"]).into(),
+            selector::shown(Some(&job["selector"])).into(),
         ]
     }
 }

@@ -5,6 +5,7 @@ use super::{
     template,
 };
 use crate::{
+    at::At,
     field::FieldError,
     kind::{Column, Context, Kind, Subresource},
     metadata,
@@ -88,7 +89,7 @@ impl Kind for DaemonSet {
     fn validate(set: &Value) -> Vec<FieldError> {
         let spec = &set["spec"];
         let object = spec.get("selector").filter(|s| !s.is_null());
-        let mut errors = object.map_or_else(Vec::new, |s| selector::validate(s, "spec.selector"));
+        let mut errors = object.map_or_else(Vec::new, |s| selector::check(&At::new(s, "spec.selector")));
         match object.map(LabelSelector::of_object) {
             // Without a selector nothing is chosen, so the template is not.
             None => errors.extend(unmatched(&spec["template"])),
@@ -148,7 +149,7 @@ impl Kind for DaemonSet {
             metadata::age(set, now).into(),
             containers,
             images,
-            selector::shown(&set["spec"]["selector"]).into(),
+            selector::shown(Some(&set["spec"]["selector"])).into(),
         ]
     }
 }

@@ -120,7 +120,7 @@ impl Kind for Deployment {
             metadata::age(deployment, now).into(),
             containers,
             images,
-            selector::shown(&deployment["spec"]["selector"]).into(),
+            selector::shown(Some(&deployment["spec"]["selector"])).into(),
         ]
     }
 }

@@ -2,6 +2,7 @@
 
 use super::amount::is_same;
 use crate::{
+    at::At,
     field::FieldError,
     kind::{Column, Context, Kind, SelectableField, Subresource},
     metadata, names,
@@ -62,7 +63,8 @@ impl Kind for PersistentVolumeClaim {
 
     fn validate(claim: &Value) -> Vec<FieldError> {
         let spec = &claim["spec"];
-        let mut errors = some(spec, "/selector").map_or_else(Vec::new, |s| selector::validate(s, "spec.selector"));
+        let mut errors =
+            some(spec, "/selector").map_or_else(Vec::new, |s| selector::check(&At::new(s, "spec.selector")));
         errors.extend(validate_modes(spec, "at least 1 access mode is required"));
         match spec["resources"]["requests"].get("storage") {
             None | Some(Value::Null) => errors.push(FieldError::required("spec.resources[storage]", "")),

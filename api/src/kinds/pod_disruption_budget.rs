@@ -2,6 +2,7 @@
 
 use super::amount::{int_or_percent, not_above_all, not_negative};
 use crate::{
+    at::At,
     field::FieldError,
     kind::{Column, Kind, Subresource},
     metadata,
@@ -60,7 +61,7 @@ impl Kind for PodDisruptionBudget {
             errors.extend(not_above_all(spec, path, member));
         }
         if let Some(object) = some(spec, "/selector") {
-            errors.extend(selector::validate(object, "spec.selector"));
+            errors.extend(selector::check(&At::new(object, "spec.selector")));
         }
         let known = ["AlwaysAllow", "IfHealthyBudget"];
         if let Some(policy) = some(spec, "/unhealthyPodEvictionPolicy").and_then(Value::as_str)

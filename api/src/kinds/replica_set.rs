@@ -82,7 +82,7 @@ impl Kind for ReplicaSet {
     }
 
     fn row(set: &Value, now: Timestamp) -> Vec<Value> {
-        row(set, selector::shown(&set["spec"]["selector"]), now)
+        row(set, selector::shown(Some(&set["spec"]["selector"])), now)
     }
 }
 

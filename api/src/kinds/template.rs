@@ -3,6 +3,7 @@
 
 use super::pod::{default_spec, validate_spec};
 use crate::{
+    at::At,
     field::FieldError,
     metadata, read,
     selector::{self, LabelSelector},
@@ -77,7 +78,7 @@ pub(super) fn validate_selector(spec: &Value, empty: &str) -> Vec<FieldError> {
     let Some(object) = read::some(spec, "/selector") else {
         return vec![FieldError::required(path, "")];
     };
-    let mut errors = selector::validate(object, path);
+    let mut errors = selector::check(&At::new(object, path));
     match LabelSelector::of_object(object) {
         None => errors.push(FieldError::invalid(path, object.clone(), "invalid label selector")),
         Some(read) if read.is_empty() => errors.push(FieldError::invalid(path, object.clone(), empty)),

@@ -32,7 +32,7 @@ pub(super) fn row(job: &Value, now: Timestamp) -> Vec<Value> {
         metadata::age(job, now).into(),
         containers,
         images,
-        selector::shown(&job["spec"]["selector"]).into(),
+        selector::shown(Some(&job["spec"]["selector"])).into(),
     ]
 }
 

@@ -2,6 +2,7 @@
 
 use super::{NAME_LABELS, UID_LABELS, policies, template};
 use crate::{
+    at::At,
     field::FieldError,
     kinds::amount::not_negative,
     metadata, names,
@@ -26,7 +27,7 @@ fn validate_selector(spec: &Value) -> Vec<FieldError> {
     let Some(object) = some(spec, "/selector") else {
         return vec![FieldError::required("spec.selector", "")];
     };
-    let mut errors = selector::validate(object, "spec.selector");
+    let mut errors = selector::check(&At::new(object, "spec.selector"));
     if let Some(read) = LabelSelector::of_object(object) {
         errors.extend(template::validate_match(&read, &spec["template"], "spec.template"));
     }
