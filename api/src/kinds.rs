@@ -31,7 +31,7 @@ mod network_policy;
 mod node;
 mod persistent_volume;
 mod persistent_volume_claim;
-mod pod;
+pub(crate) mod pod;
 mod pod_disruption_budget;
 mod pod_template;
 pub mod priority_class;

@@ -20,6 +20,7 @@ pub mod names;
 pub mod openapi;
 pub mod patch;
 pub mod quantity;
+pub mod quota;
 pub mod read;
 mod rules;
 pub mod schema;

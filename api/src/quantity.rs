@@ -94,6 +94,14 @@ impl Quantity {
         whole.clamp(i64::MIN.into(), i64::MAX.into()) as i64
     }
 
+    /// So many ones.
+    pub const fn whole(ones: i64) -> Self {
+        Self {
+            nano: ones as i128 * NANO,
+            format: Format::DecimalSi,
+        }
+    }
+
     /// Whether it is 0.
     pub fn is_zero(self) -> bool {
         self.nano == 0
@@ -162,6 +170,30 @@ impl Eq for Quantity {}
 impl PartialOrd for Quantity {
     fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
         Some(self.cmp(other))
+    }
+}
+
+impl std::ops::Add for Quantity {
+    type Output = Self;
+
+    /// Written as the first one, or as the second where the first is 0.
+    fn add(self, other: Self) -> Self {
+        Self {
+            nano: (self.nano + other.nano).clamp(-MAX, MAX),
+            format: if self.nano == 0 { other.format } else { self.format },
+        }
+    }
+}
+
+impl std::ops::Sub for Quantity {
+    type Output = Self;
+
+    fn sub(self, other: Self) -> Self {
+        let negative = Self {
+            nano: -other.nano,
+            ..other
+        };
+        self + negative
     }
 }
 
@@ -251,6 +283,23 @@ mod tests {
             assert!(Quantity::parse(text).is_err(), "{text}");
         }
         assert_eq!(Quantity::parse("1ki"), Err(QuantityError::Suffix));
+    }
+
+    #[test]
+    fn sums_are_written_as_their_first_part() {
+        let q = |text| Quantity::parse(text).expect("the case is a quantity");
+        for (a, b, sum, difference) in [
+            ("1", "500m", "1500m", "500m"),
+            ("0", "64Mi", "64Mi", "-64Mi"),
+            ("1Gi", "1Gi", "2Gi", "0"),
+            ("1Gi", "1024", "1048577Ki", "1048575Ki"),
+        ] {
+            assert_eq!(
+                ((q(a) + q(b)).to_string(), (q(a) - q(b)).to_string()),
+                (sum.to_owned(), difference.to_owned())
+            );
+        }
+        assert_eq!(Quantity::whole(3).to_string(), "3");
     }
 
     #[test]

@@ -27,6 +27,7 @@ pub struct Plane {
     tls: Arc<rustls::ServerConfig>,
     services: Vec<config::IpNet>,
     pods: Vec<config::IpNet>,
+    cluster_ca: String,
 }
 
 // === impl Plane ===
@@ -57,6 +58,7 @@ impl Plane {
             tls,
             services: config.cluster.service_cidrs.clone(),
             pods: config.cluster.pod_cidrs.clone(),
+            cluster_ca: secrets.cluster_ca.clone(),
         })
     }
 
@@ -65,13 +67,18 @@ impl Plane {
         let stop = CancellationToken::new();
         let server = Server::new(self.store, self.nodes, self.tokens, advertised);
         let serving = tokio::spawn(server::listen(server.clone(), listener, self.tls, stop.clone()));
-        bootstrap::populate(&component(&server, "system:apiserver"), advertised, &self.services).await?;
+        let settings = controllers::Settings {
+            pod_cidrs: self.pods,
+            service_cidrs: self.services,
+            cluster_ca: self.cluster_ca,
+            advertised: advertised.parse().ok(),
+        };
+        bootstrap::populate(&component(&server, "system:apiserver"), &settings).await?;
         let loops = TaskTracker::new();
         loops.spawn(scheduler::run(
             component(&server, "system:kube-scheduler"),
             stop.clone(),
         ));
-        let settings = controllers::Settings { pod_cidrs: self.pods };
         let transport = component(&server, "system:kube-controller-manager");
         loops.spawn(controllers::run(transport, settings, stop.clone()));
         loops.close();

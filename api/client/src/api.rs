@@ -67,7 +67,8 @@ impl Api<Dynamic> {
 }
 
 impl<K: Object> Api<K> {
-    fn at(transport: Arc<dyn Transport>, resource: &Resource, namespace: Option<&str>) -> Api<K> {
+    /// Of a kind that is known by its place alone; `K` is as much of its objects as is read.
+    pub fn at(transport: Arc<dyn Transport>, resource: &Resource, namespace: Option<&str>) -> Api<K> {
         Api {
             transport,
             path: resource.path(namespace),
@@ -177,6 +178,14 @@ impl<K: Object> Api<K> {
             Some(("application/json", options)),
         )
         .await
+    }
+
+    /// Deletes all that is here, each as [`Api::delete`] does.
+    pub async fn delete_collection(&self, options: &DeleteOptions) -> Result<(), Error> {
+        let deleted: Result<Dynamic, Error> = self
+            .call(Method::DELETE, self.path.clone(), Some(("application/json", options)))
+            .await;
+        deleted.map(drop)
     }
 
     /// Watches; the events come as the server sends them.

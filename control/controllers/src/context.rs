@@ -1,9 +1,11 @@
 //! What every controller is given: the transport, the settings and the caches that several of them read.
 
+use crate::every_kind::EveryKind;
 use client::{Api, Cache, ListOptions, Object, Recorder, Transport};
 use ipnet::IpNet;
 use k8s_openapi::api::coordination::v1::Lease;
 use k8s_openapi::api::core::v1::{Namespace, Node, Pod};
+use std::net::SocketAddr;
 use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
 
@@ -15,6 +17,12 @@ const NODE_LEASES: &str = "kube-node-lease";
 pub struct Settings {
     /// The cluster's pod networks, at most one an address family; nodes get parts of each, in this order.
     pub pod_cidrs: Vec<IpNet>,
+    /// The cluster's service networks; the Service `kubernetes` has the first address of the first one.
+    pub service_cidrs: Vec<IpNet>,
+    /// The certificate of the CA that proves the API server to pods, as PEM.
+    pub cluster_ca: String,
+    /// Where clients reach the API server; none if that is no address.
+    pub advertised: Option<SocketAddr>,
 }
 
 /// Shared by all controllers; cheap to clone.
@@ -27,6 +35,7 @@ pub struct Context {
     pub(crate) nodes: Cache<Node>,
     pub(crate) pods: Cache<Pod>,
     pub(crate) leases: Cache<Lease>,
+    pub(crate) kinds: EveryKind,
     pub(crate) events: Recorder,
 }
 
@@ -37,6 +46,7 @@ impl Context {
             nodes: cache(Api::all(transport.clone()), &stop),
             pods: cache(Api::all(transport.clone()), &stop),
             leases: cache(Api::namespaced(transport.clone(), NODE_LEASES), &stop),
+            kinds: EveryKind::start(transport.clone(), stop.clone()),
             events: Recorder::new(transport.clone(), "controllers", ""),
             settings: Arc::new(settings),
             transport,

@@ -2,16 +2,25 @@
 //!
 //! [`CONTROLLERS`](table) is the table: a controller is a folder and a line there. They share caches, see [`Context`].
 
+mod bootstrap_tokens;
+mod cluster_authentication;
+mod config_map;
 mod context;
 mod event_ttl;
+mod every_kind;
+mod garbage_collector;
+mod kubernetes_service;
 mod namespace;
 mod node_ipam;
 mod node_lifecycle;
 mod pod_gc;
+mod resource_quota;
+mod root_ca;
 mod service_account;
 mod table;
 
 pub use context::{Context, Settings};
+pub use kubernetes_service::publish;
 pub use node_ipam::{Allocator, Full};
 pub use node_lifecycle::{GRACE, taints};
 pub use table::run;

@@ -1,7 +1,10 @@
 //! Which controllers there are, and running them all.
 
 use crate::context::{Context, Settings};
-use crate::{event_ttl, namespace, node_ipam, node_lifecycle, pod_gc, service_account};
+use crate::{
+    bootstrap_tokens, cluster_authentication, event_ttl, garbage_collector, kubernetes_service, namespace, node_ipam,
+    node_lifecycle, pod_gc, resource_quota, root_ca, service_account,
+};
 use client::Transport;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -27,6 +30,24 @@ const CONTROLLERS: &[(&str, Controller)] = &[
         Box::pin(pod_gc::run(context))
     }),
     ("event-ttl-controller", |context| Box::pin(event_ttl::run(context))),
+    ("garbage-collector-controller", |context| {
+        Box::pin(garbage_collector::run(context))
+    }),
+    ("resourcequota-controller", |context| {
+        Box::pin(resource_quota::run(context))
+    }),
+    ("root-ca-certificate-publisher-controller", |context| {
+        Box::pin(root_ca::run(context))
+    }),
+    ("cluster-authentication-trust-controller", |context| {
+        Box::pin(cluster_authentication::run(context))
+    }),
+    ("kubernetes-service-controller", |context| {
+        Box::pin(kubernetes_service::run(context))
+    }),
+    ("token-cleaner-controller", |context| {
+        Box::pin(bootstrap_tokens::run(context))
+    }),
 ];
 
 /// Runs all controllers until `stop`. One that panics is logged and started again; the others go on.

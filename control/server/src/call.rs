@@ -10,7 +10,7 @@ use bytes::Bytes;
 use http::HeaderMap;
 use jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use store::{Entry, Revision};
 
 /// A request on a resource, authorized, its body not yet read.
@@ -35,7 +35,13 @@ pub struct Call {
     pub headers: HeaderMap,
     /// What the client reads.
     pub accepted: Accepted,
+    /// What the client should hear besides the answer.
+    pub warnings: Warnings,
 }
+
+/// Sentences for `Warning` headers, each once. Clones are the same.
+#[derive(Clone, Default)]
+pub struct Warnings(Arc<Mutex<Vec<String>>>);
 
 /// What one write takes from outside: the clock, a UID, random characters.
 pub struct Draw {
@@ -88,7 +94,35 @@ impl Call {
             query: self.query.clone(),
             headers: self.headers.clone(),
             accepted: self.accepted,
+            warnings: self.warnings.clone(),
         }
+    }
+}
+
+// === impl Warnings ===
+
+impl Warnings {
+    /// Adds sentences; those that were said already are not said again.
+    pub fn extend<S: Into<String>>(&self, sentences: impl IntoIterator<Item = S>) {
+        let mut all = self
+            .0
+            .lock()
+            .expect("this holds because no holder of the warnings panics");
+        for sentence in sentences.into_iter().map(Into::into) {
+            if !all.contains(&sentence) {
+                all.push(sentence);
+            }
+        }
+    }
+
+    /// All of them, in the order in which they came.
+    pub fn take(&self) -> Vec<String> {
+        std::mem::take(
+            &mut *self
+                .0
+                .lock()
+                .expect("this holds because no holder of the warnings panics"),
+        )
     }
 }
 

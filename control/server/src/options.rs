@@ -46,6 +46,17 @@ pub struct ListOptions {
     pub timeout: Option<Duration>,
 }
 
+/// What becomes of an object's dependents when it is deleted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Propagation {
+    /// They go after it.
+    Background,
+    /// They go before it.
+    Foreground,
+    /// They stay.
+    Orphan,
+}
+
 /// Options of delete.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct DeleteOptions {
@@ -57,6 +68,10 @@ pub struct DeleteOptions {
     pub uid: Option<String>,
     /// Only this state.
     pub resource_version: Option<String>,
+    /// What becomes of the dependents.
+    pub propagation: Option<Propagation>,
+    /// The same, as it was said before `propagationPolicy` (`orphanDependents`).
+    pub orphan: Option<bool>,
 }
 
 // === impl WriteOptions ===
@@ -189,6 +204,19 @@ impl ListOptions {
     }
 }
 
+// === impl Propagation ===
+
+impl Propagation {
+    fn of(word: &str) -> Option<Self> {
+        match word {
+            "Background" => Some(Self::Background),
+            "Foreground" => Some(Self::Foreground),
+            "Orphan" => Some(Self::Orphan),
+            _ => None,
+        }
+    }
+}
+
 // === impl DeleteOptions ===
 
 impl DeleteOptions {
@@ -210,17 +238,23 @@ impl DeleteOptions {
             options.uid = text("/preconditions/uid");
             options.resource_version = text("/preconditions/resourceVersion");
             policy = text("/propagationPolicy");
+            options.orphan = body.get("orphanDependents").and_then(Value::as_bool);
         } else {
             (errors, options.dry_run) = dry_run(query.all("dryRun"));
             options.grace = number(query, "gracePeriodSeconds")?;
             policy = query.get("propagationPolicy").map(str::to_owned);
+            options.orphan = query.flag("orphanDependents");
         }
-        if let Some(policy) = policy.filter(|p| !["Foreground", "Background", "Orphan"].contains(&p.as_str())) {
-            errors.push(FieldError::not_supported(
-                "propagationPolicy",
-                policy,
-                &["Background", "Foreground", "Orphan"],
-            ));
+        if let Some(policy) = policy {
+            if options.orphan.is_some() {
+                let why = "orphanDependents and deletionPropagation cannot be both set";
+                errors.insert(0, FieldError::invalid("propagationPolicy", policy.as_str(), why));
+            }
+            options.propagation = Propagation::of(&policy);
+            if options.propagation.is_none() {
+                let known = ["Background", "Foreground", "Orphan"];
+                errors.push(FieldError::not_supported("propagationPolicy", policy, &known));
+            }
         }
         checked("DeleteOptions", &errors)?;
         Ok(options)
@@ -328,11 +362,18 @@ mod tests {
                 dry_run: true,
                 grace: Some(5),
                 uid: Some("u".to_owned()),
-                resource_version: None
+                propagation: Some(Propagation::Background),
+                ..DeleteOptions::default()
             }
         );
         let options = DeleteOptions::of(&Query::parse("gracePeriodSeconds=9"), None).unwrap();
         assert_eq!(options.grace, Some(9));
-        assert!(DeleteOptions::of(&Query::parse("propagationPolicy=x"), None).is_err());
+        for query in ["propagationPolicy=x", "propagationPolicy=Orphan&orphanDependents=true"] {
+            assert_eq!(
+                DeleteOptions::of(&Query::parse(query), None).unwrap_err().code,
+                422,
+                "{query}"
+            );
+        }
     }
 }

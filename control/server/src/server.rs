@@ -3,7 +3,7 @@
 use crate::authenticate::{Authenticator, Tokens};
 use crate::authorize::{Attributes, Authorizer};
 use crate::body::Payload;
-use crate::call::Call;
+use crate::call::{Call, Warnings};
 use crate::negotiate::negotiate;
 use crate::request::{RequestInfo, ResourceInfo};
 use crate::streams::{self, Nodes};
@@ -132,11 +132,15 @@ impl Server {
                 negotiate(&parts.headers)?
             },
             headers: parts.headers.clone(),
+            warnings: Warnings::default(),
         };
         if streams {
             return streams::serve(&call, parts).await;
         }
-        dispatch(call, payload).await
+        let warnings = call.warnings.clone();
+        let mut response = dispatch(call, payload).await?;
+        reply::warn(&mut response, &warnings.take());
+        Ok(response)
     }
 }
 

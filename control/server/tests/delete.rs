@@ -42,7 +42,12 @@ async fn preconditions_name_the_incarnation() {
     let wrong = json!({"kind": "DeleteOptions", "apiVersion": "v1", "preconditions": {"uid": "other"}});
     let refused = send(&admin, Method::DELETE, &path, "application/json", &wrong).await;
     assert_eq!(refused.code, 409);
-    assert!(text(&refused.body, "/message").contains("Precondition failed: UID in precondition: other"));
+    let uid = text(&made.body, "/metadata/uid");
+    let why = format!(
+        "Operation cannot be fulfilled on ConfigMap \"a\": the UID in the precondition (other) does not match the UID in \
+         record ({uid}). The object might have been deleted and then recreated"
+    );
+    assert_eq!(text(&refused.body, "/message"), why);
     let right = json!({"preconditions": {"uid": made.body["metadata"]["uid"], "resourceVersion": made.body["metadata"]["resourceVersion"]}});
     assert_eq!(
         send(&admin, Method::DELETE, &path, "application/json", &right)
@@ -86,6 +91,7 @@ async fn a_running_pod_is_marked_then_removed_by_its_node() {
     let options = json!({"gracePeriodSeconds": 0, "preconditions": {"uid": marked.body["metadata"]["uid"]}});
     let gone = send(&node, Method::DELETE, &path, "application/json", &options).await;
     assert_eq!(gone.code, 200, "{}", gone.text);
+    assert_eq!(lines.brief().await, "MODIFIED p");
     assert_eq!(lines.brief().await, "DELETED p");
     assert_eq!(get(&admin, &path).await.code, 404);
 }

@@ -1,24 +1,30 @@
 //! namespace-controller: a namespace that is being deleted loses its contents, pods first, then its finalizer.
 
+mod conditions;
+mod contents;
+
 use crate::context::Context;
-use client::{Api, Dynamic, Error, Key, ListOptions, Object, Queue, Resource, Served, Update, discover, work};
+use crate::every_kind::Sighting;
+use client::{Api, Error, Key, Object, Patch, Queue, Update, work};
+use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Namespace;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::{DeleteOptions, Preconditions};
 use serde_json::json;
 use std::sync::Arc;
 use std::time::Duration;
 
 /// The finalizer that this controller stands for.
 const FINALIZER: &str = "kubernetes";
-/// When to look again at what is still ending; the end of a pod is seen at once, this is for everything else.
+/// When to look again at what is still ending; an object that goes is seen at once, this is for what failed.
 const LOOK_AGAIN: Duration = Duration::from_secs(2);
+/// After an object went: others go with it.
+const SETTLE: Duration = Duration::from_millis(50);
 
 pub(crate) async fn run(context: Context) {
-    if !(context.namespaces.ready().await && context.pods.ready().await) {
+    if !context.namespaces.ready().await {
         return;
     }
     let queue = Queue::<String>::new();
-    let (mut namespaces, mut pods) = (context.namespaces.follow(), context.pods.follow());
+    let (mut namespaces, mut objects) = (context.namespaces.follow(), context.kinds.follow());
     let feed = async {
         loop {
             tokio::select! {
@@ -27,11 +33,11 @@ pub(crate) async fn run(context: Context) {
                         queue.add(update.key().name);
                     }
                 }
-                Some(update) = pods.recv() => {
-                    if let Update { before: Some(pod), now: None } = &update
-                        && is_ending_by_name(&context, pod.namespace())
+                Some(Sighting { update, .. }) = objects.recv() => {
+                    if let Update { before: Some(object), now: None } = &update
+                        && is_ending_by_name(&context, object.namespace())
                     {
-                        queue.add(pod.namespace().to_owned());
+                        queue.add_after(object.namespace().to_owned(), SETTLE);
                     }
                 }
                 () = context.stop.cancelled() => return,
@@ -50,15 +56,34 @@ pub(crate) async fn run(context: Context) {
                 else {
                     return Ok(());
                 };
-                if empty(&context, &namespace).await? {
+                let findings = contents::delete(&context, &namespace).await;
+                tell(&context, &namespace, &findings).await?;
+                if findings.is_empty() {
                     return finalize(&context, &namespace).await;
                 }
+                tracing::debug!(namespace = %name, ?findings, "still ending");
                 again.add_after(name, LOOK_AGAIN);
                 Ok::<(), Error>(())
             }
         }
     };
     tokio::join!(feed, work("namespace-controller", &queue, 2, &context.stop, reconcile));
+}
+
+/// Writes what was found into the namespace's conditions.
+async fn tell(context: &Context, namespace: &Namespace, findings: &conditions::Findings) -> Result<(), Error> {
+    let status = namespace.status.as_ref();
+    let old = status.and_then(|status| status.conditions.clone()).unwrap_or_default();
+    let Some(conditions) = findings.conditions(&old, Timestamp::now()) else {
+        return Ok(());
+    };
+    let patch = json!({"metadata": {"uid": namespace.uid()}, "status": {"conditions": conditions}});
+    let api = Api::<Namespace>::all(context.transport.clone());
+    match api.patch_status(namespace.name(), &Patch::Merge(patch)).await {
+        Ok(_) => Ok(()),
+        Err(error) if error.is_not_found() || error.is_conflict() => Ok(()),
+        Err(error) => Err(error),
+    }
 }
 
 fn is_ending(namespace: &Namespace) -> bool {
@@ -77,96 +102,25 @@ fn is_ending_by_name(context: &Context, name: &str) -> bool {
         .is_some_and(|namespace| is_ending(&namespace))
 }
 
-/// Deletes what is in the namespace; true once nothing is. Pods go first, while their Secrets and accounts are there.
-async fn empty(context: &Context, namespace: &Namespace) -> Result<bool, Error> {
-    let name = namespace.name();
-    let mut served = discover(context.transport.clone()).await?;
-    served.retain(|kind| kind.namespaced && kind.can("list") && kind.can("delete"));
-    served.sort_by_key(|kind| !is_pods(&kind.resource));
-    for kind in &served {
-        let left = delete_all(context, kind, name).await?;
-        if left > 0 && is_pods(&kind.resource) {
-            tracing::debug!(namespace = name, left, "waiting for pods to end");
-            return Ok(false);
-        }
-    }
-    for kind in &served {
-        let api = Api::dynamic(context.transport.clone(), &kind.resource, Some(name));
-        if !api
-            .list(&ListOptions {
-                limit: 1,
-                ..ListOptions::default()
-            })
-            .await?
-            .items
-            .is_empty()
-        {
-            tracing::debug!(namespace = name, kind = %kind.resource.plural, "still ending");
-            return Ok(false);
-        }
-    }
-    Ok(true)
-}
-
-fn is_pods(resource: &Resource) -> bool {
-    resource.group.is_empty() && resource.plural == "pods"
-}
-
-/// Asks for the end of every object of a kind that does not end yet, and says how many there were.
-async fn delete_all(context: &Context, kind: &Served, namespace: &str) -> Result<usize, Error> {
-    let api = Api::dynamic(context.transport.clone(), &kind.resource, Some(namespace));
-    let list = api
-        .list_all(&ListOptions {
-            limit: 500,
-            ..ListOptions::default()
-        })
-        .await?;
-    for object in &list.items {
-        if object.0["metadata"]["deletionTimestamp"].is_null() {
-            delete(&api, object).await?;
-        }
-    }
-    Ok(list.items.len())
-}
-
-async fn delete(api: &Api<Dynamic>, object: &Dynamic) -> Result<(), Error> {
-    let preconditions = Preconditions {
-        uid: Some(object.uid().to_owned()),
-        ..Preconditions::default()
-    };
-    let options = DeleteOptions {
-        preconditions: Some(preconditions),
-        ..DeleteOptions::default()
-    };
-    match api.delete(object.name(), &options).await {
-        Ok(_) => Ok(()),
-        Err(error) if error.is_not_found() || error.is_conflict() => Ok(()),
-        Err(error) => Err(error),
-    }
-}
-
 /// Takes our finalizer off; the API server then removes the namespace if it was the last one.
 async fn finalize(context: &Context, namespace: &Arc<Namespace>) -> Result<(), Error> {
     let name = namespace.name();
-    let finalizers = namespace
-        .spec
-        .as_ref()
-        .and_then(|spec| spec.finalizers.clone())
-        .unwrap_or_default();
-    let others: Vec<String> = finalizers
+    let api = Api::<Namespace>::all(context.transport.clone());
+    let mut latest = match api.get(name).await {
+        Ok(latest) if latest.uid() == namespace.uid() => latest,
+        Ok(_) => return Ok(()),
+        Err(error) if error.is_not_found() => return Ok(()),
+        Err(error) => return Err(error),
+    };
+    let finalizers = latest.spec.as_mut().and_then(|spec| spec.finalizers.as_mut());
+    finalizers
         .into_iter()
-        .filter(|finalizer| finalizer != FINALIZER)
-        .collect();
+        .for_each(|all| all.retain(|finalizer| finalizer != FINALIZER));
     let body = json!({
-        "apiVersion": "v1",
-        "kind": "Namespace",
-        "metadata": {"name": name, "uid": namespace.uid(), "resourceVersion": namespace.resource_version()},
-        "spec": {"finalizers": others},
+        "apiVersion": "v1", "kind": "Namespace",
+        "metadata": latest.metadata, "spec": latest.spec, "status": latest.status,
     });
-    match Api::<Namespace>::all(context.transport.clone())
-        .put(name, "finalize", &body)
-        .await
-    {
+    match api.put(name, "finalize", &body).await {
         Ok(_) => {
             tracing::info!(namespace = name, "namespace emptied");
             Ok(())

@@ -1,5 +1,6 @@
 //! DELETE of a collection: each object that the selectors choose, as if one by one.
 
+use crate::actions::deletion;
 use crate::call::Call;
 use crate::render;
 use crate::verbs::delete::{delete_object, options};
@@ -17,6 +18,7 @@ const AT_ONCE: usize = 64;
 /// Deletes what a list with the same query would show, and answers with that list.
 pub(crate) async fn delete_collection(call: &Call, body: Bytes) -> Result<Response<Body>, Status> {
     let options = options(call, &body)?;
+    call.warnings.extend(deletion::warning(&call.rules, &options));
     let (entries, meta) = page(call)?;
     let objects: Vec<Call> = entries
         .iter()

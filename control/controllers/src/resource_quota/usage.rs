@@ -1,0 +1,124 @@
+//! What is in a namespace, counted the way one quota wants it.
+
+use crate::context::Context;
+use api::quantity::Quantity;
+use api::quota::{Amounts, Counted, add};
+use client::{Api, Dynamic, Error, Resource};
+use jiff::Timestamp;
+use serde_json::Value;
+
+const PODS: Counted<'_> = Counted {
+    group: "",
+    plural: "pods",
+};
+/// Kinds of which more matters than their number.
+const LISTED: [&str; 2] = ["services", "persistentvolumeclaims"];
+
+/// What all objects of the namespace that the quota is about take, of each name that it limits and somebody knows.
+pub(super) async fn count(context: &Context, namespace: &str, quota: &Value, now: Timestamp) -> Result<Amounts, Error> {
+    let hard = api::quota::amounts(quota, "/spec/hard");
+    let minded = |counted: Counted<'_>| hard.keys().any(|name| counted.minds(name));
+    let mut used = Amounts::new();
+    if minded(PODS) {
+        let pods = context.pods.list_in(namespace);
+        let pods = pods.iter().filter_map(|pod| serde_json::to_value(&**pod).ok());
+        count_all(PODS, quota, pods, &mut used, now);
+    }
+    for plural in LISTED {
+        let counted = Counted { group: "", plural };
+        if minded(counted) {
+            let objects = list(context, namespace, plural).await?;
+            count_all(counted, quota, objects.into_iter(), &mut used, now);
+        }
+    }
+    let scoped = !PODS.counts(quota, &Value::Null) && has_scopes(quota);
+    for name in hard.keys().filter(|_| !scoped) {
+        if let Some((plural, group)) = counted_kind(name)
+            && let Some(number) = context.kinds.count(group, plural, namespace)
+        {
+            used.insert(name.clone(), Quantity::whole(i64::try_from(number).unwrap_or(i64::MAX)));
+        }
+    }
+    let known = |name: &str| used.contains_key(name) || PODS.minds(name) || is_listed(name);
+    let zero = |name: &String| used.get(name).copied().unwrap_or(Quantity::whole(0));
+    Ok(hard
+        .keys()
+        .filter(|name| known(name))
+        .map(|name| (name.clone(), zero(name)))
+        .collect())
+}
+
+fn has_scopes(quota: &Value) -> bool {
+    ["/spec/scopes", "/spec/scopeSelector/matchExpressions"]
+        .iter()
+        .any(|pointer| !api::read::list(quota, pointer).is_empty())
+}
+
+fn is_listed(name: &str) -> bool {
+    LISTED.iter().any(|plural| Counted { group: "", plural }.minds(name))
+}
+
+/// Plural and group of a kind of which a quota limits the number alone.
+fn counted_kind(name: &str) -> Option<(&str, &str)> {
+    let kind = match name.strip_prefix("count/") {
+        Some(kind) => kind.split_once('.').unwrap_or((kind, "")),
+        None if Counted {
+            group: "",
+            plural: name,
+        }
+        .minds(name) =>
+        {
+            (name, "")
+        }
+        None => return None,
+    };
+    let listed = kind.1.is_empty() && (kind.0 == "pods" || LISTED.contains(&kind.0));
+    (!listed).then_some(kind)
+}
+
+fn count_all(
+    counted: Counted<'_>,
+    quota: &Value,
+    objects: impl Iterator<Item = Value>,
+    used: &mut Amounts,
+    now: Timestamp,
+) {
+    for object in objects.filter(|object| counted.counts(quota, object)) {
+        add(used, &counted.usage(&object, now));
+    }
+}
+
+async fn list(context: &Context, namespace: &str, plural: &str) -> Result<Vec<Value>, Error> {
+    let resource = Resource {
+        group: String::new(),
+        version: "v1".to_owned(),
+        plural: plural.to_owned(),
+    };
+    let api = Api::<Dynamic>::at(context.transport.clone(), &resource, Some(namespace));
+    match api.list_all(&Default::default()).await {
+        Ok(list) => Ok(list.items.into_iter().map(|object| object.0).collect()),
+        Err(error) if error.is_not_found() => Ok(Vec::new()),
+        Err(error) => Err(error),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_that_are_a_kinds_number() {
+        for (name, kind) in [
+            ("count/deployments.apps", Some(("deployments", "apps"))),
+            ("count/widgets.example.com", Some(("widgets", "example.com"))),
+            ("count/configmaps", Some(("configmaps", ""))),
+            ("secrets", Some(("secrets", ""))),
+            ("count/pods", None),
+            ("services", None),
+            ("requests.cpu", None),
+            ("services.nodeports", None),
+        ] {
+            assert_eq!(counted_kind(name), kind, "{name}");
+        }
+    }
+}
