@@ -10,7 +10,7 @@ use jiff::Timestamp;
 use serde_json::{Map, Value};
 use std::collections::BTreeMap;
 
-pub use pod::missing;
+pub use pod::{missing, resources as pod_resources};
 
 /// Resource names of quotas, each with an amount.
 pub type Amounts = BTreeMap<String, Quantity>;

@@ -53,6 +53,7 @@ impl Plane {
     fn control(&self, pod_cidrs: &[&str]) {
         let settings = controllers::Settings {
             pod_cidrs: pod_cidrs.iter().map(|cidr| cidr.parse().unwrap()).collect(),
+            ..controllers::Settings::default()
         };
         tokio::spawn(controllers::run(self.transport.clone(), settings, self.stop.clone()));
     }

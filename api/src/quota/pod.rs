@@ -74,7 +74,7 @@ fn names(requests: &Amounts, limits: &Amounts) -> Amounts {
 }
 
 /// What the whole pod requests or is limited to (upstream: component-helpers/resource `PodRequests`, `PodLimits`).
-fn resources(pod: &Value, which: &str) -> Amounts {
+pub fn resources(pod: &Value, which: &str) -> Amounts {
     let of = |container: &Value| super::amounts(container, &format!("/resources/{which}"));
     let mut total = Amounts::new();
     for container in read::list(pod, "/spec/containers") {

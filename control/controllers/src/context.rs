@@ -13,7 +13,7 @@ use tokio_util::sync::CancellationToken;
 const NODE_LEASES: &str = "kube-node-lease";
 
 /// What the machine config decides.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct Settings {
     /// The cluster's pod networks, at most one an address family; nodes get parts of each, in this order.
     pub pod_cidrs: Vec<IpNet>,

@@ -1,7 +1,7 @@
 //! Who belongs to whom, by UID over all kinds, and what is to do when somebody comes, changes or goes. Pure.
 
-use crate::every_kind::Outline;
-use client::Served;
+use crate::every_kind::{Outline, Owner};
+use client::{Object, Served};
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
@@ -99,7 +99,7 @@ impl Graph {
                 .entry(owner.uid.clone())
                 .or_default()
                 .insert(uid.clone());
-            if self.nodes.get(&owner.uid).is_none_or(Node::ends_last) {
+            if self.is_doubtful(&now, owner) {
                 duties.push(Duty::Judge(uid.clone()));
             }
         }
@@ -146,13 +146,21 @@ impl Graph {
         let mut duties = HashSet::new();
         for (uid, node) in &self.nodes {
             let owners = &node.object.metadata.owner_references;
-            let alone = |owner: &Arc<str>| self.nodes.get(owner).is_none_or(Node::ends_last);
-            if owners.iter().any(|owner| alone(&owner.uid)) {
+            if owners.iter().any(|owner| self.is_doubtful(node, owner)) {
                 duties.insert(Duty::Judge(uid.clone()));
             }
             duties.extend(self.begins(None, node));
         }
         duties.into_iter().collect()
+    }
+
+    /// Whether an owner may not be one: it is not there, is something else than the reference says, or is about to go.
+    fn is_doubtful(&self, node: &Node, owner: &Owner) -> bool {
+        let Some(found) = self.nodes.get(&owner.uid) else {
+            return true;
+        };
+        let here = !found.kind.namespaced || found.object.namespace() == node.object.namespace();
+        !here || found.kind.kind != owner.kind || found.object.name() != owner.name || found.ends_last()
     }
 
     fn part(&mut self, owner: &Arc<str>, dependent: &Arc<str>) {

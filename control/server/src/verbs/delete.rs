@@ -86,7 +86,7 @@ pub(crate) async fn delete_object(call: &Call, options: &DeleteOptions) -> Resul
 
 /// The mark need not reach the disk: the removal that follows it does. None: it moved meanwhile.
 async fn mark_and_remove(call: &Call, entry: Entry, new: &Value, dry_run: bool) -> Result<Option<Change>, Status> {
-    let value = encode::stored(new);
+    let value = call.stored(new);
     if dry_run {
         return Ok(Some(Change::Deleted(Entry { value, ..entry })));
     }
