@@ -4,7 +4,7 @@
 use client::{Api, Dynamic, Error, Object, Patch, Resource, Transport};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::DeleteOptions;
 use serde_json::{Value, json};
-use server::{InProcess, Nodes, Server};
+use server::{InProcess, Nodes, Server, Tokens};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use store::Store;
@@ -29,7 +29,9 @@ impl Drop for Plane {
 impl Plane {
     async fn start() -> Plane {
         let folder = TempDir::new().unwrap();
-        let server = Server::new(Store::open(folder.path()).unwrap(), Nodes::none(), "127.0.0.1:6443");
+        let tokens = Tokens::new(&identity::new_key().unwrap(), "https://issuer.test").unwrap();
+        let store = Store::open(folder.path()).unwrap();
+        let server = Server::new(store, Nodes::none(), tokens, "127.0.0.1:6443");
         let plane = Plane {
             transport: Arc::new(InProcess::new(server, "system:test")),
             stop: CancellationToken::new(),
