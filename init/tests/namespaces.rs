@@ -7,6 +7,7 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
@@ -24,7 +25,11 @@ for link in bin sbin lib lib64; do ln -s usr/$link $link; done
 mount -t overlay overlay -o lowerdir=/usr,upperdir=../upper,workdir=../work usr
 exec unshare --root=$PWD --wd=/ /usr/bin/init";
 
+/// Where hosts mount cgroup v2: alone, or beside v1. init makes the machine's groups below `pintle` there.
+const CGROUPS: [&str; 2] = ["/sys/fs/cgroup", "/sys/fs/cgroup/unified"];
+
 struct Machine {
+    name: String,
     folder: tempfile::TempDir,
     unshare: Child,
     init: i32,
@@ -37,6 +42,13 @@ impl Machine {
             eprintln!("SKIPPED: namespaces need root");
             return None;
         }
+        // Of its own, so that nobody else's groups are removed after it.
+        static NEXT: AtomicU32 = AtomicU32::new(0);
+        let name = format!(
+            "init-test-{}-{}",
+            std::process::id(),
+            NEXT.fetch_add(1, Ordering::Relaxed)
+        );
         let folder = tempfile::tempdir_in("/dev/shm").expect("a folder in memory can be made");
         let bin = folder.path().join("upper/bin");
         for name in ["root", "work", "upper/bin"] {
@@ -63,7 +75,7 @@ impl Machine {
         ]);
         unshare
             .env("PINTLE_PROVIDER", "namespaces")
-            .env("PINTLE_MACHINE", "init-test");
+            .env("PINTLE_MACHINE", &name);
         unshare.current_dir(folder.path()).stdin(Stdio::null());
         unshare
             .stdout(log.try_clone().expect("a file has a second handle"))
@@ -71,7 +83,12 @@ impl Machine {
         let unshare = unshare.spawn().expect("util-linux has unshare");
         let children = format!("/proc/{0}/task/{0}/children", unshare.id());
         let init = within_deadline("PID 1", || fs::read_to_string(&children).ok()?.trim().parse().ok());
-        let machine = Machine { folder, unshare, init };
+        let machine = Machine {
+            name,
+            folder,
+            unshare,
+            init,
+        };
         within_deadline("init's socket", || machine.ask(&Request::Marks).ok());
         Some(machine)
     }
@@ -127,6 +144,28 @@ impl Drop for Machine {
         // Its child, the machine, goes with it (--kill-child). Gone already: as wished.
         let _ = self.unshare.kill();
         let _ = self.unshare.wait();
+        for mount in CGROUPS.map(Path::new) {
+            if mount.join("cgroup.controllers").exists() {
+                remove_group(&mount.join("pintle").join(&self.name));
+            }
+        }
+    }
+}
+
+/// Children first. Its processes are dead, but the kernel may still be about to take them out of it.
+fn remove_group(group: &Path) {
+    let folders = |group: &Path| {
+        let entries = fs::read_dir(group).into_iter().flatten().flatten();
+        let folders = entries.filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()));
+        folders.map(|entry| entry.path()).collect::<Vec<_>>()
+    };
+    folders(group).iter().for_each(|below| remove_group(below));
+    let until = Instant::now() + DEADLINE;
+    while group.exists() && fs::remove_dir(group).is_err() {
+        if Instant::now() >= until {
+            return eprintln!("{} stays behind", group.display());
+        }
+        sleep(Duration::from_millis(20));
     }
 }
 
@@ -224,6 +263,32 @@ fn services_come_back_are_asked_for_and_end_with_the_machine() {
     let (status, console) = machine.end();
     assert_eq!(status.code(), Some(81), "{console}");
     assert!(console.contains("init: power-off now"), "{console}");
+}
+
+#[test]
+fn a_panic_of_its_own_is_survived() {
+    let Some(machine) = Machine::start() else { return };
+    let agent = machine.wait_for(Service::Agent, Phase::Up);
+    for times in 1..=2 {
+        nix::sys::signal::kill(
+            nix::unistd::Pid::from_raw(machine.init),
+            nix::sys::signal::Signal::SIGUSR2,
+        )
+        .unwrap();
+        within_deadline("init to say that it panicked", || {
+            (machine.console().matches("init's loop panicked").count() == times).then_some(())
+        });
+    }
+    assert_eq!(machine.state(Service::Agent).pid, agent.pid, "services run on");
+    kill_inside(&machine, agent.pid.expect("it is up"));
+    within_deadline("a new agent", || {
+        Some(machine.state(Service::Agent)).filter(|state| state.phase == Phase::Up && state.restarts == 1)
+    });
+    machine
+        .ask(&Request::Down(Down::PowerOff))
+        .expect("the machine may go down");
+    let (status, console) = machine.end();
+    assert_eq!(status.code(), Some(81), "{console}");
 }
 
 #[test]

@@ -64,6 +64,13 @@ impl Machine<'_> {
         })
     }
 
+    /// Press Ctrl, Alt and Del on its keyboard.
+    pub fn ctrl_alt_del(&self) -> Result<()> {
+        self.cluster.ask(&Request::CtrlAltDel {
+            machine: self.name().to_owned(),
+        })
+    }
+
     /// Throw away what the machine wrote to its disk; it must be off.
     pub fn wipe(&self) -> Result<()> {
         self.cluster.ask(&Request::Wipe {

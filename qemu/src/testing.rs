@@ -24,7 +24,11 @@ pub const HEALTHY_DEADLINE: Duration = Duration::from_secs(240);
 
 /// A cluster of its own for one test, starting now; its machines die with this process at the latest.
 pub fn cluster(spec: ClusterSpec) -> Result<Cluster> {
-    let artifacts = artifacts()?;
+    cluster_of(spec, artifacts()?)
+}
+
+/// The same of something else than the built image.
+pub fn cluster_of(spec: ClusterSpec, artifacts: Artifacts) -> Result<Cluster> {
     remove_leftovers()?;
     let name = format!("test-{}-{}", std::process::id(), spec.name);
     let tools = artifacts.tools.clone();

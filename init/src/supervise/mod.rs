@@ -184,6 +184,9 @@ impl Supervisor {
                 Ok(Signal::SIGINT) => self.go_down_or_force(Down::Reboot, "Ctrl-Alt-Del or SIGINT"),
                 Ok(Signal::SIGTERM) => self.go_down_or_force(Down::PowerOff, "SIGTERM"),
                 Ok(Signal::SIGPWR) => self.go_down_or_force(Down::PowerOff, "SIGPWR"),
+                // For tests of what happens then: SIGUSR1 hangs, SIGUSR2 panics. Release builds heed neither.
+                Ok(Signal::SIGUSR1) if cfg!(debug_assertions) => hang(),
+                Ok(Signal::SIGUSR2) if cfg!(debug_assertions) => panic!("SIGUSR2 asked for it, as debug builds let it"),
                 // SIGCHLD: the next turn reaps.
                 Ok(_) | Err(_) => {}
             }
@@ -289,11 +292,23 @@ impl Supervisor {
     }
 }
 
+/// For good; the watchdog's time begins.
+fn hang() -> ! {
+    console::warn("SIGUSR1 asked init to hang, as debug builds let it");
+    loop {
+        std::thread::park();
+    }
+}
+
 /// Signals come as reads from now on.
 fn take_signals() -> nix::Result<SignalFd> {
     let mut mask = SigSet::empty();
     for signal in [Signal::SIGCHLD, Signal::SIGINT, Signal::SIGTERM, Signal::SIGPWR] {
         mask.add(signal);
+    }
+    if cfg!(debug_assertions) {
+        mask.add(Signal::SIGUSR1);
+        mask.add(Signal::SIGUSR2);
     }
     mask.thread_block()?;
     SignalFd::with_flags(&mask, SfdFlags::SFD_NONBLOCK | SfdFlags::SFD_CLOEXEC)

@@ -32,6 +32,8 @@ pub trait Power: Send + Sync {
     fn cut(&self) -> Result<()>;
     /// Press the reset button.
     fn reset(&self) -> Result<()>;
+    /// Press Ctrl, Alt and Del on its keyboard.
+    fn ctrl_alt_del(&self) -> Result<()>;
 }
 
 /// How a machine's run ended.

@@ -8,6 +8,7 @@ use crate::switch::{Faults, Switch};
 use crate::{Accelerator, MachinePlan, tools};
 use anyhow::{Context, Result, bail};
 use rustix::process::{PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
+use serde_json::json;
 use std::os::fd::OwnedFd;
 use std::os::unix::process::ExitStatusExt;
 use std::process::{Child, Stdio};
@@ -104,5 +105,10 @@ impl Power for Case {
 
     fn reset(&self) -> Result<()> {
         self.qmp.execute("system_reset").map(drop)
+    }
+
+    fn ctrl_alt_del(&self) -> Result<()> {
+        let keys = ["ctrl", "alt", "delete"].map(|key| json!({ "type": "qcode", "data": key }));
+        self.qmp.execute_with("send-key", json!({ "keys": keys })).map(drop)
     }
 }

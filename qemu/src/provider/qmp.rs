@@ -48,11 +48,16 @@ impl Qmp {
 
     /// Run a command without arguments and wait for its reply; events before it are skipped.
     pub fn execute(&self, command: &str) -> Result<Value> {
+        self.execute_with(command, json!({}))
+    }
+
+    /// Run a command with arguments and wait for its reply.
+    pub fn execute_with(&self, command: &str, arguments: Value) -> Result<Value> {
         let mut stream = self
             .stream
             .lock()
             .expect("the control socket's lock holds because nobody panics while holding it");
-        let line = format!("{}\n", json!({ "execute": command }));
+        let line = format!("{}\n", json!({ "execute": command, "arguments": arguments }));
         stream
             .get_mut()
             .write_all(line.as_bytes())

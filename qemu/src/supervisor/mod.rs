@@ -91,6 +91,7 @@ impl Shared {
             Request::On { machine } => self.slot(&machine).map(|slot| slot.switch_on()),
             Request::Cut { machine } => self.slot(&machine).and_then(|slot| slot.cut()),
             Request::Reset { machine } => self.slot(&machine).and_then(|slot| slot.reset()),
+            Request::CtrlAltDel { machine } => self.slot(&machine).and_then(|slot| slot.ctrl_alt_del()),
             Request::Wipe { machine } => self.slot(&machine).and_then(|slot| slot.wipe()),
             Request::Faults { faults } => self.provider.set_faults(faults),
             Request::Stop => {

@@ -24,6 +24,11 @@ pub enum Request {
         /// Its name.
         machine: String,
     },
+    /// Press Ctrl, Alt and Del on its keyboard.
+    CtrlAltDel {
+        /// Its name.
+        machine: String,
+    },
     /// Throw away what the machine, which is off, wrote.
     Wipe {
         /// Its name.

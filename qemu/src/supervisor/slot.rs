@@ -93,10 +93,16 @@ impl Slot {
     }
 
     pub fn reset(&self) -> Result<()> {
+        self.power()?.reset()
+    }
+
+    pub fn ctrl_alt_del(&self) -> Result<()> {
+        self.power()?.ctrl_alt_del()
+    }
+
+    fn power(&self) -> Result<Arc<dyn Power>> {
         let power = self.lock().power.clone();
-        power
-            .with_context(|| format!("{} does not run", self.plan.spec.name))?
-            .reset()
+        power.with_context(|| format!("{} does not run", self.plan.spec.name))
     }
 
     pub fn wipe(&self) -> Result<()> {

@@ -185,6 +185,11 @@ impl Power for Case {
         self.is_reset.store(true, Ordering::Relaxed);
         self.cut()
     }
+
+    /// What a kernel sends to PID 1 upon these keys (reboot(2), `LINUX_REBOOT_CMD_CAD_OFF`).
+    fn ctrl_alt_del(&self) -> Result<()> {
+        pidfd_send_signal(&self.init, Signal::INT).context("send SIGINT to a machine's init")
+    }
 }
 
 /// A name for the machine that no other on this host has.
