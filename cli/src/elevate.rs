@@ -7,19 +7,28 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 /// Root must find the same caches, the same cargo and the same clusters as the person who asked.
-const KEPT: [&str; 11] = [
+const KEPT: [&str; 17] = [
     "HOME",
     "PATH",
-    "CARGO_HOME",
-    "RUSTUP_HOME",
-    "RUSTUP_TOOLCHAIN",
-    "CARGO_TARGET_DIR",
+    "CARGO",
     "XDG_CACHE_HOME",
     "XDG_DATA_HOME",
     "RUST_LOG",
     "TERM",
+    "TMPDIR",
+    // The way to mirrors and registries.
     "http_proxy",
+    "https_proxy",
+    "no_proxy",
+    "HTTP_PROXY",
+    "HTTPS_PROXY",
+    "NO_PROXY",
+    "ALL_PROXY",
+    "SSL_CERT_FILE",
+    "SSL_CERT_DIR",
 ];
+/// And all that is cargo's, rustup's and ours.
+const KEPT_FAMILIES: [&str; 3] = ["CARGO_", "RUSTUP_", "PINTLE_"];
 
 /// Run this very command again as root, through sudo, unless this is root already. `why` tells the person.
 pub fn ensure_root(why: &str) -> Result<()> {
@@ -30,9 +39,10 @@ pub fn ensure_root(why: &str) -> Result<()> {
     let own = std::env::current_exe().context("find this program's file")?;
     let mut command = Command::new("sudo");
     command.arg("env");
-    for name in KEPT {
-        if let Some(value) = std::env::var_os(name) {
-            let mut pair = std::ffi::OsString::from(format!("{name}="));
+    for (name, value) in std::env::vars_os() {
+        if is_kept(&name.to_string_lossy()) {
+            let mut pair = name;
+            pair.push("=");
             pair.push(value);
             command.arg(pair);
         }
@@ -41,8 +51,16 @@ pub fn ensure_root(why: &str) -> Result<()> {
     bail!("run sudo: {error}; run this command as root instead");
 }
 
-/// Give back what cargo, run by root, made: programs, and crates that it downloaded.
+fn is_kept(name: &str) -> bool {
+    KEPT.contains(&name) || KEPT_FAMILIES.iter().any(|family| name.starts_with(family))
+}
+
+/// Give back what cargo, run by root, made: programs, and crates that it downloaded. Folders that were not the person's
+/// before, a toolchain that all users share say, stay root's, and so does what is in the caches but not the way to them.
 pub fn give_back_builds() -> Result<()> {
+    let Some(owner) = Owner::who_called_sudo() else {
+        return Ok(());
+    };
     let own = std::env::current_exe().context("find this program's file")?;
     let cargo_home = std::env::var_os("CARGO_HOME").map(PathBuf::from);
     let cargo_home = cargo_home.or_else(|| Some(PathBuf::from(std::env::var_os("HOME")?).join(".cargo")));
@@ -52,50 +70,90 @@ pub fn give_back_builds() -> Result<()> {
         .into_iter()
         .chain(cargo_home.as_deref())
     {
-        give_back(folder)?;
-    }
-    Ok(())
-}
-
-/// Give everything of root's below `folder` to the person who called sudo; nothing without sudo.
-pub fn give_back(folder: &Path) -> Result<()> {
-    let id = |name: &str| std::env::var(name).ok()?.parse::<u32>().ok();
-    let (Some(user), Some(group)) = (id("SUDO_UID"), id("SUDO_GID")) else {
-        return Ok(());
-    };
-    let home = std::env::var_os("HOME").unwrap_or_default();
-    let made_on_the_way = folder
-        .ancestors()
-        .skip(1)
-        .take_while(|path| path.starts_with(&home) && *path != home);
-    let give = || {
-        for path in made_on_the_way {
-            chown_if_roots(path, user, group)?;
+        if std::fs::metadata(folder).is_ok_and(|found| found.uid() == owner.user) {
+            give_back(folder)?;
         }
-        chown_below(folder, user, group)
-    };
-    give().with_context(|| format!("give {} back to its owner", folder.display()))
+    }
+    owner.take_the_way_to(&image::cache_dir())
 }
 
-fn chown_below(path: &Path, user: u32, group: u32) -> std::io::Result<()> {
-    if !chown_if_roots(path, user, group)? {
+/// Give everything of root's below `folder`, and the folders on the way to it, to the person who called sudo; nothing
+/// without sudo.
+pub fn give_back(folder: &Path) -> Result<()> {
+    let Some(owner) = Owner::who_called_sudo() else {
         return Ok(());
-    }
-    for entry in std::fs::read_dir(path)? {
-        chown_below(&entry?.path(), user, group)?;
-    }
-    Ok(())
+    };
+    owner.take_the_way_to(folder)?;
+    let given = owner.take_all_below(folder);
+    given.with_context(|| format!("give {} back to its owner", folder.display()))
 }
 
-/// Whether it is a folder.
-fn chown_if_roots(path: &Path, user: u32, group: u32) -> std::io::Result<bool> {
-    let meta = match std::fs::symlink_metadata(path) {
-        // Somebody removed it meanwhile, or it was never there.
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(false),
-        meta => meta?,
-    };
-    if meta.uid() == 0 {
-        std::os::unix::fs::lchown(path, Some(user), Some(group))?;
+/// The person who called sudo.
+struct Owner {
+    user: u32,
+    group: u32,
+}
+
+// === impl Owner ===
+
+impl Owner {
+    fn who_called_sudo() -> Option<Self> {
+        let id = |name: &str| std::env::var(name).ok()?.parse::<u32>().ok();
+        let (user, group) = (id("SUDO_UID")?, id("SUDO_GID")?);
+        // Root may call sudo too.
+        (user != 0).then_some(Self { user, group })
     }
-    Ok(meta.is_dir())
+
+    /// `folder` itself and those above it, up to the person's home; what lies elsewhere is nobody's to take.
+    fn take_the_way_to(&self, folder: &Path) -> Result<()> {
+        let home = PathBuf::from(std::env::var_os("HOME").unwrap_or_default());
+        let way = folder.ancestors();
+        for path in way.take_while(|path| path.starts_with(&home) && *path != home) {
+            self.take(path)
+                .with_context(|| format!("give {} back to its owner", path.display()))?;
+        }
+        Ok(())
+    }
+
+    fn take_all_below(&self, path: &Path) -> std::io::Result<()> {
+        if !self.take(path)? {
+            return Ok(());
+        }
+        for entry in std::fs::read_dir(path)? {
+            self.take_all_below(&entry?.path())?;
+        }
+        Ok(())
+    }
+
+    /// Whether it is a folder.
+    fn take(&self, path: &Path) -> std::io::Result<bool> {
+        let meta = match std::fs::symlink_metadata(path) {
+            // Somebody removed it meanwhile, or it was never there.
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(false),
+            meta => meta?,
+        };
+        if meta.uid() == 0 {
+            std::os::unix::fs::lchown(path, Some(self.user), Some(self.group))?;
+        }
+        Ok(meta.is_dir())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_root_needs_is_kept_and_the_rest_is_not() {
+        for (name, kept) in [
+            ("HOME", true),
+            ("CARGO_TARGET_DIR", true),
+            ("RUSTUP_HOME", true),
+            ("https_proxy", true),
+            ("LD_PRELOAD", false),
+            ("SSH_AUTH_SOCK", false),
+        ] {
+            assert_eq!(is_kept(name), kept, "{name}");
+        }
+    }
 }

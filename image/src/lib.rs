@@ -3,6 +3,7 @@
 //! Each product lies in the cache under the hash of its inputs, so what did not change costs nothing. Nothing of the
 //! host is trusted but cargo, git, the shell with util-linux, and a bootstrapper that makes the tools tree.
 
+mod bootstrap;
 mod cache;
 mod cpio;
 mod disk;

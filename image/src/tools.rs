@@ -1,9 +1,10 @@
 //! The tools tree: a Debian trixie root that holds every program that building and testing need, at known versions.
 
-use crate::cache::{Inputs, cache_dir, product};
+use crate::bootstrap;
+use crate::cache::{Inputs, product};
 use crate::enter;
 use crate::progress::Progress;
-use anyhow::{Context, Result, bail};
+use anyhow::Result;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -105,60 +106,10 @@ impl ToolsTree {
 fn make(into: &Path, progress: &Progress) -> Result<()> {
     let step = progress.step("tools tree");
     let root = into.join("root");
-    let log = cache_dir().join("tools.log");
-    let mut command = bootstrap_command(&root)?;
-    enter::run("make the tools tree", &mut command, &log)?;
+    bootstrap::run(&root, SUITE, PACKAGES)?;
     let size = folder_size(&root);
     step.done(Some(size));
     Ok(())
-}
-
-fn bootstrap_command(root: &Path) -> Result<Command> {
-    ensure_bootstrapper()?;
-    if let Some(program) = find("mmdebstrap") {
-        let mut command = Command::new(program);
-        command
-            .arg("--variant=apt")
-            .arg(format!("--include={}", PACKAGES.join(",")))
-            .arg(SUITE)
-            .arg(root);
-        return Ok(command);
-    }
-    let Some(program) = find("debootstrap") else {
-        bail!("make the tools tree: neither mmdebstrap nor debootstrap is installed; install one of them");
-    };
-    let mut command = Command::new(program);
-    command
-        .arg("--variant=minbase")
-        .arg(format!("--include={}", PACKAGES.join(",")))
-        .arg(SUITE)
-        .arg(root);
-    Ok(command)
-}
-
-/// Installs `mmdebstrap` where no bootstrapper is: the one package that the host itself needs.
-fn ensure_bootstrapper() -> Result<()> {
-    if find("mmdebstrap").is_some() || find("debootstrap").is_some() {
-        return Ok(());
-    }
-    eprintln!("installing mmdebstrap with apt-get: nothing else on this machine is changed");
-    std::fs::create_dir_all(cache_dir()).context("make the cache folder")?;
-    let log = cache_dir().join("apt.log");
-    enter::run("update the package lists", Command::new("apt-get").arg("update"), &log)?;
-    let mut install = Command::new("apt-get");
-    install
-        .args(["install", "--yes", "--no-install-recommends", "mmdebstrap"])
-        .env("DEBIAN_FRONTEND", "noninteractive");
-    enter::run("install mmdebstrap", &mut install, &log)
-}
-
-fn find(program: &str) -> Option<PathBuf> {
-    let path = std::env::var_os("PATH")?;
-    let sbin = ["/usr/sbin", "/sbin"].map(PathBuf::from);
-    std::env::split_paths(&path)
-        .chain(sbin)
-        .map(|folder| folder.join(program))
-        .find(|file| file.is_file())
 }
 
 fn folder_size(folder: &Path) -> u64 {

@@ -42,6 +42,15 @@ pub fn run(told: Up) -> Result<()> {
         Ok(existing) => renew(existing, artifacts, &told)?,
         Err(_) => Cluster::create(spec(&told), artifacts)?,
     };
+    let done = bring_up(&cluster, &progress);
+    // Also what failed is the person's, to be looked at and removed.
+    elevate::give_back(cluster.folder().path())?;
+    elevate::give_back_builds()?;
+    done
+}
+
+/// From files to a running pod.
+fn bring_up(cluster: &Cluster, progress: &Progress) -> Result<()> {
     if cluster.plan().spec.provider == ProviderName::Namespaces {
         for lack in namespaces::host_lacks() {
             eprintln!("NOTE  {lack}");
@@ -50,21 +59,19 @@ pub fn run(told: Up) -> Result<()> {
     let is_new = cluster.status().is_err();
     if is_new {
         let step = progress.step("start the machines");
-        supervise::start(&cluster)?;
+        supervise::start(cluster)?;
         step.done(None);
     }
     let step = progress.step("container images");
     oci_images::provide(&cluster.plan().artifacts.tools, cluster.plan().registry_port)?;
     step.done(None);
     let step = progress.step("boot to pod");
-    let stations = timeline::follow(&cluster, UP_DEADLINE, |station| step.say(&station.name))?;
+    let stations = timeline::follow(cluster, UP_DEADLINE, |station| step.say(&station.name))?;
     step.done(None);
-    elevate::give_back(cluster.folder().path())?;
-    elevate::give_back_builds()?;
     if is_new {
         print_stations(&stations);
     }
-    print_next(&cluster);
+    print_next(cluster);
     Ok(())
 }
 

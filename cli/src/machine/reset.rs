@@ -37,5 +37,5 @@ impl Reset {
 pub async fn run(machine: Connection, told: Reset) -> Result<()> {
     let request = ResetRequest { data: told.data };
     machine.power().reset(request).await.map_err(refused)?;
-    line("the machine wipes itself and restarts without a config")
+    line("the machine wipes itself and restarts; unless its firmware brings a config, it waits for one")
 }
