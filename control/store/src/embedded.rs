@@ -1,33 +1,35 @@
-//! The embedded engine's file: live entries and the counters in one redb database; history is not kept on disk.
+//! The embedded engine's files: an append-only log of commits, and from time to time a checkpoint of all live entries.
+//!
+//! `log.N` holds the commits from number N on; `checkpoint.N` holds what was live before commit N. A commit is one frame,
+//! appended and made durable by one fdatasync. Once a log has grown past its share of the live data a new one is begun, a
+//! checkpoint is written beside the commits, and what is older is removed. History is not kept.
+
+mod checkpoint;
+mod frame;
+mod log;
+mod recover;
 
 use crate::engine::{Entry, Revision};
-use bytes::Bytes;
-use redb::{Builder, Database, ReadableDatabase, ReadableTable, ReadableTableMetadata, TableDefinition};
-use std::fs::{File, OpenOptions};
+use log::Log;
+use std::fs::{File, OpenOptions, TryLockError};
 use std::io;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::thread::JoinHandle;
 
-/// Key → revision of creation, revision of last write (8 bytes each, little endian), value.
-const ENTRIES: TableDefinition<&str, &[u8]> = TableDefinition::new("entries");
-const COUNTERS: TableDefinition<&str, u64> = TableDefinition::new("counters");
-/// Of [`COUNTERS`]: the layout of these tables.
-const FORMAT: &str = "format";
-/// Of [`COUNTERS`]: no revision above this one was ever handed out.
-const CEILING: &str = "ceiling";
-
-/// The only layout so far.
-const FORMAT_NOW: u64 = 1;
-/// Bytes before the value in an entry's record.
-const HEADER: usize = 16;
-/// redb's page cache. Everything is read once, at the start; what is left are the upper pages of the tree.
-const CACHE_BYTES: usize = 8 << 20;
+/// A log smaller than this is not worth a checkpoint.
+const SMALLEST_DUE: u64 = 16 << 20;
+/// A log is due for a checkpoint when it holds half of what is live: a start then reads at most half as much again, and
+/// each byte is written at most three times in all.
+const LIVE_SHARE: u64 = 2;
+/// So many logs are due whatever their size: each start begins one, and each has its own space.
+const MOST_LOGS: usize = 8;
 
 /// The store cannot be opened.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
-    /// The folder or the file cannot be made or reached.
+    /// The folder or a file cannot be made or reached.
     #[error("open the store {path}")]
     Reach {
         /// Which.
@@ -42,24 +44,35 @@ pub enum OpenError {
         /// Which.
         path: PathBuf,
     },
-    /// It is damaged, or not a store at all.
-    #[error("open the store {path}: it cannot be read; restore it from a backup or move it away to begin an empty one")]
-    Unreadable {
-        /// Which.
-        path: PathBuf,
-        /// Why.
-        #[source]
-        cause: Box<redb::Error>,
-    },
-    /// A newer Pintle wrote it.
+    /// It is damaged, or not a store at all. Nothing of it was changed.
     #[error(
-        "open the store {path}: its format is {found}, this version knows {FORMAT_NOW}; start the version that wrote it"
+        "open the store {path}: it cannot be read: {damage}; restore it from a snapshot, or move the folder away to begin an empty store"
     )]
-    Format {
-        /// Which.
+    Unreadable {
+        /// Which file.
         path: PathBuf,
-        /// Its format.
-        found: u64,
+        /// What is wrong.
+        damage: Damage,
+    },
+}
+
+/// What is wrong with a file of the store.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Damage {
+    /// Something else has its name, or another version wrote it.
+    #[error("it is not of the kind that its name says")]
+    Foreign,
+    /// Bytes that were durable have changed.
+    #[error("byte {at} and what follows do not fit their checksum")]
+    Changed {
+        /// Where the damaged part begins.
+        at: u64,
+    },
+    /// A file between others is missing.
+    #[error("commit {number} is missing")]
+    Missing {
+        /// The first that is missing.
+        number: u64,
     },
 }
 
@@ -76,7 +89,7 @@ pub enum DiskError {
         /// The file.
         path: PathBuf,
         /// What the system said.
-        cause: Box<redb::Error>,
+        cause: io::Error,
     },
     /// Anything else.
     #[error("write {changes} changes to {path}: {cause}")]
@@ -86,43 +99,59 @@ pub enum DiskError {
         /// The file.
         path: PathBuf,
         /// What the system said.
-        cause: Box<redb::Error>,
+        cause: io::Error,
     },
 }
 
-/// What the file held when it was opened.
+/// What the files held when they were opened.
 pub(crate) struct Loaded {
     pub(crate) ceiling: Revision,
     pub(crate) entries: Vec<Entry>,
 }
 
-/// The database file. After a failed commit it is closed, and opened anew by the next one.
+/// The files of one store, this process's own until it is dropped.
 pub(crate) struct Disk {
-    path: PathBuf,
-    database: Option<Database>,
+    dir: PathBuf,
+    log: Log,
+    /// The next commit.
+    number: u64,
+    ceiling: Revision,
+    /// Bytes of keys and values in the last checkpoint.
+    live: u64,
+    /// Logs since the last checkpoint, and the bytes of those that are full.
+    logs: usize,
+    full: u64,
+    checkpoint: Option<JoinHandle<io::Result<u64>>>,
+    frame: Vec<u8>,
+    _lock: File,
 }
 
+// === impl Disk ===
+
 impl Disk {
-    /// Opens or makes `dir`/store.redb and reads all of it.
+    /// Opens or makes a store in `dir` and reads all of it.
     pub(crate) fn open(dir: &Path) -> Result<(Disk, Loaded), OpenError> {
-        let path = dir.join("store.redb");
-        let reach = |cause| OpenError::Reach {
-            path: path.clone(),
-            cause,
+        std::fs::create_dir_all(dir).map_err(|cause| reach(dir, cause))?;
+        let lock = lock(dir)?;
+        let found = recover::recover(dir)?;
+        let log = Log::begin(dir, found.number).map_err(|cause| reach(dir, cause))?;
+        let disk = Disk {
+            dir: dir.to_owned(),
+            log,
+            number: found.number,
+            ceiling: found.ceiling,
+            live: found.live,
+            logs: found.logs + 1,
+            full: found.logged,
+            checkpoint: None,
+            frame: Vec::new(),
+            _lock: lock,
         };
-        std::fs::create_dir_all(dir).map_err(reach)?;
-        if !path.try_exists().map_err(reach)? {
-            make(dir, &path)?;
-        }
-        let database = open_file(&path).map_err(|cause| cannot_open(&path, cause))?;
-        let loaded = load(&database, &path)?;
-        Ok((
-            Disk {
-                path,
-                database: Some(database),
-            },
-            loaded,
-        ))
+        let loaded = Loaded {
+            ceiling: found.ceiling,
+            entries: found.entries,
+        };
+        Ok((disk, loaded))
     }
 
     /// Makes `states` (none: deleted) and the ceiling durable, all or nothing.
@@ -132,144 +161,101 @@ impl Disk {
         ceiling: Revision,
     ) -> Result<(), DiskError> {
         let changes = states.len();
-        self.try_commit(states, ceiling).map_err(|cause| {
-            // redb refuses everything after an I/O error until it is opened anew.
-            self.database = None;
-            disk_error(changes, &self.path, cause)
-        })
-    }
-
-    fn try_commit<'a>(
-        &mut self,
-        states: impl Iterator<Item = (&'a Arc<str>, &'a Option<Entry>)>,
-        ceiling: Revision,
-    ) -> Result<(), redb::Error> {
-        let database = match &mut self.database {
-            Some(database) => database,
-            closed @ None => closed.insert(open_file(&self.path)?),
-        };
-        let transaction = database.begin_write()?;
-        {
-            let mut entries = transaction.open_table(ENTRIES)?;
-            for (key, state) in states {
-                match state {
-                    Some(entry) => write_entry(&mut entries, entry)?,
-                    None => drop(entries.remove(&**key)?),
-                }
-            }
-            transaction.open_table(COUNTERS)?.insert(CEILING, ceiling)?;
+        self.frame.clear();
+        let start = frame::begin(&mut self.frame, self.number, ceiling);
+        for (key, state) in states {
+            frame::change(&mut self.frame, key, state.as_ref());
         }
-        Ok(transaction.commit()?)
+        let sealed = frame::seal(&mut self.frame, start, self.log.salt());
+        let appended = sealed.and_then(|()| self.log.append(&self.frame));
+        appended.map_err(|cause| disk_error(changes, self.log.path(), cause))?;
+        self.number += 1;
+        self.ceiling = ceiling;
+        // One large commit must not keep its memory for good.
+        self.frame.shrink_to(1 << 20);
+        Ok(())
+    }
+
+    /// Begins a new log and a checkpoint of `live` in the background, if the log is due for it. What goes wrong is logged:
+    /// the log goes on, and so does its growth until the next try.
+    pub(crate) fn checkpoint_if_due(&mut self, live: impl FnOnce() -> Vec<Entry>) {
+        if let Some(running) = self.checkpoint.take_if(|running| running.is_finished()) {
+            self.checkpointed(running);
+        }
+        let due = self.full + self.log.len() > SMALLEST_DUE.max(self.live / LIVE_SHARE) || self.logs > MOST_LOGS;
+        if !due || self.checkpoint.is_some() {
+            return;
+        }
+        match Log::begin(&self.dir, self.number) {
+            Ok(next) => {
+                self.log = next;
+                (self.logs, self.full) = (1, 0);
+                let (dir, number, ceiling, entries) = (self.dir.clone(), self.number, self.ceiling, live());
+                let write = move || checkpoint::write(&dir, number, ceiling, &entries);
+                let thread = std::thread::Builder::new().name("checkpoint".into()).spawn(write);
+                self.checkpoint = thread.inspect_err(|error| warn_late(error)).ok();
+            }
+            Err(error) => warn_late(&error),
+        }
+    }
+
+    fn checkpointed(&mut self, finished: JoinHandle<io::Result<u64>>) {
+        match finished.join() {
+            Ok(Ok(live)) => self.live = live,
+            Ok(Err(error)) => warn_late(&error),
+            Err(_) => tracing::error!("the store's checkpoint panicked; its log keeps growing"),
+        }
     }
 }
 
-fn write_entry(entries: &mut redb::Table<'_, &'static str, &'static [u8]>, entry: &Entry) -> Result<(), redb::Error> {
-    let mut record = entries.insert_reserve(&*entry.key, HEADER + entry.value.len())?;
-    let (header, value) = record.as_mut().split_at_mut(HEADER);
-    header[..8].copy_from_slice(&entry.created.to_le_bytes());
-    header[8..].copy_from_slice(&entry.modified.to_le_bytes());
-    value.copy_from_slice(&entry.value);
-    Ok(())
+impl Drop for Disk {
+    fn drop(&mut self) {
+        if let Some(running) = self.checkpoint.take() {
+            self.checkpointed(running);
+        }
+    }
 }
 
-/// Makes an empty store beside `path` and moves it there, so that a half-made one is never found.
-fn make(dir: &Path, path: &Path) -> Result<(), OpenError> {
-    let draft = dir.join("store.redb.new");
-    let reach = |cause| OpenError::Reach {
-        path: draft.clone(),
+fn warn_late(error: &io::Error) {
+    tracing::warn!(%error, "the store's checkpoint did not come about; its log grows until the next one");
+}
+
+/// One process at a time; the lock ends with the process.
+fn lock(dir: &Path) -> Result<File, OpenError> {
+    let path = dir.join("lock");
+    let file = private().create(true).truncate(false).open(&path);
+    let file = file.map_err(|cause| reach(&path, cause))?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => Err(OpenError::InUse { path: dir.to_owned() }),
+        Err(TryLockError::Error(cause)) => Err(reach(&path, cause)),
+    }
+}
+
+/// The store holds Secrets: nobody else may read it.
+fn private() -> OpenOptions {
+    let mut options = OpenOptions::new();
+    options.read(true).write(true).mode(0o600);
+    options
+}
+
+/// Makes new, renamed and removed names in `dir` durable.
+fn sync(dir: &Path) -> io::Result<()> {
+    File::open(dir)?.sync_all()
+}
+
+fn reach(path: &Path, cause: io::Error) -> OpenError {
+    OpenError::Reach {
+        path: path.to_owned(),
         cause,
-    };
-    // The store holds Secrets: nobody else may read it.
-    let options = || {
-        OpenOptions::new()
-            .read(true)
-            .write(true)
-            .create(true)
-            .truncate(true)
-            .mode(0o600)
-            .to_owned()
-    };
-    let file = options().open(&draft).map_err(reach)?;
-    let made = Builder::new()
-        .create_file(file)
-        .map_err(redb::Error::from)
-        .and_then(|database| {
-            let transaction = database.begin_write()?;
-            transaction.open_table(ENTRIES)?;
-            let mut counters = transaction.open_table(COUNTERS)?;
-            counters.insert(FORMAT, FORMAT_NOW)?;
-            counters.insert(CEILING, 0)?;
-            drop(counters);
-            Ok(transaction.commit()?)
-        });
-    made.map_err(|cause| cannot_open(&draft, cause))?;
-    std::fs::rename(&draft, path)
-        .and_then(|()| File::open(dir)?.sync_all())
-        .map_err(reach)
-}
-
-fn open_file(path: &Path) -> Result<Database, redb::Error> {
-    Ok(Builder::new().set_cache_size(CACHE_BYTES).open(path)?)
-}
-
-fn load(database: &Database, path: &Path) -> Result<Loaded, OpenError> {
-    let (format, loaded) = read(database).map_err(|cause| cannot_open(path, cause))?;
-    if format != FORMAT_NOW {
-        return Err(OpenError::Format {
-            path: path.to_owned(),
-            found: format,
-        });
-    }
-    Ok(loaded)
-}
-
-fn read(database: &Database) -> Result<(u64, Loaded), redb::Error> {
-    let transaction = database.begin_read()?;
-    let counters = transaction.open_table(COUNTERS)?;
-    let counter = |name| Ok::<_, redb::Error>(counters.get(name)?.map_or(0, |count| count.value()));
-    let format = counter(FORMAT)?;
-    let ceiling = counter(CEILING)?;
-    let table = transaction.open_table(ENTRIES)?;
-    let mut entries = Vec::with_capacity(table.len()? as usize);
-    for record in table.iter()? {
-        let (key, value) = record?;
-        let entry = decode(key.value(), value.value())
-            .ok_or_else(|| redb::Error::Corrupted(format!("the record of {} is too short", key.value())))?;
-        entries.push(entry);
-    }
-    Ok((format, Loaded { ceiling, entries }))
-}
-
-fn decode(key: &str, record: &[u8]) -> Option<Entry> {
-    let (created, rest) = record.split_first_chunk::<8>()?;
-    let (modified, value) = rest.split_first_chunk::<8>()?;
-    Some(Entry {
-        key: Arc::from(key),
-        value: Bytes::copy_from_slice(value),
-        created: u64::from_le_bytes(*created),
-        modified: u64::from_le_bytes(*modified),
-    })
-}
-
-fn cannot_open(path: &Path, cause: redb::Error) -> OpenError {
-    let path = path.to_owned();
-    match cause {
-        redb::Error::DatabaseAlreadyOpen => OpenError::InUse { path },
-        redb::Error::Io(cause) if cause.kind() != io::ErrorKind::InvalidData => OpenError::Reach { path, cause },
-        cause => OpenError::Unreadable {
-            path,
-            cause: Box::new(cause),
-        },
     }
 }
 
-fn disk_error(changes: usize, path: &Path, cause: redb::Error) -> DiskError {
+fn disk_error(changes: usize, path: &Path, cause: io::Error) -> DiskError {
     use io::ErrorKind::{FileTooLarge, QuotaExceeded, StorageFull};
-    let full = matches!(&cause, redb::Error::Io(io) if matches!(io.kind(), StorageFull | QuotaExceeded | FileTooLarge));
-    let (path, cause) = (path.to_owned(), Box::new(cause));
-    if full {
-        DiskError::Full { changes, path, cause }
-    } else {
-        DiskError::Failed { changes, path, cause }
+    let path = path.to_owned();
+    match cause.kind() {
+        StorageFull | QuotaExceeded | FileTooLarge => DiskError::Full { changes, path, cause },
+        _ => DiskError::Failed { changes, path, cause },
     }
 }

@@ -14,7 +14,7 @@ mod view;
 mod watch;
 mod writer;
 
-pub use embedded::{DiskError, OpenError};
+pub use embedded::{Damage, DiskError, OpenError};
 pub use engine::{Change, Entry, Expect, Revision, Snapshot, Write};
 pub use etcd::{EtcdError, EtcdOptions};
 pub use store::{Store, WriteError};

@@ -22,7 +22,7 @@ const COMMIT_BYTES: usize = 8 << 20;
 const LAZY: Duration = Duration::from_secs(60);
 /// Keys that may wait for the lazy commit. A commit of this many takes some tens of milliseconds.
 const LAZY_KEYS: usize = 8192;
-/// After a failed commit, how long further ones fail at once: opening the file anew reads all of it.
+/// After a failed commit, how long further ones fail at once, so that a full disk is not asked thousands of times a second.
 const RETRY_DISK: Duration = Duration::from_secs(1);
 /// Revisions promised to the disk ahead, so that non-durable writes can take theirs without a commit.
 const RESERVE: Revision = 1 << 16;
@@ -128,6 +128,8 @@ struct Commits {
 
 impl Commits {
     fn run(mut self, requests: &Receiver<Request>) {
+        let view = self.view.clone();
+        self.disk.checkpoint_if_due(|| view.range("", None, 0).entries);
         loop {
             match self.wait(requests) {
                 Ok(first) => {
@@ -179,6 +181,7 @@ impl Commits {
         decided
             .into_iter()
             .for_each(|(reply, decision)| answer(reply, decision, &kept));
+        self.disk.checkpoint_if_due(|| view.range("", None, 0).entries);
     }
 
     /// Replaces everything in one commit.
@@ -208,6 +211,7 @@ impl Commits {
         };
         // Whoever asked may have gone away; the replacement stands all the same.
         let _ = reply.send(outcome);
+        self.disk.checkpoint_if_due(|| view.range("", None, 0).entries);
     }
 
     /// Commits `keys` and everything unsaved; on failure the unsaved keys include `keys` as they were before.

@@ -165,17 +165,105 @@ async fn fill_the_disk(dir: &Path) {
     std::fs::write(dir.join("expected"), written.join("\n")).unwrap();
 }
 
-#[test]
-fn what_is_no_store_is_refused_with_its_path_and_left_alone() {
+/// A store of three commits, closed; its folder and its only log.
+async fn closed_store() -> (tempfile::TempDir, std::path::PathBuf) {
     let dir = tempfile::tempdir().unwrap();
-    let path = dir.path().join("store.redb");
-    std::fs::write(&path, b"not a store").unwrap();
+    let store = Store::open(dir.path()).unwrap();
+    for number in 0..3 {
+        store
+            .write(put(format!("/{number}"), vec![7; 300], true))
+            .await
+            .unwrap();
+    }
+    drop(store);
+    let log = dir.path().join("log.0000000000000000");
+    (dir, log)
+}
+
+#[tokio::test]
+async fn damage_is_refused_with_its_place_and_left_alone() {
+    type Harm = fn(&mut Vec<u8>);
+    let table: [(Harm, &str); 3] = [
+        (|bytes| *bytes = b"not a store".to_vec(), "not of the kind"),
+        (|bytes| bytes[200] ^= 1, "byte 16 and what follows"),
+        (|bytes| bytes[500] ^= 1, "do not fit their checksum"),
+    ];
+    for (harm, expected) in table {
+        let (dir, log) = closed_store().await;
+        let mut bytes = std::fs::read(&log).unwrap();
+        harm(&mut bytes);
+        std::fs::write(&log, &bytes).unwrap();
+        let error = Store::open(dir.path()).err().unwrap().to_string();
+        assert!(
+            error.contains("log.0000000000000000") && error.contains(expected),
+            "{error}"
+        );
+        assert_eq!(std::fs::read(&log).unwrap(), bytes);
+    }
+}
+
+#[tokio::test]
+async fn a_missing_log_is_named() {
+    let (dir, log) = closed_store().await;
+    drop(Store::open(dir.path()).unwrap());
+    std::fs::remove_file(log).unwrap();
     let error = Store::open(dir.path()).err().unwrap().to_string();
-    assert!(
-        error.contains("store.redb") && error.contains("cannot be read"),
-        "{error}"
-    );
-    assert_eq!(std::fs::read(&path).unwrap(), b"not a store");
+    assert!(error.contains("commit 0 is missing"), "{error}");
+}
+
+#[tokio::test]
+async fn half_a_commit_at_the_end_never_happened() {
+    let (dir, log) = closed_store().await;
+    let whole = std::fs::read(&log).unwrap();
+    let used = whole.iter().rposition(|byte| *byte != 0).unwrap() + 1;
+    // The last frame, of the close, is short; the one before holds the third write.
+    for lost in [1, 20, 100, 300] {
+        let mut torn = whole.clone();
+        torn[used - lost..].fill(0);
+        std::fs::remove_dir_all(dir.path()).unwrap();
+        std::fs::create_dir(dir.path()).unwrap();
+        std::fs::write(&log, torn).unwrap();
+        let store = Store::open(dir.path()).unwrap();
+        assert!(store.get("/1").is_some(), "{lost} bytes lost");
+        store.write(put("/after".into(), vec![1; 3000], true)).await.unwrap();
+        drop(store);
+        let store = Store::open(dir.path()).unwrap();
+        assert!(store.get("/after").is_some() && store.get("/1").is_some());
+    }
+}
+
+#[tokio::test]
+async fn checkpoints_replace_the_logs_and_lose_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = Store::open(dir.path()).unwrap();
+    let (rounds, keys) = (60, 10);
+    for round in 0..rounds {
+        for key in 0..keys {
+            let write = Write {
+                expect: Expect::Anything,
+                ..put(format!("/{key}"), vec![round; 100_000], true)
+            };
+            store.write(write).await.unwrap();
+        }
+    }
+    let revision = store.revision();
+    drop(store);
+    let size: u64 = std::fs::read_dir(dir.path())
+        .unwrap()
+        .map(|file| file.unwrap().metadata().unwrap().len())
+        .sum();
+    assert!(size < 40 << 20, "60 MB were written, {size} bytes are kept");
+    let store = Store::open(dir.path()).unwrap();
+    assert_eq!(store.revision(), revision);
+    for key in 0..keys {
+        assert_eq!(store.get(&format!("/{key}")).unwrap().value, vec![rounds - 1; 100_000]);
+    }
+    drop(store);
+    for _ in 0..20 {
+        drop(Store::open(dir.path()).unwrap());
+    }
+    let logs = std::fs::read_dir(dir.path()).unwrap().count();
+    assert!(logs < 16, "starts leave {logs} files");
 }
 
 #[test]
@@ -187,13 +275,12 @@ fn a_second_process_is_refused() {
 }
 
 #[test]
-fn only_the_owner_can_read_the_file() {
+fn only_the_owner_can_read_the_files() {
     use std::os::unix::fs::PermissionsExt;
     let dir = tempfile::tempdir().unwrap();
     let _store = Store::open(dir.path()).unwrap();
-    let mode = std::fs::metadata(dir.path().join("store.redb"))
-        .unwrap()
-        .permissions()
-        .mode();
-    assert_eq!(mode & 0o777, 0o600);
+    for file in std::fs::read_dir(dir.path()).unwrap() {
+        let mode = file.unwrap().metadata().unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o600);
+    }
 }
