@@ -6,7 +6,7 @@ mod collect;
 mod compare;
 mod conform;
 mod element;
-mod go;
+pub(crate) mod go;
 mod listed;
 mod merge;
 mod owners;

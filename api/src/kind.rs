@@ -226,6 +226,9 @@ pub trait Kind: 'static {
     const CREATE_ON_UPDATE: bool = false;
     /// Whether a create may bring a status (Node does: its agent registers it whole).
     const STATUS_ON_CREATE: bool = false;
+    /// What a write of the status cannot change, as dotted paths (upstream's GetResetFields of the status strategy): nobody
+    /// comes to own it that way.
+    const STATUS_RESETS: &'static [&'static str] = &["spec"];
     /// Printer columns.
     const COLUMNS: &'static [Column] = &[Column::NAME, Column::AGE];
     /// Selectable fields.

@@ -2,6 +2,7 @@
 
 mod strategic;
 
+use crate::fields::go;
 use crate::status::{self, Status};
 use serde_json::{Map, Value};
 
@@ -43,14 +44,38 @@ impl PatchKind {
         let mut patched = object.clone();
         match self {
             PatchKind::Json => json(&mut patched, patch)?,
-            PatchKind::Merge if !patch.is_object() => {
-                return Err(status::bad_request("a merge patch must be a JSON object"));
-            }
+            PatchKind::Merge if !patch.is_object() => return Err(not_an_object(patch)),
             PatchKind::Merge => merge(&mut patched, patch),
             PatchKind::Strategic => strategic::apply(&mut patched, patch, schema)?,
         }
         Ok(patched)
     }
+
+    /// How an error shows the patched object: of a strategic merge patch, the patch.
+    pub fn shown(self, patch: &Value, patched: &Value) -> String {
+        match self {
+            PatchKind::Strategic => go::verbose(patch),
+            PatchKind::Json | PatchKind::Merge => {
+                let mut text = String::new();
+                go::write_json(&mut text, patched);
+                text
+            }
+        }
+    }
+}
+
+/// 400: a patch that must be an object is something else.
+fn not_an_object(patch: &Value) -> Status {
+    let got = match patch {
+        Value::Array(_) => "array",
+        Value::String(_) => "string",
+        Value::Number(_) => "number",
+        Value::Bool(_) => "bool",
+        Value::Null | Value::Object(_) => "null",
+    };
+    status::bad_request(format!(
+        "error decoding patch: json: cannot unmarshal {got} into Go value of type map[string]interface {{}}"
+    ))
 }
 
 fn json(object: &mut Value, patch: &Value) -> Result<(), Status> {
@@ -64,11 +89,9 @@ fn json(object: &mut Value, patch: &Value) -> Result<(), Status> {
     }
     let patch: json_patch::Patch =
         serde_json::from_value(patch.clone()).map_err(|e| status::bad_request(format!("error decoding patch: {e}")))?;
-    json_patch::patch(object, &patch).map_err(|e| {
-        status::unprocessable(format!(
-            "the server rejected our request due to an error in our request: {e}"
-        ))
-    })
+    // Upstream says no more than this, whatever did not fit.
+    json_patch::patch(object, &patch)
+        .map_err(|_| status::unprocessable("the server rejected our request due to an error in our request"))
 }
 
 /// RFC 7386, keeping the order of members.

@@ -2,6 +2,7 @@
 
 use crate::{
     field::FieldError,
+    fields::Set,
     kind::{Column, Context, Kind, SelectableField, Subresource, Verb, View},
     metadata,
     schema::{self, Described, Root, Source},
@@ -66,6 +67,7 @@ enum Behaviour {
 struct Functions {
     schema: Source,
     view: Option<View>,
+    status_resets: &'static [&'static str],
     default: fn(&mut Value),
     before_create: fn(&mut Value, &Context<'_>),
     before_update: fn(&mut Value, &Value, &Context<'_>),
@@ -100,6 +102,7 @@ impl Rules {
             behaviour: Behaviour::BuiltIn(Functions {
                 schema: <K::Object as Described>::SOURCE,
                 view: K::VIEW,
+                status_resets: K::STATUS_RESETS,
                 default: K::default,
                 before_create: K::before_create,
                 before_update: K::before_update,
@@ -145,6 +148,20 @@ impl Rules {
         match &self.behaviour {
             Behaviour::BuiltIn(functions) => Root::built_in(&(functions.schema.name)()),
         }
+    }
+
+    /// What a write through `subresource` (empty for the object itself) cannot change.
+    pub fn resets(&self, subresource: &str) -> Set {
+        let status_resets = match &self.behaviour {
+            Behaviour::BuiltIn(functions) => functions.status_resets,
+        };
+        let paths: &[&str] = match subresource {
+            "" if self.has_status() => &["status"],
+            "status" => status_resets,
+            _ => &[],
+        };
+        let paths: Vec<Vec<&str>> = paths.iter().map(|path| path.split('.').collect()).collect();
+        Set::of_names(&paths.iter().map(Vec::as_slice).collect::<Vec<_>>())
     }
 
     /// `pods` or `leases.coordination.k8s.io`, as in error texts and RBAC.

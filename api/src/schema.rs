@@ -14,6 +14,6 @@ pub use check::{decode_error, unknown_fields};
 pub use compiled::{Field, ListKind, Root, Shape, Type, Types, types};
 pub(crate) use merge_facts::{Facts, ZeroValues};
 pub use prune::prune;
-pub use scan::duplicate_fields;
+pub use scan::{Parsed, parse, strict_errors};
 pub(crate) use source::definitions;
 pub use source::{Described, Source};

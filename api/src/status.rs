@@ -144,6 +144,26 @@ pub fn invalid(rules: &Rules, name: &str, errors: &[FieldError]) -> Status {
         .fold(status, |status, e| status.cause(e.reason.code(), &e.body(), &e.field))
 }
 
+/// 422 for a patch whose result the kind cannot hold: ` "" is invalid: patch: Invalid value: "…": why`.
+pub fn invalid_patch(shown: &str, why: &str) -> Status {
+    let error = FieldError::invalid("patch", shown, why);
+    Status::new(422, "Invalid", format!(" \"\" is invalid: {error}")).cause(error.reason.code(), &error.body(), "patch")
+}
+
+/// 409 for an apply that would take fields of others: a cause for each.
+pub fn apply_conflict(message: String, causes: impl IntoIterator<Item = (String, String)>) -> Status {
+    causes
+        .into_iter()
+        .fold(Status::new(409, "Conflict", message), |status, (manager, field)| {
+            status.cause("FieldManagerConflict", &format!("conflict with {manager}"), &field)
+        })
+}
+
+/// 500 with no reason: what upstream answers for errors that it has no status for.
+pub fn unexplained() -> Status {
+    Status::new(500, "", "")
+}
+
 /// 422 without an object, such as a JSON patch whose `test` failed.
 pub fn unprocessable(message: impl Into<String>) -> Status {
     Status::new(422, "Invalid", message)

@@ -192,10 +192,7 @@ fn an_update_takes_what_it_changes_and_forgets_what_is_gone() {
     let gone = updated("ConfigMap", "two", &taken, |o| o["data"] = json!({ "a": "9" }));
     assert_eq!(
         owners(&gone),
-        [
-            r#"one Update {"f:data":{}}"#,
-            r#"two Update {"f:data":{"f:a":{}}}"#
-        ]
+        [r#"one Update {"f:data":{}}"#, r#"two Update {"f:data":{"f:a":{}}}"#]
     );
     let again = updated("ConfigMap", "one", &live, |o| o["data"]["c"] = json!("3"));
     assert_eq!(

@@ -35,21 +35,23 @@ impl Comparison {
 
     /// The comparison without `fields` and everything below them.
     #[must_use]
-    pub fn without(self, fields: &Set) -> Self {
-        if fields.is_empty() {
-            return self;
+    pub fn without(mut self, fields: &Set) -> Self {
+        for set in [&mut self.removed, &mut self.modified, &mut self.added] {
+            set.subtract_recursively(fields);
         }
-        Self {
-            removed: self.removed.recursive_difference(fields),
-            modified: self.modified.recursive_difference(fields),
-            added: self.added.recursive_difference(fields),
-        }
+        self
     }
 
     fn note(&mut self, element: Element, fate: Fate, below: Comparison) {
-        self.removed.insert_child(element.clone(), below.removed);
-        self.modified.insert_child(element.clone(), below.modified);
-        self.added.insert_child(element.clone(), below.added);
+        for (set, child) in [
+            (&mut self.removed, below.removed),
+            (&mut self.modified, below.modified),
+            (&mut self.added, below.added),
+        ] {
+            if !child.is_empty() {
+                set.insert_child(element.clone(), child);
+            }
+        }
         match fate {
             Fate::Same => {}
             Fate::Removed => self.removed.insert_member(element),

@@ -6,7 +6,7 @@ use std::cmp::Ordering;
 use std::fmt::Write;
 
 /// The order of values: numbers, text, booleans, lists, objects, null (structured-merge-diff `value.Compare`).
-pub(super) fn compare(a: &Value, b: &Value) -> Ordering {
+pub(crate) fn compare(a: &Value, b: &Value) -> Ordering {
     match (a, b) {
         (Value::Number(a), Value::Number(b)) => match (a.as_i64(), b.as_i64()) {
             (Some(a), Some(b)) => a.cmp(&b),
@@ -51,7 +51,7 @@ fn rank(value: &Value) -> u8 {
 }
 
 /// Whether two values are the same; 1 and 1.0 are.
-pub(super) fn equal(a: &Value, b: &Value) -> bool {
+pub(crate) fn equal(a: &Value, b: &Value) -> bool {
     match (a, b) {
         (Value::Number(_), Value::Number(_)) => compare(a, b).is_eq(),
         (Value::Array(a), Value::Array(b)) => a.len() == b.len() && a.iter().zip(b).all(|(a, b)| equal(a, b)),
@@ -63,7 +63,7 @@ pub(super) fn equal(a: &Value, b: &Value) -> bool {
 }
 
 /// A value as people read it in a path: text in quotes, the rest as it is.
-pub(super) fn readable(value: &Value) -> String {
+pub(crate) fn readable(value: &Value) -> String {
     match value {
         Value::String(text) => quoted(text),
         Value::Null => "null".to_owned(),
@@ -80,7 +80,7 @@ pub(super) fn readable(value: &Value) -> String {
 }
 
 /// A value as Go's `%v` prints it, maps sorted by key.
-pub(super) fn verbose(value: &Value) -> String {
+pub(crate) fn verbose(value: &Value) -> String {
     match value {
         Value::Null => "<nil>".to_owned(),
         Value::String(text) => text.clone(),
@@ -99,7 +99,7 @@ pub(super) fn verbose(value: &Value) -> String {
 }
 
 /// The Go type that a JSON value decodes into.
-pub(super) fn type_name(value: &Value) -> &'static str {
+pub(crate) fn type_name(value: &Value) -> &'static str {
     match value {
         Value::Null => "<nil>",
         Value::Bool(_) => "bool",
@@ -112,7 +112,7 @@ pub(super) fn type_name(value: &Value) -> &'static str {
 }
 
 /// Appends a value as Go's `encoding/json` writes it: compact, maps sorted, `<`, `>` and `&` escaped.
-pub(super) fn write_json(out: &mut String, value: &Value) {
+pub(crate) fn write_json(out: &mut String, value: &Value) {
     match value {
         Value::String(text) => write_text(out, text),
         Value::Null | Value::Bool(_) | Value::Number(_) => out.push_str(&value.to_string()),
@@ -144,7 +144,7 @@ pub(super) fn write_json(out: &mut String, value: &Value) {
 }
 
 /// Appends a text in quotes, escaped as Go does.
-pub(super) fn write_text(out: &mut String, text: &str) {
+pub(crate) fn write_text(out: &mut String, text: &str) {
     out.push('"');
     for c in text.chars() {
         match c {

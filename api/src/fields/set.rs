@@ -112,32 +112,52 @@ impl Set {
 
     /// What is in this one alone.
     pub fn difference(&self, other: &Set) -> Set {
-        Set {
-            members: zip(&self.members, &other.members, Element::cmp, only_first),
-            children: zip(&self.children, &other.children, by_element, |a, b| {
-                let (element, a) = a?;
-                let rest = b.map_or_else(|| a.clone(), |(_, b)| a.difference(b));
-                (!rest.is_empty()).then(|| (element.clone(), rest))
-            }),
-        }
+        let mut rest = self.clone();
+        rest.subtract(other);
+        rest
     }
 
     /// What is in this one alone, without what lies below anything that is in the other.
     pub fn recursive_difference(&self, other: &Set) -> Set {
-        let kept: Vec<(Element, Set)> = self
-            .children
-            .iter()
-            .filter(|(element, _)| !other.has_member(element))
-            .cloned()
-            .collect();
-        Set {
-            members: zip(&self.members, &other.members, Element::cmp, only_first),
-            children: zip(&kept, &other.children, by_element, |a, b| {
-                let (element, a) = a?;
-                let rest = b.map_or_else(|| a.clone(), |(_, b)| a.recursive_difference(b));
-                (!rest.is_empty()).then(|| (element.clone(), rest))
-            }),
+        let mut rest = self.clone();
+        rest.subtract_recursively(other);
+        rest
+    }
+
+    /// [`Set::union`], moving what is in one alone where possible.
+    pub(super) fn or(self, other: Set) -> Set {
+        if self.is_empty() {
+            other
+        } else if other.is_empty() {
+            self
+        } else {
+            self.union(&other)
         }
+    }
+
+    /// [`Set::difference`] in place.
+    pub(super) fn subtract(&mut self, other: &Set) {
+        self.members.retain(|element| !other.has_member(element));
+        self.children.retain_mut(|(element, child)| {
+            if let Some(other) = other.child(element) {
+                child.subtract(other);
+            }
+            !child.is_empty()
+        });
+    }
+
+    /// [`Set::recursive_difference`] in place.
+    pub(super) fn subtract_recursively(&mut self, other: &Set) {
+        self.members.retain(|element| !other.has_member(element));
+        self.children.retain_mut(|(element, child)| {
+            if other.has_member(element) {
+                return false;
+            }
+            if let Some(other) = other.child(element) {
+                child.subtract_recursively(other);
+            }
+            !child.is_empty()
+        });
     }
 
     /// The paths that have no longer path in the set.
@@ -203,13 +223,6 @@ pub(super) fn path_text(path: &[Element]) -> String {
 
 fn by_element(a: &(Element, Set), b: &(Element, Set)) -> Ordering {
     a.0.cmp(&b.0)
-}
-
-fn only_first(first: Option<&Element>, second: Option<&Element>) -> Option<Element> {
-    match second {
-        Some(_) => None,
-        None => first.cloned(),
-    }
 }
 
 /// Walks two sorted lists side by side and keeps what `pick` makes of each pair.

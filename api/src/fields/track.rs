@@ -164,8 +164,8 @@ fn updated(
     owners: Owners,
     manager: &str,
 ) -> Result<Owners, super::Misfit> {
-    let (mut owners, took) = update::update(write.view, live, new, owners, write.resets)?;
-    let took = took.difference(stripped());
+    let (mut owners, mut took) = update::update(write.view, live, new, owners, write.resets)?;
+    took.subtract(stripped());
     if !took.is_empty() {
         let me = Write { manager, ..*write }.owner(false);
         match owners.iter_mut().find(|owner| owner.is(&me)) {

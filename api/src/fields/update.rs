@@ -68,9 +68,11 @@ pub(super) fn update(
     if changes.is_same() {
         return Ok((owners, Set::default()));
     }
-    // Forced, so that nothing is refused.
-    let _ = disown(&changes, &mut owners, None, true);
-    Ok((owners, changes.modified.union(&changes.added)))
+    if !owners.is_empty() {
+        // Forced, so that nothing is refused.
+        let _ = disown(&changes, &mut owners, None, true);
+    }
+    Ok((owners, changes.modified.or(changes.added)))
 }
 
 /// What an apply makes of `live`; none if it stays as it is. `me` says who applies; its set is not looked at.

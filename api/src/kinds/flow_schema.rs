@@ -39,6 +39,7 @@ impl Kind for FlowSchema {
     const SUBRESOURCES: &'static [Subresource] =
         &[Subresource::status("flowcontrol.apiserver.k8s.io", "v1", "FlowSchema")];
     const KEY: &'static str = "flowschemas";
+    const STATUS_RESETS: &'static [&'static str] = &["spec", "metadata"];
     const GENERATION: bool = true;
     const COLUMNS: &'static [Column] = &[
         Column::NAME,

@@ -71,6 +71,7 @@ impl Kind for Pod {
         Subresource::status("", "v1", "Pod"),
     ];
     const KEY: &'static str = "pods";
+    const STATUS_RESETS: &'static [&'static str] = &["spec", "metadata.deletionTimestamp", "metadata.ownerReferences"];
     const GENERATION: bool = true;
     const COLUMNS: &'static [Column] = columns::COLUMNS;
     const FIELDS: &'static [SelectableField] = &[

@@ -32,6 +32,7 @@ impl Kind for PriorityLevelConfiguration {
         "PriorityLevelConfiguration",
     )];
     const KEY: &'static str = "prioritylevelconfigurations";
+    const STATUS_RESETS: &'static [&'static str] = &["spec", "metadata"];
     const GENERATION: bool = true;
     const COLUMNS: &'static [Column] = &[
         Column::NAME,

@@ -22,6 +22,7 @@ impl Kind for VolumeAttachment {
     const NAMESPACED: bool = false;
     const SUBRESOURCES: &'static [Subresource] = &[Subresource::status("storage.k8s.io", "v1", "VolumeAttachment")];
     const KEY: &'static str = "volumeattachments";
+    const STATUS_RESETS: &'static [&'static str] = &["spec", "metadata"];
     const COLUMNS: &'static [Column] = &[
         Column::NAME,
         Column {

@@ -1,6 +1,7 @@
 //! Strategic merge patch: a merge patch that knows which lists are merged, and by which key (apimachinery `strategicpatch`).
 
 use crate::{
+    fields::go,
     schema::{Field, Shape, Type, types},
     status::{self, Status},
 };
@@ -23,13 +24,22 @@ enum Directive {
 /// Patches `target`, an object of the type with component name `schema`.
 pub(super) fn apply(target: &mut Value, patch: &Value, schema: &str) -> Result<(), Status> {
     let (Value::Object(target), Value::Object(patch)) = (target, patch) else {
-        return Err(status::bad_request("a strategic merge patch must be a JSON object"));
+        return Err(super::not_an_object(patch));
     };
     merge_map(target, patch, types().by_name(schema))
 }
 
+/// 500: upstream has no better code for most of what can be wrong with a patch.
 fn unfit(message: String) -> Status {
-    status::unprocessable(message)
+    Status {
+        message,
+        ..status::unexplained()
+    }
+}
+
+/// 400: a directive that is no list.
+fn no_list(directive: &str) -> Status {
+    status::bad_request(format!("invalid patch format of {directive}"))
 }
 
 fn directive(patch: &Object) -> Result<Directive, Status> {
@@ -81,27 +91,23 @@ fn merge_map(target: &mut Object, patch: &Object, kind: Option<&Type>) -> Result
 }
 
 fn retain_keys(target: &mut Object, patch: &Object, keys: &Value) -> Result<(), Status> {
-    let Some(keys) = keys.as_array() else {
-        return Err(unfit(format!("{RETAIN_KEYS} must be a list")));
-    };
+    let keys = keys.as_array().ok_or_else(|| no_list("retainKeys"))?;
     let kept = |key: &str| keys.iter().any(|k| k == key);
-    if let Some(stray) = patch
+    if patch
         .iter()
-        .find(|(k, v)| !v.is_null() && !k.starts_with('$') && !kept(k))
+        .any(|(k, v)| !v.is_null() && !k.starts_with('$') && !kept(k))
     {
-        return Err(unfit(format!(
-            "{RETAIN_KEYS} directives and the fields of the patch do not match: {}",
-            stray.0
-        )));
+        // Upstream's sentence is "patch content doesn't match retainKeys list", but no client hears it.
+        return Err(status::unprocessable(
+            "the server rejected our request due to an error in our request",
+        ));
     }
     target.retain(|key, _| kept(key));
     Ok(())
 }
 
 fn delete_primitives(target: &mut Object, list: &str, gone: &Value) -> Result<(), Status> {
-    let Some(gone) = gone.as_array() else {
-        return Err(unfit(format!("{DELETE_PRIMITIVES}{list} must be a list")));
-    };
+    let gone = gone.as_array().ok_or_else(|| no_list("primitive list"))?;
     if let Some(items) = target.get_mut(list).and_then(Value::as_array_mut) {
         items.retain(|item| !gone.contains(item));
     }
@@ -170,7 +176,10 @@ fn merge_list(
             }
             Directive::Replace => replaces = true,
             Directive::Merge => {
-                id(&format!("map: {item} does not contain declared merge key: {merge_key}"))?;
+                id(&format!(
+                    "map: {} does not contain declared merge key: {merge_key}",
+                    go::verbose(item)
+                ))?;
                 kept.push(item.clone());
             }
         }
@@ -207,10 +216,7 @@ fn same(item: &Value, other: &Value, merge_key: &str) -> bool {
 }
 
 fn order_of(order: &Value) -> Result<Vec<Value>, Status> {
-    order
-        .as_array()
-        .cloned()
-        .ok_or_else(|| unfit("a $setElementOrder must be a list".to_owned()))
+    order.as_array().cloned().ok_or_else(|| no_list("setElementOrder list"))
 }
 
 /// Items that `order` names come in its order; the others keep their places among them as in `live`, as far as possible.
@@ -390,7 +396,7 @@ mod tests {
         for (patch, message) in [
             (
                 json!({ "containers": [{ "image": "x" }] }),
-                "map: {\"image\":\"x\"} does not contain declared merge key: name",
+                "map: map[image:x] does not contain declared merge key: name",
             ),
             (
                 json!({ "containers": [{ "$patch": "delete" }] }),

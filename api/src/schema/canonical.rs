@@ -1,4 +1,4 @@
-//! Brings what has several spellings into one, as a decode and encode by upstream's types would: nulls go, quantities are
+//! Brings what has several spellings into one, as a decode and encode by upstream's types would: nulls, empty lists and empty maps go, quantities are
 //! written canonically.
 
 use super::{Root, Shape, Type, Types};
@@ -17,12 +17,27 @@ pub fn canonicalize(root: Root<'_>, object: &mut Value) {
 
 fn rewrite(types: &Types, kind: &Type, object: &mut Value) {
     let Some(members) = object.as_object_mut() else { return };
-    members.retain(|_, value| !value.is_null());
+    members.retain(|key, value| !value.is_null() && !is_omitted(kind, key, value));
     for (key, value) in members {
         if let Some(field) = kind.field(key) {
             rewrite_value(types, &field.shape, value);
         }
     }
+}
+
+/// Go writes no empty lists and maps, except where the type says so.
+fn is_omitted(kind: &Type, key: &str, value: &Value) -> bool {
+    let empty = match value {
+        Value::Array(items) => items.is_empty(),
+        Value::Object(members) => members.is_empty(),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => false,
+    };
+    empty
+        && kind
+            .field(key)
+            .is_some_and(|f| f.zero.is_none() && matches!(f.shape, Shape::List(_) | Shape::Map(_)))
+        // What a client says of managedFields being empty means something.
+        && key != "managedFields"
 }
 
 fn rewrite_value(types: &Types, shape: &Shape, value: &mut Value) {
@@ -51,10 +66,10 @@ mod tests {
     #[test]
     fn one_spelling_is_left() {
         let mut pod = json!({
-            "metadata": { "creationTimestamp": null, "labels": { "a": "1000m" } }, "mine": { "kept": null },
+            "metadata": { "creationTimestamp": null, "labels": { "a": "1000m" }, "annotations": {} }, "mine": { "kept": null },
             "spec": {
-                "nodeName": null,
-                "containers": [{ "command": null, "resources": { "limits": { "cpu": 1, "memory": "1024Mi", "x/y": "oops" } } }],
+                "nodeName": null, "securityContext": {}, "initContainers": [], "nodeSelector": {},
+                "containers": [{ "command": null, "args": [], "resources": { "limits": { "cpu": 1, "memory": "1024Mi", "x/y": "oops" } } }],
                 "volumes": [{ "emptyDir": { "sizeLimit": "0.5Gi" } }],
             },
         });
@@ -62,6 +77,7 @@ mod tests {
         let expected = json!({
             "metadata": { "labels": { "a": "1000m" } }, "mine": { "kept": null },
             "spec": {
+                "securityContext": {},
                 "containers": [{ "resources": { "limits": { "cpu": "1", "memory": "1Gi", "x/y": "oops" } } }],
                 "volumes": [{ "emptyDir": { "sizeLimit": "512Mi" } }],
             },

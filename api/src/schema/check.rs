@@ -3,41 +3,83 @@
 use super::{Root, Shape, Type, Types};
 use crate::field::quoted;
 use serde_json::Value;
+use std::fmt;
 
-/// The fields that the kind does not have, sorted by path, in upstream's words: `unknown field "spec.foo"`.
-pub fn unknown_fields(root: Root<'_>, object: &Value) -> Vec<String> {
-    let mut found = Vec::new();
-    walk(root.types, root.kind, object, "", &mut found);
-    found
+/// A path, built on the way down and only written out where something is wrong.
+#[derive(Clone, Copy)]
+struct Trail<'a> {
+    above: Option<&'a Trail<'a>>,
+    step: Step<'a>,
 }
 
-fn walk(types: &Types, kind: &Type, object: &Value, path: &str, found: &mut Vec<String>) {
-    let Some(members) = object.as_object() else { return };
-    for (key, value) in members {
-        let path = if path.is_empty() {
-            key.clone()
-        } else {
-            format!("{path}.{key}")
-        };
-        match kind.field(key) {
-            Some(field) => walk_shape(types, &field.shape, value, &path, found),
-            None if kind.preserves_unknown => {}
-            None => found.push(format!("unknown field {}", quoted(&path))),
+#[derive(Clone, Copy)]
+enum Step<'a> {
+    Root,
+    Member(&'a str),
+    Item(usize),
+}
+
+impl Trail<'_> {
+    const ROOT: Trail<'static> = Trail {
+        above: None,
+        step: Step::Root,
+    };
+
+    fn below<'a>(&'a self, step: Step<'a>) -> Trail<'a> {
+        Trail {
+            above: Some(self),
+            step,
+        }
+    }
+
+    fn is_root(&self) -> bool {
+        matches!(self.step, Step::Root)
+    }
+}
+
+impl fmt::Display for Trail<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Some(above) = self.above else { return Ok(()) };
+        above.fmt(f)?;
+        match self.step {
+            Step::Root => Ok(()),
+            Step::Member(name) if above.is_root() => f.write_str(name),
+            Step::Member(name) => write!(f, ".{name}"),
+            Step::Item(index) => write!(f, "[{index}]"),
         }
     }
 }
 
-fn walk_shape(types: &Types, shape: &Shape, value: &Value, path: &str, found: &mut Vec<String>) {
+/// The fields that the kind does not have, in the object's order, in upstream's words: `unknown field "spec.foo"`.
+pub fn unknown_fields(root: Root<'_>, object: &Value) -> Vec<String> {
+    let mut found = Vec::new();
+    walk(root.types, root.kind, object, &Trail::ROOT, &mut found);
+    found
+}
+
+fn walk(types: &Types, kind: &Type, object: &Value, trail: &Trail<'_>, found: &mut Vec<String>) {
+    let Some(members) = object.as_object() else { return };
+    for (key, value) in members {
+        let trail = trail.below(Step::Member(key));
+        match kind.field(key) {
+            Some(field) => walk_shape(types, &field.shape, value, &trail, found),
+            None if kind.preserves_unknown => {}
+            None => found.push(format!("unknown field {}", quoted(&trail.to_string()))),
+        }
+    }
+}
+
+fn walk_shape(types: &Types, shape: &Shape, value: &Value, trail: &Trail<'_>, found: &mut Vec<String>) {
     match (shape, value) {
-        (Shape::Object(at), _) => walk(types, types.at(*at), value, path, found),
+        (Shape::Object(at), _) => walk(types, types.at(*at), value, trail, found),
         (Shape::List(item), Value::Array(items)) => {
             for (index, value) in items.iter().enumerate() {
-                walk_shape(types, item, value, &format!("{path}[{index}]"), found);
+                walk_shape(types, item, value, &trail.below(Step::Item(index)), found);
             }
         }
         (Shape::Map(item), Value::Object(members)) => {
             for (key, value) in members {
-                walk_shape(types, item, value, &format!("{path}.{key}"), found);
+                walk_shape(types, item, value, &trail.below(Step::Member(key)), found);
             }
         }
         _ => {}
@@ -47,30 +89,26 @@ fn walk_shape(types: &Types, shape: &Shape, value: &Value, path: &str, found: &m
 /// The first value whose JSON type the kind cannot hold, as the message of a 400:
 /// `Pod in version "v1" cannot be handled as a Pod: json: cannot unmarshal string into Go struct field PodSpec.spec.hostNetwork of type bool`.
 pub fn decode_error(root: Root<'_>, kind: &str, version: &str, object: &Value) -> Option<String> {
-    let wrong = wrong_in(root.types, root.kind, object, "")?;
+    let wrong = wrong_in(root.types, root.kind, object, &Trail::ROOT)?;
     Some(format!(
         "{kind} in version {version:?} cannot be handled as a {kind}: {wrong}"
     ))
 }
 
-fn wrong_in(types: &Types, kind: &Type, object: &Value, path: &str) -> Option<String> {
+fn wrong_in(types: &Types, kind: &Type, object: &Value, path: &Trail<'_>) -> Option<String> {
     object.as_object()?.iter().find_map(|(key, value)| {
         let field = kind.field(key)?;
         // A custom resource's own members are judged by its schema, later and all at once.
-        if !types.typed_throughout && path.is_empty() && key != "metadata" {
+        if !types.typed_throughout && path.is_root() && key != "metadata" {
             return None;
         }
-        let path = if path.is_empty() {
-            key.clone()
-        } else {
-            format!("{path}.{key}")
-        };
+        let path = path.below(Step::Member(key));
         let owner = kind.name.rsplit('.').next().unwrap_or_default();
         wrong_value(types, &field.shape, value, owner, &path)
     })
 }
 
-fn wrong_value(types: &Types, shape: &Shape, value: &Value, owner: &str, path: &str) -> Option<String> {
+fn wrong_value(types: &Types, shape: &Shape, value: &Value, owner: &str, path: &Trail<'_>) -> Option<String> {
     if value.is_null() {
         return None;
     }

@@ -7,7 +7,9 @@ use bytes::Bytes;
 use http::{HeaderMap, header::CONTENT_TYPE};
 use http_body_util::{BodyExt, Limited};
 use hyper::body::Incoming;
-use serde_json::Value;
+use serde::de::{DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
+use serde_json::{Map, Value};
+use serde_saphyr::Spanned;
 use std::fmt;
 use std::time::Duration;
 
@@ -37,7 +39,27 @@ pub enum Payload {
 pub struct Decoded {
     /// The object.
     pub value: Value,
-    /// Keys that came twice, in upstream's words; the last one counted.
+    /// Keys that came twice; the last one counted.
+    pub duplicates: Duplicates,
+}
+
+/// Keys that came twice in a body.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Duplicates {
+    /// None did.
+    None,
+    /// Some did, in JSON.
+    InJson,
+    /// Some did, in YAML: `line 10: key "paused" already set in map`.
+    InYaml(Vec<String>),
+}
+
+/// A YAML document.
+#[derive(Debug)]
+pub struct Document {
+    /// What it says.
+    pub value: Value,
+    /// Keys that came twice: `line 10: key "paused" already set in map`.
     pub duplicates: Vec<String>,
 }
 
@@ -81,26 +103,122 @@ pub fn decode(media_type: &str, bytes: &[u8]) -> Result<Decoded, Status> {
 
 /// Decodes JSON; the parser bounds the nesting.
 pub fn json(bytes: &[u8]) -> Result<Decoded, Status> {
-    let value = serde_json::from_slice(bytes).map_err(|cause| {
+    let parsed = schema::parse(bytes).map_err(|cause| {
         status::bad_request(format!(
             "the object provided is unrecognized (must be of type JSON): {cause}"
         ))
     })?;
+    let duplicates = if parsed.has_duplicates {
+        Duplicates::InJson
+    } else {
+        Duplicates::None
+    };
     Ok(Decoded {
-        value,
-        duplicates: schema::duplicate_fields(bytes),
+        value: parsed.value,
+        duplicates,
     })
 }
 
 /// Decodes one YAML document.
 pub fn yaml(bytes: &[u8]) -> Result<Decoded, Status> {
-    let bad = |cause: &dyn fmt::Display| status::bad_request(format!("error converting YAML to JSON: {cause}"));
-    let text = std::str::from_utf8(bytes).map_err(|cause| bad(&cause))?;
-    let value: Value = serde_saphyr::from_str(text).map_err(|cause| bad(&cause))?;
+    let document =
+        document(bytes).map_err(|cause| status::bad_request(format!("error converting YAML to JSON: {cause}")))?;
     Ok(Decoded {
-        value,
-        duplicates: Vec::new(),
+        value: document.value,
+        duplicates: if document.duplicates.is_empty() {
+            Duplicates::None
+        } else {
+            Duplicates::InYaml(document.duplicates)
+        },
     })
+}
+
+/// Reads one YAML document; the error is the parser's sentence.
+pub fn document(bytes: &[u8]) -> Result<Document, String> {
+    let text = std::str::from_utf8(bytes).map_err(|cause| cause.to_string())?;
+    let options = serde_saphyr::options! { duplicate_keys: serde_saphyr::DuplicateKeyPolicy::LastWins };
+    let mut duplicates = Vec::new();
+    let value = serde_saphyr::with_deserializer_from_str_with_options(text, options, |yaml| {
+        Build(&mut duplicates).deserialize(yaml)
+    })
+    .map_err(|cause| cause.to_string())?;
+    Ok(Document { value, duplicates })
+}
+
+/// Builds a value out of YAML, noting keys that come twice.
+struct Build<'a>(&'a mut Vec<String>);
+
+impl<'de> DeserializeSeed<'de> for Build<'_> {
+    type Value = Value;
+
+    fn deserialize<D: Deserializer<'de>>(self, yaml: D) -> Result<Value, D::Error> {
+        yaml.deserialize_any(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Build<'_> {
+    type Value = Value;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a value that JSON has too")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Value, A::Error> {
+        let mut members = Map::new();
+        while let Some(key) = map.next_key::<Spanned<String>>()? {
+            let line = key.referenced.line();
+            let value = map.next_value_seed(Build(self.0))?;
+            let said = format!("line {line}: key {:?} already set in map", key.value);
+            if members.insert(key.value, value).is_some() {
+                self.0.push(said);
+            }
+        }
+        Ok(Value::Object(members))
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Value, A::Error> {
+        let mut list = Vec::new();
+        while let Some(item) = items.next_element_seed(Build(self.0))? {
+            list.push(item);
+        }
+        Ok(Value::Array(list))
+    }
+
+    fn visit_bool<E>(self, value: bool) -> Result<Value, E> {
+        Ok(value.into())
+    }
+
+    fn visit_i64<E>(self, value: i64) -> Result<Value, E> {
+        Ok(value.into())
+    }
+
+    fn visit_u64<E>(self, value: u64) -> Result<Value, E> {
+        Ok(value.into())
+    }
+
+    fn visit_f64<E>(self, value: f64) -> Result<Value, E> {
+        Ok(value.into())
+    }
+
+    fn visit_str<E>(self, value: &str) -> Result<Value, E> {
+        Ok(value.into())
+    }
+
+    fn visit_string<E>(self, value: String) -> Result<Value, E> {
+        Ok(value.into())
+    }
+
+    fn visit_unit<E>(self) -> Result<Value, E> {
+        Ok(Value::Null)
+    }
+
+    fn visit_none<E>(self) -> Result<Value, E> {
+        Ok(Value::Null)
+    }
+
+    fn visit_some<D: Deserializer<'de>>(self, yaml: D) -> Result<Value, D::Error> {
+        yaml.deserialize_any(self)
+    }
 }
 
 /// Decodes protobuf.
@@ -108,7 +226,7 @@ fn protobuf(bytes: &[u8]) -> Result<Decoded, Status> {
     match protobuf::decode(bytes) {
         Ok(value) => Ok(Decoded {
             value,
-            duplicates: Vec::new(),
+            duplicates: Duplicates::None,
         }),
         Err(ProtobufError::UnknownKind { .. }) => Err(status::unsupported_media_type(READABLE)),
         Err(cause) => Err(status::bad_request(cause.to_string())),
@@ -121,9 +239,18 @@ mod tests {
 
     #[test]
     fn keys_that_come_twice_are_noted() {
+        let yaml = document(b"a: 1\nb:\n  c: 1\n  c: 2\na: 3\n").unwrap();
+        assert_eq!(yaml.value.to_string(), r#"{"a":3,"b":{"c":2}}"#);
+        assert_eq!(
+            yaml.duplicates,
+            [
+                "line 4: key \"c\" already set in map",
+                "line 5: key \"a\" already set in map"
+            ]
+        );
         let decoded = json(br#"{"a":1,"b":{"c":[{"d":1,"d":2}]},"a":3}"#).unwrap();
         assert_eq!(decoded.value.to_string(), r#"{"a":3,"b":{"c":[{"d":2}]}}"#);
-        assert_eq!(decoded.duplicates.len(), 2, "{:?}", decoded.duplicates);
+        assert_eq!(decoded.duplicates, Duplicates::InJson);
     }
 
     #[test]

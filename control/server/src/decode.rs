@@ -1,8 +1,9 @@
 //! From a body to a draft: the kind that the path names, of the right types, defaults filled in.
 
-use crate::body::{self, Decoded};
+use crate::body::{self, Decoded, Duplicates};
 use crate::call::Call;
 use crate::options::{Validation, WriteOptions};
+use api::patch::PatchKind;
 use api::schema;
 use api::status::{self, Status};
 use api::{metadata, read};
@@ -16,20 +17,44 @@ pub struct Draft {
     pub warnings: Vec<String>,
 }
 
-/// Reads the object that a create or an update brings.
-pub fn draft(call: &Call, options: &WriteOptions, bytes: &[u8]) -> Result<Draft, Status> {
-    let decoded = body::decode(body::media_type(&call.headers), bytes)?;
-    finish(call, options, decoded)
+/// Where an object comes from: it decides how its mistakes are told.
+#[derive(Clone, Copy)]
+pub enum Origin<'a> {
+    /// A body.
+    Body,
+    /// A patch of this form, applied to what was there.
+    Patch(PatchKind, &'a Value),
 }
 
-/// Checks and completes an object however it came: from a body or out of a patch.
-pub fn finish(call: &Call, options: &WriteOptions, decoded: Decoded) -> Result<Draft, Status> {
-    let Decoded {
-        value: mut object,
-        duplicates,
-    } = decoded;
+/// Reads the object that a create or an update brings.
+pub fn draft(call: &Call, options: &WriteOptions, bytes: &[u8]) -> Result<Draft, Status> {
+    let Decoded { value, duplicates } = body::decode(body::media_type(&call.headers), bytes)?;
+    let said = match (duplicates, options.validation) {
+        (Duplicates::None, _) | (_, Validation::Ignore) => Vec::new(),
+        // Read again, slowly, so that all mistakes are told in their order.
+        (Duplicates::InJson, Validation::Warn | Validation::Strict) => {
+            schema::strict_errors(Some(call.rules.root()), bytes)
+        }
+        (Duplicates::InYaml(lines), Validation::Warn) => lines,
+        (Duplicates::InYaml(lines), Validation::Strict) => {
+            vec![format!("yaml: unmarshal errors:\n  {}", lines.join("\n  "))]
+        }
+    };
+    finish(call, options, value, said, Origin::Body)
+}
+
+/// Checks and completes an object however it came: from a body or out of a patch. `said` is what a strict decoder had
+/// against the text already.
+pub fn finish(
+    call: &Call,
+    options: &WriteOptions,
+    value: Value,
+    said: Vec<String>,
+    origin: Origin<'_>,
+) -> Result<Draft, Status> {
+    let mut object = value;
     is_of_kind(call, &mut object)?;
-    let warnings = fields(call, options, &object, duplicates)?;
+    let warnings = fields(call, options, &mut object, said, origin)?;
     is_here(call, &mut object)?;
     call.rules.default(&mut object);
     Ok(Draft { object, warnings })
@@ -68,25 +93,47 @@ fn is_of_kind(call: &Call, object: &mut Value) -> Result<(), Status> {
     Ok(())
 }
 
-/// Refuses values of wrong types; refuses or reports unknown and duplicate fields as asked.
-fn fields(call: &Call, options: &WriteOptions, object: &Value, duplicates: Vec<String>) -> Result<Vec<String>, Status> {
-    let rules = &call.rules;
-    if let Some(why) = schema::decode_error(rules.root(), rules.kind, rules.version, object) {
-        return Err(status::bad_request(why));
+/// Refuses values of wrong types; drops unknown fields, and refuses or reports them as asked.
+fn fields(
+    call: &Call,
+    options: &WriteOptions,
+    object: &mut Value,
+    mut said: Vec<String>,
+    origin: Origin<'_>,
+) -> Result<Vec<String>, Status> {
+    let (rules, root) = (&call.rules, call.rules.root());
+    let refuse = |object: &Value, why: &str| match origin {
+        Origin::Body => status::bad_request(why),
+        Origin::Patch(kind, patch) => status::invalid_patch(&kind.shown(patch, object), why),
+    };
+    if let Some(why) = schema::decode_error(root, rules.kind, rules.version, object) {
+        return Err(refuse(object, &why));
     }
-    if options.validation == Validation::Ignore {
+    let mut unknown = schema::unknown_fields(root, object);
+    if unknown.is_empty() && said.is_empty() {
         return Ok(Vec::new());
     }
-    let mut sentences = schema::unknown_fields(rules.root(), object);
-    sentences.extend(duplicates);
-    if options.validation == Validation::Warn || sentences.is_empty() {
-        return Ok(sentences);
+    unknown.sort();
+    unknown.retain(|sentence| !said.contains(sentence));
+    said.extend(unknown);
+    match options.validation {
+        Validation::Ignore => said.clear(),
+        Validation::Warn => {}
+        Validation::Strict => {
+            let why = format!("strict decoding error: {}", said.join(", "));
+            return Err(match origin {
+                Origin::Body => {
+                    let (kind, version) = (rules.kind, rules.version);
+                    status::bad_request(format!(
+                        "{kind} in version {version:?} cannot be handled as a {kind}: {why}"
+                    ))
+                }
+                Origin::Patch(..) => refuse(object, &why),
+            });
+        }
     }
-    let (kind, all) = (rules.kind, sentences.join(", "));
-    let version = rules.version;
-    Err(status::bad_request(format!(
-        "{kind} in version {version:?} cannot be handled as a {kind}: strict decoding error: {all}"
-    )))
+    schema::prune(root, object);
+    Ok(said)
 }
 
 /// The body's name and namespace are the path's; where it has none, it gets them.

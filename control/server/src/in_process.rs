@@ -6,7 +6,8 @@ use crate::user::User;
 use bytes::Bytes;
 use client::{Body, Transport};
 use futures_util::future::BoxFuture;
-use http::{Request, Response};
+use http::header::USER_AGENT;
+use http::{HeaderValue, Request, Response};
 use std::io;
 use std::sync::Arc;
 
@@ -32,6 +33,11 @@ impl InProcess {
 impl Transport for InProcess {
     fn send(&self, request: Request<Bytes>) -> BoxFuture<'static, Result<Response<Body>, io::Error>> {
         let (server, user) = (self.server.clone(), self.user.clone());
+        let mut request = request;
+        // What a component writes is managed under its own name.
+        if let Ok(agent) = HeaderValue::from_str(user.name.trim_start_matches("system:")) {
+            request.headers_mut().entry(USER_AGENT).or_insert(agent);
+        }
         Box::pin(async move { Ok(server.answer(user, request.map(Payload::Whole)).await) })
     }
 }

@@ -14,6 +14,7 @@ mod encode;
 mod filter;
 mod in_process;
 mod listen;
+mod manage;
 mod negotiate;
 mod options;
 mod paths;

@@ -19,12 +19,16 @@ pub enum Validation {
 }
 
 /// Options of create, update and patch.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct WriteOptions {
     /// Everything but the write.
     pub dry_run: bool,
     /// Unknown and duplicate fields.
     pub validation: Validation,
+    /// Who manages what is written; empty for whoever the User-Agent says.
+    pub field_manager: String,
+    /// Whether an apply takes fields of others.
+    pub force: bool,
 }
 
 /// Options of list and watch.
@@ -79,7 +83,29 @@ pub struct DeleteOptions {
 impl WriteOptions {
     /// From a query; `kind` names the options in errors, such as `CreateOptions`.
     pub fn of(query: &Query, kind: &str) -> Result<Self, Status> {
-        let (mut errors, dry_run) = dry_run(query.all("dryRun"));
+        Self::read(query, kind, Vec::new())
+    }
+
+    /// From the query of a patch. `applies`: by server-side apply, which must say for whom and may be forced.
+    pub fn of_patch(query: &Query, applies: bool) -> Result<Self, Status> {
+        let mut errors = Vec::new();
+        if !applies && query.flag("force").is_some() {
+            errors.push(FieldError::forbidden(
+                "force",
+                "may not be specified for non-apply patch",
+            ));
+        }
+        if applies && query.get("fieldManager").is_none() {
+            errors.push(FieldError::required("fieldManager", "is required for apply patch"));
+        }
+        Self::read(query, "PatchOptions", errors)
+    }
+
+    fn read(query: &Query, kind: &str, mut errors: Vec<FieldError>) -> Result<Self, Status> {
+        let field_manager = query.get("fieldManager").unwrap_or_default().to_owned();
+        errors.extend(check_manager(&field_manager));
+        let (more, dry_run) = dry_run(query.all("dryRun"));
+        errors.extend(more);
         let validation = match query.get("fieldValidation") {
             None | Some("Warn") => Validation::Warn,
             Some("Ignore") => Validation::Ignore,
@@ -94,7 +120,12 @@ impl WriteOptions {
             }
         };
         checked(kind, &errors)?;
-        Ok(Self { dry_run, validation })
+        Ok(Self {
+            dry_run,
+            validation,
+            field_manager,
+            force: query.flag("force").unwrap_or(false),
+        })
     }
 }
 
@@ -259,6 +290,21 @@ impl DeleteOptions {
         checked("DeleteOptions", &errors)?;
         Ok(options)
     }
+}
+
+/// The longest name of a manager, in bytes.
+const MAX_MANAGER: usize = 128;
+
+fn check_manager(name: &str) -> Vec<FieldError> {
+    let mut errors = Vec::new();
+    if name.len() > MAX_MANAGER {
+        errors.push(FieldError::too_long("fieldManager", MAX_MANAGER));
+    }
+    for (at, c) in name.char_indices().filter(|(_, c)| c.is_control()) {
+        let why = format!("invalid character U+{:04X} (at position {at})", u32::from(c));
+        errors.push(FieldError::invalid("fieldManager", name, why));
+    }
+    errors
 }
 
 fn dry_run<'a>(words: impl Iterator<Item = &'a str>) -> (Vec<FieldError>, bool) {

@@ -1,5 +1,6 @@
 //! The generic verbs. They name no kind: what a kind wants is in its rules, in `actions/` or in `admission/`.
 
+mod apply;
 mod create;
 mod delete;
 mod delete_collection;

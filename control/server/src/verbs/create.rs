@@ -3,7 +3,7 @@
 use crate::call::{Call, Draw};
 use crate::decode::{self, Draft};
 use crate::options::WriteOptions;
-use crate::{admission, render, reply};
+use crate::{admission, manage, render, reply};
 use api::metadata;
 use api::read;
 use api::status::{self, Status};
@@ -19,7 +19,8 @@ const GENERATED_NAMES: usize = 8;
 /// Makes an object out of a body.
 pub(crate) async fn create(call: &Call, body: Bytes) -> Result<Response<Body>, Status> {
     let options = WriteOptions::of(&call.query, "CreateOptions")?;
-    let Draft { object, warnings } = decode::draft(call, &options, &body)?;
+    let Draft { mut object, warnings } = decode::draft(call, &options, &body)?;
+    manage::track(call, &options, None, &mut object);
     let entry = insert(call, object, &options).await?;
     let mut response = render::one(call, 201, &entry)?;
     reply::warn(&mut response, &warnings);

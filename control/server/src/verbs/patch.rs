@@ -1,51 +1,45 @@
 //! PATCH: the object with the patch applied goes the way of every update.
 
-use crate::body::{self, Decoded};
+use crate::body;
 use crate::call::Call;
-use crate::decode;
-use crate::options::WriteOptions;
+use crate::decode::{self, Origin};
+use crate::options::{Validation, WriteOptions};
 use crate::verbs::change;
-use crate::{render, reply};
+use crate::{manage, render, reply};
 use api::patch::PatchKind;
-use api::read;
+use api::schema;
 use api::status::{self, Status};
 use bytes::Bytes;
 use client::Body;
 use http::Response;
+use serde_json::Value;
 
-/// Server-side apply's media types: known, not yet served.
-const APPLY: [&str; 2] = ["application/apply-patch+yaml", "application/apply-patch+cbor"];
+/// Server-side apply's media type.
+const APPLY: &str = "application/apply-patch+yaml";
 
-/// Changes an object by a patch.
+/// Changes an object by a patch, or applies a configuration.
 pub(crate) async fn patch(call: &Call, body: Bytes) -> Result<Response<Body>, Status> {
-    let options = WriteOptions::of(&call.query, "PatchOptions")?;
     let media_type = body::media_type(&call.headers);
-    if APPLY.contains(&media_type) {
-        let refusal = status::unsupported_media_type(PatchKind::MEDIA_TYPES);
-        let message = format!(
-            "server-side apply ({media_type}) is not served by this version; {}",
-            refusal.message
-        );
-        return Err(Status { message, ..refusal });
+    if media_type == APPLY {
+        return super::apply::apply(call, &body).await;
     }
-    let kind =
-        PatchKind::of_media_type(media_type).ok_or_else(|| status::unsupported_media_type(PatchKind::MEDIA_TYPES))?;
-    let Decoded {
-        value: patch,
-        duplicates,
-    } = body::json(&body)?;
-    let pinned = read::some(&patch, "/metadata/resourceVersion").is_some();
+    let kind = PatchKind::of_media_type(media_type).ok_or_else(|| status::unsupported_media_type(&accepted()))?;
+    let options = WriteOptions::of_patch(&call.query, false)?;
+    let parsed = schema::parse(&body).map_err(|cause| status::bad_request(format!("error decoding patch: {cause}")))?;
+    let patch = parsed.value;
+    let said = match options.validation {
+        Validation::Ignore => Vec::new(),
+        Validation::Warn | Validation::Strict => against(kind, &patch, parsed.has_duplicates.then_some(&*body)),
+    };
+    let pinned = patch
+        .pointer("/metadata/resourceVersion")
+        .is_some_and(|revision| !revision.is_null());
     let mut warnings = Vec::new();
     let changed = change(call, options.dry_run, pinned, |old| {
-        let value = kind.apply(old, &patch, &call.rules.schema_name())?;
-        let draft = decode::finish(
-            call,
-            &options,
-            Decoded {
-                value,
-                duplicates: duplicates.clone(),
-            },
-        )?;
+        let patched = kind.apply(old, &patch, &call.rules.schema_name())?;
+        let origin = Origin::Patch(kind, &patch);
+        let mut draft = decode::finish(call, &options, patched, said.clone(), origin)?;
+        manage::track(call, &options, Some(old), &mut draft.object);
         warnings = draft.warnings;
         Ok(draft.object)
     })
@@ -53,4 +47,31 @@ pub(crate) async fn patch(call: &Call, body: Bytes) -> Result<Response<Body>, St
     let mut response = render::one(call, 200, changed.entry())?;
     reply::warn(&mut response, &warnings);
     Ok(response)
+}
+
+fn accepted() -> Vec<&'static str> {
+    PatchKind::MEDIA_TYPES.iter().copied().chain([APPLY]).collect()
+}
+
+/// What a strict decoder has against the patch itself; `text` is there if a member comes twice.
+fn against(kind: PatchKind, patch: &Value, text: Option<&[u8]>) -> Vec<String> {
+    let mut said = text.map_or_else(Vec::new, |text| schema::strict_errors(None, text));
+    if kind == PatchKind::Json {
+        let operations = patch.as_array().into_iter().flatten().enumerate();
+        for (at, operation) in operations {
+            let names = operation
+                .as_object()
+                .into_iter()
+                .flatten()
+                .map(|(name, _)| name.as_str());
+            for name in names.filter(|name| !["op", "path", "from", "value"].contains(name)) {
+                said.push(format!("unknown field \"[{at}].{name}\""));
+            }
+        }
+        said = said
+            .into_iter()
+            .map(|sentence| format!("json patch {sentence}"))
+            .collect();
+    }
+    said
 }

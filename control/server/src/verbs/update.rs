@@ -5,7 +5,8 @@ use crate::decode::{self, Draft};
 use crate::options::WriteOptions;
 use crate::verbs::create::{insert, refused_by_disk};
 use crate::verbs::existing;
-use crate::{actions, admission, render, reply};
+use crate::{actions, admission, manage, render, reply};
+use api::fields::same_but_for_times;
 use api::metadata;
 use api::read;
 use api::status::{self, Status};
@@ -50,9 +51,16 @@ pub(crate) async fn update(call: &Call, body: Bytes) -> Result<Response<Body>, S
     }
     let absent = call.server.store.get(&call.key()).is_none();
     let (code, entry) = if absent && call.rules.create_on_update && call.subresource.is_empty() && unpinned {
+        let mut object = object;
+        manage::track(call, &options, None, &mut object);
         (201, insert(call, object, &options).await?)
     } else {
-        let changed = change(call, options.dry_run, !unpinned, |_| Ok(object.clone())).await?;
+        let make = |old: &Value| {
+            let mut new = object.clone();
+            manage::track(call, &options, Some(old), &mut new);
+            Ok(new)
+        };
+        let changed = change(call, options.dry_run, !unpinned, make).await?;
         (200, changed.entry().clone())
     };
     let mut response = render::one(call, code, &entry)?;
@@ -76,6 +84,7 @@ pub(crate) async fn change(
         admission::mutate(call, &mut new, Some(&old))?;
         let draw = Draw::new();
         call.rules.before_update(&mut new, &old, &draw.context(call));
+        same_but_for_times(&old, &mut new);
         let errors = call.rules.validate_update(&new, &old, &call.subresource);
         if !errors.is_empty() {
             return Err(status::invalid(&call.rules, &call.name, &errors));
