@@ -81,7 +81,9 @@ fn not_an_object(patch: &Value) -> Status {
 fn json(object: &mut Value, patch: &Value) -> Result<(), Status> {
     let count = patch.as_array().map_or(0, Vec::len);
     if count > MAX_OPERATIONS {
-        let message = format!("The allowed maximum operations in a JSON patch is {MAX_OPERATIONS}, got {count}");
+        let message = format!(
+            "Request entity too large: The allowed maximum operations in a JSON patch is {MAX_OPERATIONS}, got {count}"
+        );
         return Err(Status {
             message,
             ..status::too_large(0)

@@ -451,13 +451,13 @@ fn duplicates_in_the_object_are_kept_until_an_apply_names_them() {
     .unwrap_err();
     assert_eq!(
         twice,
-        "failed to create typed patch object (n/a; v1, Kind=Pod): .spec.containers[name=\"c\"].env: duplicate entries for key [name=\"A\"]"
+        "failed to create typed patch object (n/a; /v1, Kind=Pod): .spec.containers[name=\"c\"].env: duplicate entries for key [name=\"A\"]"
     );
 }
 
 #[test]
 fn configurations_that_do_not_fit_are_refused() {
-    let typed = "failed to create typed patch object (n/a; v1, Kind=ConfigMap): ";
+    let typed = "failed to create typed patch object (n/a; /v1, Kind=ConfigMap): ";
     let with = |key: &str, value: Value| {
         let mut config = map(json!({ "a": "1" }));
         config[key] = value;

@@ -236,7 +236,7 @@ fn fits(write: &Write<'_>, live: Option<&Value>, config: &Value) -> Result<(), A
     let named = live.unwrap_or(config);
     conform(write.view, config).map_err(|misfit| {
         ApplyError::Misfit(format!(
-            "failed to create typed patch object ({}/{}; {api_version}, Kind={kind}): {misfit}",
+            "failed to create typed patch object ({}/{}; {group_version}, Kind={kind}): {misfit}",
             metadata::namespace(config),
             match metadata::name(config) {
                 "" => metadata::name(named),

@@ -113,7 +113,10 @@ fn short_name(component: &str) -> Option<(&str, &str, &str)> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::schema::types;
+    use crate::fields::{View, merge};
+    use crate::patch::PatchKind;
+    use crate::schema::{Root, Shape, types};
+    use serde_json::json;
 
     #[test]
     fn facts_are_found_by_component_and_field() {
@@ -168,5 +171,60 @@ mod tests {
                 );
             }
         }
+    }
+
+    /// Values that tell two items apart by `keys`, as the field's items have them; none where they cannot be made.
+    fn two_items(shape: &Shape, keys: &str) -> Option<[Value; 2]> {
+        let Shape::List(item) = shape else { return None };
+        let value = |shape: &Shape, n: i64| match shape {
+            Shape::Int32 | Shape::Int64 | Shape::IntOrString => Value::from(n),
+            _ => Value::from(format!("v{n}")),
+        };
+        let make = |n: i64| match &**item {
+            Shape::Object(at) => {
+                let kind = types().at(*at);
+                let member = |key: &str| {
+                    let field = kind.field(key).expect("a key is a field of its items");
+                    (key.to_owned(), value(&field.shape, n))
+                };
+                Value::Object(keys.split(',').map(member).collect())
+            }
+            shape => value(shape, n),
+        };
+        Some([make(1), make(2)])
+    }
+
+    #[test]
+    fn every_list_merges_as_its_line_says() {
+        let mut seen = 0;
+        for line in TABLE.lines().filter(|l| !l.starts_with('#')) {
+            let words: Vec<&str> = line.split(' ').collect();
+            let (name, field_name) = words[1].split_once('.').expect("the second word is Type.field");
+            let component = types()
+                .iter()
+                .map(|kind| &*kind.name)
+                .find(|c| short_name(c).is_some_and(|(g, v, n)| format!("{g}/{v}") == words[0] && n == name));
+            let Some(kind) = component.and_then(|c| types().by_name(c)) else { continue };
+            let Some(field) = kind.field(field_name) else { continue };
+            let keys = if words[5] == "-" { words[3] } else { words[5] };
+            let Some([one, two]) = two_items(&field.shape, keys) else { continue };
+            let object = |item: &Value| json!({ field_name: [item] });
+            let count = |merged: &Value| merged[field_name].as_array().map_or(0, Vec::len);
+            let view = View::of(Root { types: types(), kind });
+            let merges = !matches!(words[4], "atomic") && (words[4] != "-" || words[2].starts_with("merge"));
+            let applied = merge(view, &object(&one), &object(&two)).expect("the items fit their kind");
+            assert_eq!(count(&applied), if merges { 2 } else { 1 }, "apply: {line}");
+            let same = merge(view, &object(&one), &object(&one)).expect("the items fit their kind");
+            assert_eq!(count(&same), 1, "apply of the same: {line}");
+            if words[3] != "-" || words[2].starts_with("merge") {
+                let Some([one, two]) = two_items(&field.shape, words[3]) else { continue };
+                let patched = |item: &Value| PatchKind::Strategic.apply(&object(&one), &object(item), &kind.name);
+                let both = if words[2].starts_with("merge") { 2 } else { 1 };
+                assert_eq!(patched(&two).map(|p| count(&p)), Ok(both), "patch: {line}");
+                assert_eq!(patched(&one).map(|p| count(&p)), Ok(1), "patch of the same: {line}");
+            }
+            seen += 1;
+        }
+        assert!(seen > 60, "only {seen} lines are about lists of kinds that are served");
     }
 }

@@ -206,3 +206,43 @@ async fn mistakes_are_explained() {
     let list = get(&cluster.admin(), "/api/v1/namespaces/default/pods").await;
     assert_eq!(text(&list.body, "/items/0/metadata/name"), "lonely");
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn people_apply_from_either_side() {
+    let cluster = Cluster::start().await;
+    let Some(kubectl) = Kubectl::of(&cluster) else { return };
+    let blue = &MANIFEST.replace("COLOR", "blue");
+    let made = kubectl.run("apply --server-side -f -", blue).await;
+    assert!(
+        made.contains("configmap/settings serverside-applied") && made.contains("pod/web serverside-applied"),
+        "{made}"
+    );
+    let owner = "get cm settings -o jsonpath={.metadata.managedFields[*].manager}/{.metadata.managedFields[*].operation}";
+    assert_eq!(kubectl.run(owner, "").await, "kubectl/Apply");
+    kubectl.run("diff --server-side -f -", blue).await;
+    let refused = kubectl.fail("apply --server-side --field-manager=other -f -", &blue.replace("blue", "red")).await;
+    assert!(
+        refused.contains("Apply failed with 1 conflict: conflict with \"kubectl\": .data.color"),
+        "{refused}"
+    );
+    kubectl
+        .run("apply --server-side --field-manager=other --force-conflicts -f -", &blue.replace("blue", "red"))
+        .await;
+    assert_eq!(kubectl.run("get cm settings -o jsonpath={.data.color}", "").await, "red");
+    kubectl.run("delete cm settings", "").await;
+    kubectl.run("delete pod web --wait=true --timeout=20s", "").await;
+
+    // What client-side apply made is taken over without a conflict, and goes on from either side.
+    kubectl.run("apply -f -", blue).await;
+    let differs = kubectl.fail("diff -f -", &blue.replace("blue", "green")).await;
+    assert!(!differs.contains("error"), "{differs}");
+    let upgraded = kubectl.run("apply --server-side -f -", &blue.replace("blue", "green")).await;
+    assert!(upgraded.contains("configmap/settings serverside-applied"), "{upgraded}");
+    assert_eq!(kubectl.run(owner, "").await, "kubectl/Apply");
+    let again = kubectl.run("apply -f -", &blue.replace("blue", "green")).await;
+    assert!(again.contains("configmap/settings unchanged"), "{again}");
+    let typo = kubectl
+        .fail("apply --server-side -f -", "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: a}\ndatta: {}\n")
+        .await;
+    assert!(typo.contains("datta"), "{typo}");
+}
