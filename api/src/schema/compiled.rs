@@ -191,6 +191,12 @@ impl Types {
         self.by_name.get(component).map(|at| &self.all[*at])
     }
 
+    /// All types.
+    #[cfg(test)]
+    pub(super) fn iter(&self) -> impl Iterator<Item = &Type> {
+        self.all.iter()
+    }
+
     /// The type at the index of a [`Shape::Object`].
     pub fn at(&self, index: usize) -> &Type {
         &self.all[index]

@@ -73,9 +73,20 @@ pub fn refusal(status: &Status) -> Response<Body> {
     response
 }
 
-/// Adds a `Warning: 299` header for each sentence (RFC 7234 §5.5; kubectl prints them).
+/// All warnings of a reply together are cut off here, in bytes, so that its head stays small (apiserver filters/warning.go).
+const MAX_WARNINGS: usize = 4 * 1024;
+
+/// Adds a `Warning: 299` header for each sentence, once (RFC 7234 §5.5; kubectl prints them).
 pub fn warn(response: &mut Response<Body>, sentences: &[String]) {
-    for sentence in sentences {
+    let mut total = 0;
+    for (at, sentence) in sentences.iter().enumerate() {
+        total += sentence.len();
+        if total > MAX_WARNINGS {
+            return;
+        }
+        if sentences[..at].contains(sentence) {
+            continue;
+        }
         let quoted: String = sentence.chars().filter(|c| !c.is_control()).flat_map(escape).collect();
         if let Ok(value) = HeaderValue::from_str(&format!("299 - \"{quoted}\"")) {
             response.headers_mut().append(header::WARNING, value);

@@ -43,13 +43,21 @@ async fn every_write_says_who_owns_what() {
     let cluster = Cluster::start().await;
     let admin = cluster.admin();
     let named = format!("{MAPS}?fieldManager=maker");
-    let made = post(&admin, &named, &config_map("a", &json!({"x": "y"}), &json!({"one": "1"}))).await;
+    let made = post(
+        &admin,
+        &named,
+        &config_map("a", &json!({"x": "y"}), &json!({"one": "1"})),
+    )
+    .await;
     assert_eq!(
         owners(&made.body),
         [r#"maker Update {"f:data":{".":{},"f:one":{}},"f:metadata":{"f:labels":{".":{},"f:x":{}}}}"#]
     );
     assert_eq!(get(&admin, &format!("{MAPS}/a")).await.body, made.body);
-    let agent = [("content-type", "application/merge-patch+json"), ("user-agent", "editor/1.2 (linux)")];
+    let agent = [
+        ("content-type", "application/merge-patch+json"),
+        ("user-agent", "editor/1.2 (linux)"),
+    ];
     let patch = json!({"data": {"two": "2"}}).to_string();
     let patched = raw(&admin, Method::PATCH, &format!("{MAPS}/a"), &agent, patch.into()).await;
     assert_eq!(owners(&patched.body)[0], r#"editor Update {"f:data":{"f:two":{}}}"#);
@@ -69,7 +77,12 @@ async fn every_write_says_who_owns_what() {
     // A write of nothing changes nothing, whoever it comes from.
     let same = put(&admin, &format!("{MAPS}/a?fieldManager=fourth"), &replaced.body).await;
     assert_eq!(same.body, replaced.body);
-    let reset = merge(&admin, &format!("{MAPS}/a"), &json!({"metadata": {"managedFields": []}})).await;
+    let reset = merge(
+        &admin,
+        &format!("{MAPS}/a"),
+        &json!({"metadata": {"managedFields": []}}),
+    )
+    .await;
     assert_eq!(reset.code, 200, "{}", reset.text);
     assert!(reset.body["metadata"].get("managedFields").is_none());
 }
@@ -81,13 +94,27 @@ async fn a_status_is_owned_through_its_subresource() {
     let made = post(&admin, &format!("{PODS}?fieldManager=maker"), &pod("p")).await;
     assert_eq!(made.code, 201, "{}", made.text);
     let fields = made.body["metadata"]["managedFields"][0]["fieldsV1"].to_string();
-    assert!(fields.contains(r#""f:containers":{"k:{\"name\":\"c\"}":{".":{},"f:image":{}"#), "{fields}");
+    assert!(
+        fields.contains(r#""f:containers":{"k:{\"name\":\"c\"}":{".":{},"f:image":{}"#),
+        "{fields}"
+    );
     assert!(!fields.contains("f:status"), "{fields}");
     let status = json!({"status": {"phase": "Running"}});
     let strategic = "application/strategic-merge-patch+json";
-    let patched = send(&admin, Method::PATCH, &format!("{PODS}/p/status?fieldManager=node"), strategic, &status).await;
+    let patched = send(
+        &admin,
+        Method::PATCH,
+        &format!("{PODS}/p/status?fieldManager=node"),
+        strategic,
+        &status,
+    )
+    .await;
     let seen = owners(&patched.body);
-    assert!(seen.iter().any(|o| o == r#"node Update status {"f:status":{"f:phase":{}}}"#), "{seen:?}");
+    assert!(
+        seen.iter()
+            .any(|o| o == r#"node Update status {"f:status":{"f:phase":{}}}"#),
+        "{seen:?}"
+    );
     let config = json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "p"}, "status": {"phase": "Failed"}});
     let refused = apply(&admin, &format!("{PODS}/p/status"), "fieldManager=other", &config).await;
     assert_eq!(refused.code, 409, "{}", refused.text);
@@ -95,9 +122,26 @@ async fn a_status_is_owned_through_its_subresource() {
         text(&refused.body, "/message"),
         "Apply failed with 1 conflict: conflict with \"node\" with subresource \"status\" using v1: .status.phase"
     );
-    let forced = apply(&admin, &format!("{PODS}/p/status"), "fieldManager=other&force=true", &config).await;
-    assert_eq!((forced.code, text(&forced.body, "/status/phase").as_str()), (200, "Failed"), "{}", forced.text);
-    let none = apply(&admin, &format!("{PODS}/none/status"), "fieldManager=other", &json!({"apiVersion": "v1", "kind": "Pod"})).await;
+    let forced = apply(
+        &admin,
+        &format!("{PODS}/p/status"),
+        "fieldManager=other&force=true",
+        &config,
+    )
+    .await;
+    assert_eq!(
+        (forced.code, text(&forced.body, "/status/phase").as_str()),
+        (200, "Failed"),
+        "{}",
+        forced.text
+    );
+    let none = apply(
+        &admin,
+        &format!("{PODS}/none/status"),
+        "fieldManager=other",
+        &json!({"apiVersion": "v1", "kind": "Pod"}),
+    )
+    .await;
     assert_eq!(none.code, 404, "{}", none.text);
 }
 
@@ -121,10 +165,26 @@ async fn an_apply_makes_changes_and_prunes() {
     let none = json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "a"}});
     apply(&admin, &path, "fieldManager=a", &none).await;
     let nothing = apply(&admin, &path, "fieldManager=b", &none).await;
-    assert!(nothing.body.get("data").is_none() && nothing.body["metadata"].get("managedFields").is_none(), "{}", nothing.text);
+    assert!(
+        nothing.body.get("data").is_none() && nothing.body["metadata"].get("managedFields").is_none(),
+        "{}",
+        nothing.text
+    );
     let yaml = "apiVersion: v1\nkind: ConfigMap\nmetadata:\n  name: y\ndata: {k: 'v'}\n";
-    let made = raw(&admin, Method::PATCH, &format!("{MAPS}/y?fieldManager=a"), &[("content-type", APPLY)], yaml.into()).await;
-    assert_eq!((made.code, text(&made.body, "/data/k").as_str()), (201, "v"), "{}", made.text);
+    let made = raw(
+        &admin,
+        Method::PATCH,
+        &format!("{MAPS}/y?fieldManager=a"),
+        &[("content-type", APPLY)],
+        yaml.into(),
+    )
+    .await;
+    assert_eq!(
+        (made.code, text(&made.body, "/data/k").as_str()),
+        (201, "v"),
+        "{}",
+        made.text
+    );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -132,9 +192,17 @@ async fn conflicts_have_causes_and_can_be_forced() {
     let cluster = Cluster::start().await;
     let admin = cluster.admin();
     let path = format!("{MAPS}/a");
-    post(&admin, &format!("{MAPS}?fieldManager=owner"), &config_map("a", &json!({}), &json!({"x": "1", "y": "1"}))).await;
+    post(
+        &admin,
+        &format!("{MAPS}?fieldManager=owner"),
+        &config_map("a", &json!({}), &json!({"x": "1", "y": "1"})),
+    )
+    .await;
     let refused = apply(&admin, &path, "fieldManager=a", &map(json!({"x": "2", "y": "2"}))).await;
-    assert_eq!((refused.code, text(&refused.body, "/reason").as_str()), (409, "Conflict"));
+    assert_eq!(
+        (refused.code, text(&refused.body, "/reason").as_str()),
+        (409, "Conflict")
+    );
     assert_eq!(
         text(&refused.body, "/message"),
         "Apply failed with 2 conflicts: conflicts with \"owner\" using v1:\n- .data.x\n- .data.y"
@@ -146,7 +214,13 @@ async fn conflicts_have_causes_and_can_be_forced() {
             {"reason": "FieldManagerConflict", "message": "conflict with \"owner\" using v1", "field": ".data.y"},
         ])
     );
-    let forced = apply(&admin, &path, "fieldManager=a&force=true", &map(json!({"x": "2", "y": "2"}))).await;
+    let forced = apply(
+        &admin,
+        &path,
+        "fieldManager=a&force=true",
+        &map(json!({"x": "2", "y": "2"})),
+    )
+    .await;
     assert_eq!((forced.code, &forced.body["data"]), (200, &json!({"x": "2", "y": "2"})));
 }
 
@@ -166,44 +240,130 @@ async fn applies_that_make_no_sense_are_refused() {
     };
     let typed = "failed to create typed patch object (/a; /v1, Kind=ConfigMap): .foo: field not declared in schema";
     for (name, query, config, code, message) in [
-        ("a", "", map(json!({})), 422, "PatchOptions.meta.k8s.io \"\" is invalid: fieldManager: Required value: is required for apply patch"),
-        ("a", "fieldManager=a", with("a", "metadata.managedFields", json!([])), 400, "metadata.managedFields must be nil"),
-        ("a", "fieldManager=a", with("a", "kind", json!("Secret")), 400, "invalid object type: /v1, Kind=Secret"),
-        ("a", "fieldManager=a", with("a", "foo", json!(1)), 500, typed),
-        ("a", "fieldManager=a", with("b", "data", json!({})), 400, "the name of the object (b) does not match the name on the URL (a)"),
         (
-            "a", "fieldManager=a", with("a", "metadata.uid", json!("u")), 409,
+            "a",
+            "",
+            map(json!({})),
+            422,
+            "PatchOptions.meta.k8s.io \"\" is invalid: fieldManager: Required value: is required for apply patch",
+        ),
+        (
+            "a",
+            "fieldManager=a",
+            with("a", "metadata.managedFields", json!([])),
+            400,
+            "metadata.managedFields must be nil",
+        ),
+        (
+            "a",
+            "fieldManager=a",
+            with("a", "kind", json!("Secret")),
+            400,
+            "invalid object type: /v1, Kind=Secret",
+        ),
+        ("a", "fieldManager=a", with("a", "foo", json!(1)), 500, typed),
+        (
+            "a",
+            "fieldManager=a",
+            with("b", "data", json!({})),
+            400,
+            "the name of the object (b) does not match the name on the URL (a)",
+        ),
+        (
+            "a",
+            "fieldManager=a",
+            with("a", "metadata.uid", json!("u")),
+            409,
             "Operation cannot be fulfilled on configmaps \"a\": uid mismatch: the provided object specified uid u, and no existing object was found",
         ),
         (
-            "there", "fieldManager=a", with("there", "metadata.uid", json!("u")), 409,
-            &format!("Operation cannot be fulfilled on configmaps \"there\": Precondition failed: UID in precondition: u, UID in object meta: {}", text(&made.body, "/metadata/uid")),
+            "there",
+            "fieldManager=a",
+            with("there", "metadata.uid", json!("u")),
+            409,
+            &format!(
+                "Operation cannot be fulfilled on configmaps \"there\": Precondition failed: UID in precondition: u, UID in object meta: {}",
+                text(&made.body, "/metadata/uid")
+            ),
         ),
         (
-            "there", "fieldManager=a", with("there", "metadata.resourceVersion", json!("1")), 409,
+            "there",
+            "fieldManager=a",
+            with("there", "metadata.resourceVersion", json!("1")),
+            409,
             "Operation cannot be fulfilled on configmaps \"there\": the object has been modified; please apply your changes to the latest version and try again",
         ),
     ] {
         let refused = apply(&admin, &format!("{MAPS}/{name}"), query, &config).await;
-        assert_eq!((refused.code, text(&refused.body, "/message").as_str()), (code, message), "{config}");
+        assert_eq!(
+            (refused.code, text(&refused.body, "/message").as_str()),
+            (code, message),
+            "{config}"
+        );
     }
-    let forced = send(&admin, Method::PATCH, &format!("{MAPS}/there?force=true"), "application/merge-patch+json", &json!({})).await;
+    let forced = send(
+        &admin,
+        Method::PATCH,
+        &format!("{MAPS}/there?force=true"),
+        "application/merge-patch+json",
+        &json!({}),
+    )
+    .await;
     assert_eq!(
         (forced.code, text(&forced.body, "/message").as_str()),
-        (422, "PatchOptions.meta.k8s.io \"\" is invalid: force: Forbidden: may not be specified for non-apply patch")
+        (
+            422,
+            "PatchOptions.meta.k8s.io \"\" is invalid: force: Forbidden: may not be specified for non-apply patch"
+        )
     );
     let twice = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: a}\ndata:\n  x: '1'\n  x: '2'\n";
     let headers = [("content-type", APPLY)];
-    let strict = raw(&admin, Method::PATCH, &format!("{MAPS}/a?fieldManager=a&fieldValidation=Strict"), &headers, twice.into()).await;
+    let strict = raw(
+        &admin,
+        Method::PATCH,
+        &format!("{MAPS}/a?fieldManager=a&fieldValidation=Strict"),
+        &headers,
+        twice.into(),
+    )
+    .await;
     assert_eq!(
         (strict.code, text(&strict.body, "/message").as_str()),
-        (400, "error strict decoding YAML: error converting YAML to JSON: yaml: unmarshal errors:\n  line 6: key \"x\" already set in map")
+        (
+            400,
+            "error strict decoding YAML: error converting YAML to JSON: yaml: unmarshal errors:\n  line 6: key \"x\" already set in map"
+        )
     );
-    let warned = raw(&admin, Method::PATCH, &format!("{MAPS}/a?fieldManager=a"), &headers, twice.into()).await;
-    assert_eq!((warned.code, text(&warned.body, "/data/x").as_str()), (201, "2"), "{}", warned.text);
-    assert_eq!(warnings(&warned), ["299 - \"line 6: key \\\"x\\\" already set in map\""]);
-    let garbage = raw(&admin, Method::PATCH, &format!("{MAPS}/a?fieldManager=a"), &headers, "a: [".into()).await;
-    assert!(garbage.code == 400 && text(&garbage.body, "/message").starts_with("error decoding YAML: "), "{}", garbage.text);
+    let warned = raw(
+        &admin,
+        Method::PATCH,
+        &format!("{MAPS}/a?fieldManager=a"),
+        &headers,
+        twice.into(),
+    )
+    .await;
+    assert_eq!(
+        (warned.code, text(&warned.body, "/data/x").as_str()),
+        (201, "2"),
+        "{}",
+        warned.text
+    );
+    assert_eq!(
+        warnings(&warned),
+        ["299 - \"line 6: key \\\"x\\\" already set in map\""]
+    );
+    let garbage = raw(
+        &admin,
+        Method::PATCH,
+        &format!("{MAPS}/a?fieldManager=a"),
+        &headers,
+        "a: [".into(),
+    )
+    .await;
+    assert!(
+        garbage.code == 400 && text(&garbage.body, "/message").starts_with("error decoding YAML: "),
+        "{}",
+        garbage.text
+    );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -213,7 +373,14 @@ async fn unknown_fields_are_dropped_and_told() {
     let body = r#"{"metadata":{"name":"p","lables":{}},"spec":{"unknown1":"v","unknownDupe":1,"unknownDupe":2,
         "hostNetwork":false,"hostNetwork":false,"containers":[{"name":"c","image":"i","img":1}]}}"#;
     let json = [("content-type", "application/json")];
-    let strict = raw(&admin, Method::POST, &format!("{PODS}?fieldValidation=Strict"), &json, body.into()).await;
+    let strict = raw(
+        &admin,
+        Method::POST,
+        &format!("{PODS}?fieldValidation=Strict"),
+        &json,
+        body.into(),
+    )
+    .await;
     assert_eq!(
         text(&strict.body, "/message"),
         "Pod in version \"v1\" cannot be handled as a Pod: strict decoding error: unknown field \"metadata.lables\", \
@@ -227,7 +394,14 @@ async fn unknown_fields_are_dropped_and_told() {
     assert!(stored["spec"].get("unknown1").is_none() && stored["spec"]["containers"][0].get("img").is_none());
     let yaml = "metadata:\n  name: y\ndata:\n  x: '1'\n  x: '2'\nbogus: 1\n";
     let yaml_type = [("content-type", "application/yaml")];
-    let strict = raw(&admin, Method::POST, &format!("{MAPS}?fieldValidation=Strict"), &yaml_type, yaml.into()).await;
+    let strict = raw(
+        &admin,
+        Method::POST,
+        &format!("{MAPS}?fieldValidation=Strict"),
+        &yaml_type,
+        yaml.into(),
+    )
+    .await;
     assert_eq!(
         text(&strict.body, "/message"),
         "ConfigMap in version \"v1\" cannot be handled as a ConfigMap: strict decoding error: yaml: unmarshal errors:\n  \
@@ -236,7 +410,10 @@ async fn unknown_fields_are_dropped_and_told() {
     let warned = raw(&admin, Method::POST, MAPS, &yaml_type, yaml.into()).await;
     assert_eq!(
         warnings(&warned),
-        ["299 - \"line 5: key \\\"x\\\" already set in map\"", "299 - \"unknown field \\\"bogus\\\"\""]
+        [
+            "299 - \"line 5: key \\\"x\\\" already set in map\"",
+            "299 - \"unknown field \\\"bogus\\\"\""
+        ]
     );
 }
 
@@ -247,45 +424,112 @@ async fn patches_with_mistakes_are_told_of_in_upstreams_words() {
     post(&admin, MAPS, &config_map("a", &json!({}), &json!({"x": "1"}))).await;
     let patch = async |media_type: &str, query: &str, body: &str| {
         let headers = [("content-type", media_type)];
-        raw(&admin, Method::PATCH, &format!("{MAPS}/a?{query}"), &headers, body.to_owned().into()).await
+        raw(
+            &admin,
+            Method::PATCH,
+            &format!("{MAPS}/a?{query}"),
+            &headers,
+            body.to_owned().into(),
+        )
+        .await
     };
-    let (json, merge, strategic) =
-        ("application/json-patch+json", "application/merge-patch+json", "application/strategic-merge-patch+json");
+    let (json, merge, strategic) = (
+        "application/json-patch+json",
+        "application/merge-patch+json",
+        "application/strategic-merge-patch+json",
+    );
     let rejected = "the server rejected our request due to an error in our request";
     for (media_type, body, code, message) in [
         (json, r#"[{"op":"test","path":"/data/x","value":"2"}]"#, 422, rejected),
-        (merge, "[]", 400, "error decoding patch: json: cannot unmarshal array into Go value of type map[string]interface {}"),
-        (strategic, r#"{"data":{"$patch":"what"}}"#, 500, "unknown patch type found: what"),
-        (strategic, r#"{"metadata":{"$retainKeys":1}}"#, 400, "invalid patch format of retainKeys"),
+        (
+            merge,
+            "[]",
+            400,
+            "error decoding patch: json: cannot unmarshal array into Go value of type map[string]interface {}",
+        ),
+        (
+            strategic,
+            r#"{"data":{"$patch":"what"}}"#,
+            500,
+            "unknown patch type found: what",
+        ),
+        (
+            strategic,
+            r#"{"metadata":{"$retainKeys":1}}"#,
+            400,
+            "invalid patch format of retainKeys",
+        ),
         (strategic, r#"{"data":{"$retainKeys":["a"],"b":"1"}}"#, 422, rejected),
-        (strategic, r#"{"metadata":{"$setElementOrder/finalizers":1,"finalizers":[]}}"#, 400, "invalid patch format of setElementOrder list"),
-        (strategic, r#"{"metadata":{"$deleteFromPrimitiveList/finalizers":1}}"#, 400, "invalid patch format of primitive list"),
+        (
+            strategic,
+            r#"{"metadata":{"$setElementOrder/finalizers":1,"finalizers":[]}}"#,
+            400,
+            "invalid patch format of setElementOrder list",
+        ),
+        (
+            strategic,
+            r#"{"metadata":{"$deleteFromPrimitiveList/finalizers":1}}"#,
+            400,
+            "invalid patch format of primitive list",
+        ),
     ] {
         let refused = patch(media_type, "", body).await;
-        assert_eq!((refused.code, text(&refused.body, "/message").as_str()), (code, message), "{body}");
+        assert_eq!(
+            (refused.code, text(&refused.body, "/message").as_str()),
+            (code, message),
+            "{body}"
+        );
     }
-    let strict = patch(merge, "fieldValidation=Strict", r#"{"bogus":1,"data":{"y":"1"},"data":{"y":"2"}}"#).await;
+    let strict = patch(
+        merge,
+        "fieldValidation=Strict",
+        r#"{"bogus":1,"data":{"y":"1"},"data":{"y":"2"}}"#,
+    )
+    .await;
     let message = text(&strict.body, "/message");
     assert_eq!(strict.code, 422);
-    assert!(message.starts_with(" \"\" is invalid: patch: Invalid value: \"{\\\"apiVersion\\\":\\\"v1\\\""), "{message}");
-    assert!(message.ends_with("strict decoding error: duplicate field \"data\", unknown field \"bogus\""), "{message}");
+    assert!(
+        message.starts_with(" \"\" is invalid: patch: Invalid value: \"{\\\"apiVersion\\\":\\\"v1\\\""),
+        "{message}"
+    );
+    assert!(
+        message.ends_with("strict decoding error: duplicate field \"data\", unknown field \"bogus\""),
+        "{message}"
+    );
     let strict = patch(strategic, "fieldValidation=Strict", r#"{"bogus":1}"#).await;
     assert_eq!(
         text(&strict.body, "/message"),
         " \"\" is invalid: patch: Invalid value: \"map[bogus:1]\": strict decoding error: unknown field \"bogus\""
     );
-    let strict = patch(json, "fieldValidation=Strict", r#"[{"op":"add","op":"add","path":"/data/z","value":"1","foo":1}]"#).await;
+    let strict = patch(
+        json,
+        "fieldValidation=Strict",
+        r#"[{"op":"add","op":"add","path":"/data/z","value":"1","foo":1}]"#,
+    )
+    .await;
     let message = text(&strict.body, "/message");
     assert!(
-        message.ends_with("strict decoding error: json patch duplicate field \"[0].op\", json patch unknown field \"[0].foo\""),
+        message.ends_with(
+            "strict decoding error: json patch duplicate field \"[0].op\", json patch unknown field \"[0].foo\""
+        ),
         "{message}"
     );
     let wrong = patch(merge, "", r#"{"data":5}"#).await;
-    assert!(wrong.code == 422 && text(&wrong.body, "/message").contains("cannot unmarshal number"), "{}", wrong.text);
-    let operations = format!("[{}]", vec![r#"{"op":"test","path":"/data/x","value":"1"}"#; 10_001].join(","));
+    assert!(
+        wrong.code == 422 && text(&wrong.body, "/message").contains("cannot unmarshal number"),
+        "{}",
+        wrong.text
+    );
+    let operations = format!(
+        "[{}]",
+        vec![r#"{"op":"test","path":"/data/x","value":"1"}"#; 10_001].join(",")
+    );
     let many = patch(json, "", &operations).await;
     assert_eq!(
         (many.code, text(&many.body, "/message").as_str()),
-        (413, "Request entity too large: The allowed maximum operations in a JSON patch is 10000, got 10001"),
+        (
+            413,
+            "Request entity too large: The allowed maximum operations in a JSON patch is 10000, got 10001"
+        ),
     );
 }

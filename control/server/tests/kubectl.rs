@@ -217,18 +217,30 @@ async fn people_apply_from_either_side() {
         made.contains("configmap/settings serverside-applied") && made.contains("pod/web serverside-applied"),
         "{made}"
     );
-    let owner = "get cm settings -o jsonpath={.metadata.managedFields[*].manager}/{.metadata.managedFields[*].operation}";
+    let owner =
+        "get cm settings -o jsonpath={.metadata.managedFields[*].manager}/{.metadata.managedFields[*].operation}";
     assert_eq!(kubectl.run(owner, "").await, "kubectl/Apply");
     kubectl.run("diff --server-side -f -", blue).await;
-    let refused = kubectl.fail("apply --server-side --field-manager=other -f -", &blue.replace("blue", "red")).await;
+    let refused = kubectl
+        .fail(
+            "apply --server-side --field-manager=other -f -",
+            &blue.replace("blue", "red"),
+        )
+        .await;
     assert!(
         refused.contains("Apply failed with 1 conflict: conflict with \"kubectl\": .data.color"),
         "{refused}"
     );
     kubectl
-        .run("apply --server-side --field-manager=other --force-conflicts -f -", &blue.replace("blue", "red"))
+        .run(
+            "apply --server-side --field-manager=other --force-conflicts -f -",
+            &blue.replace("blue", "red"),
+        )
         .await;
-    assert_eq!(kubectl.run("get cm settings -o jsonpath={.data.color}", "").await, "red");
+    assert_eq!(
+        kubectl.run("get cm settings -o jsonpath={.data.color}", "").await,
+        "red"
+    );
     kubectl.run("delete cm settings", "").await;
     kubectl.run("delete pod web --wait=true --timeout=20s", "").await;
 
@@ -236,13 +248,18 @@ async fn people_apply_from_either_side() {
     kubectl.run("apply -f -", blue).await;
     let differs = kubectl.fail("diff -f -", &blue.replace("blue", "green")).await;
     assert!(!differs.contains("error"), "{differs}");
-    let upgraded = kubectl.run("apply --server-side -f -", &blue.replace("blue", "green")).await;
+    let upgraded = kubectl
+        .run("apply --server-side -f -", &blue.replace("blue", "green"))
+        .await;
     assert!(upgraded.contains("configmap/settings serverside-applied"), "{upgraded}");
     assert_eq!(kubectl.run(owner, "").await, "kubectl/Apply");
     let again = kubectl.run("apply -f -", &blue.replace("blue", "green")).await;
     assert!(again.contains("configmap/settings unchanged"), "{again}");
     let typo = kubectl
-        .fail("apply --server-side -f -", "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: a}\ndatta: {}\n")
+        .fail(
+            "apply --server-side -f -",
+            "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: a}\ndatta: {}\n",
+        )
         .await;
     assert!(typo.contains("datta"), "{typo}");
 }

@@ -166,7 +166,8 @@ async fn every_form_of_patch_is_applied_or_refused_whole() {
             .code,
         422
     );
-    assert_eq!(patch("application/apply-patch+yaml", json!({})).await.code, 415);
+    // An apply must say for whom.
+    assert_eq!(patch("application/apply-patch+yaml", json!({})).await.code, 422);
     assert_eq!(patch("text/plain", json!({})).await.code, 415);
     assert_eq!(get(&admin, &path).await.body, before);
 }
