@@ -4,6 +4,8 @@ use crate::bootstrap;
 use anyhow::{Context, anyhow};
 use client::Transport;
 use config::{MachineConfig, Secrets};
+use controllers::Signer;
+use identity::Authority;
 use identity::tls::{self, Callers, Trust};
 use server::{InProcess, Nodes, PROTOCOLS, Server, Tokens};
 use std::net::IpAddr;
@@ -24,6 +26,7 @@ pub struct Plane {
     store: Store,
     nodes: Nodes,
     tokens: Tokens,
+    signer: Signer,
     tls: Arc<rustls::ServerConfig>,
     services: Vec<config::IpNet>,
     pods: Vec<config::IpNet>,
@@ -51,10 +54,13 @@ impl Plane {
         .context("prepare the identity towards nodes")?;
         let issuer = format!("https://kubernetes.default.svc.{}", config.cluster.dns_domain);
         let tokens = Tokens::new(&control.service_account_key, issuer).context("prepare service account tokens")?;
+        let authority = Authority::from_pem(&secrets.cluster_ca, &control.cluster_ca_key)
+            .context("prepare the signer of certificate requests")?;
         Ok(Self {
             store,
             nodes: Nodes::new(towards_nodes),
             tokens,
+            signer: Signer(Arc::new(authority)),
             tls,
             services: config.cluster.service_cidrs.clone(),
             pods: config.cluster.pod_cidrs.clone(),
@@ -72,6 +78,7 @@ impl Plane {
             service_cidrs: self.services,
             cluster_ca: self.cluster_ca,
             advertised: advertised.parse().ok(),
+            signer: Some(self.signer),
         };
         bootstrap::populate(&component(&server, "system:apiserver"), &settings).await?;
         let loops = TaskTracker::new();

@@ -2,10 +2,12 @@
 
 use super::role;
 use crate::{
+    at::At,
     field::FieldError,
     kind::{Column, Kind},
     names,
     read::{list, some},
+    selector,
 };
 use jiff::Timestamp;
 use serde_json::Value;
@@ -40,6 +42,9 @@ impl Kind for ClusterRole {
                 field,
                 "at least one clusterRoleSelector required if aggregationRule is non-nil",
             ));
+        }
+        for (index, chosen) in selectors.iter().enumerate() {
+            errors.extend(selector::check(&At::new(chosen, format!("{field}[{index}]"))));
         }
         errors
     }

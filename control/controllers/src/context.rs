@@ -1,5 +1,6 @@
 //! What every controller is given: the transport, the settings and the caches that several of them read.
 
+use crate::certificates::Signer;
 use crate::every_kind::EveryKind;
 use client::{Api, Cache, ListOptions, Object, Recorder, Transport};
 use ipnet::IpNet;
@@ -23,6 +24,8 @@ pub struct Settings {
     pub cluster_ca: String,
     /// Where clients reach the API server; none if that is no address.
     pub advertised: Option<SocketAddr>,
+    /// Signs certificate requests; none leaves them to somebody else.
+    pub signer: Option<Signer>,
 }
 
 /// Shared by all controllers; cheap to clone.

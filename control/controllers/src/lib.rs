@@ -3,7 +3,9 @@
 //! [`CONTROLLERS`](table) is the table: a controller is a folder and a line there. They share caches, see [`Context`].
 
 mod bootstrap_tokens;
+mod certificates;
 mod cluster_authentication;
+mod cluster_role_aggregation;
 mod config_map;
 mod context;
 mod event_ttl;
@@ -19,6 +21,7 @@ mod root_ca;
 mod service_account;
 mod table;
 
+pub use certificates::Signer;
 pub use context::{Context, Settings};
 pub use kubernetes_service::publish;
 pub use node_ipam::{Allocator, Full};

@@ -2,8 +2,8 @@
 
 use crate::context::{Context, Settings};
 use crate::{
-    bootstrap_tokens, cluster_authentication, event_ttl, garbage_collector, kubernetes_service, namespace, node_ipam,
-    node_lifecycle, pod_gc, resource_quota, root_ca, service_account,
+    bootstrap_tokens, certificates, cluster_authentication, cluster_role_aggregation, event_ttl, garbage_collector,
+    kubernetes_service, namespace, node_ipam, node_lifecycle, pod_gc, resource_quota, root_ca, service_account,
 };
 use client::Transport;
 use std::pin::Pin;
@@ -28,6 +28,18 @@ const CONTROLLERS: &[(&str, Controller)] = &[
     }),
     ("pod-garbage-collector-controller", |context| {
         Box::pin(pod_gc::run(context))
+    }),
+    ("clusterrole-aggregation-controller", |context| {
+        Box::pin(cluster_role_aggregation::run(context))
+    }),
+    ("certificatesigningrequest-approving-controller", |context| {
+        Box::pin(certificates::approve(context))
+    }),
+    ("certificatesigningrequest-signing-controller", |context| {
+        Box::pin(certificates::sign(context))
+    }),
+    ("certificatesigningrequest-cleaner-controller", |context| {
+        Box::pin(certificates::clean(context))
     }),
     ("event-ttl-controller", |context| Box::pin(event_ttl::run(context))),
     ("garbage-collector-controller", |context| {

@@ -1,7 +1,7 @@
 //! The chain that every request goes through: what is asked, by whom, may they, what is in it, do it.
 
 use crate::authenticate::{Authenticator, Tokens};
-use crate::authorize::{Attributes, Authorizer};
+use crate::authorize::Authorizer;
 use crate::body::Payload;
 use crate::call::{Call, Warnings};
 use crate::negotiate::negotiate;
@@ -90,7 +90,7 @@ impl Server {
         let (parts, payload) = request.into_parts();
         let info = RequestInfo::of(&parts.method, parts.uri.path(), parts.uri.query().unwrap_or_default())
             .ok_or_else(status::method_not_allowed)?;
-        self.authorizer.check(&user, &Attributes::of(&info))?;
+        self.authorizer.check_request(&user, &info)?;
         match info.resource.clone() {
             Some(resource) => self.resource(user, info, resource, parts, payload).await,
             None => paths::serve(self, &info, &parts.headers, payload).await,

@@ -10,7 +10,7 @@ use serde_json::json;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn without_a_certificate_only_health_and_version_answer() {
-    let cluster = Cluster::start().await;
+    let cluster = Cluster::with_policy().await;
     let nobody = cluster.anonymous();
     for path in ["/healthz", "/livez", "/readyz", "/version"] {
         assert_eq!(get(&nobody, path).await.code, 200, "{path}");

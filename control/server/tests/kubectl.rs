@@ -263,3 +263,91 @@ async fn people_apply_from_either_side() {
         .await;
     assert!(typo.contains("datta"), "{typo}");
 }
+async fn people_grant_ask_and_act_as_others() {
+    let cluster = Cluster::with_policy().await;
+    let Some(kubectl) = Kubectl::of(&cluster) else { return };
+    kubectl
+        .run("create role reader --verb=get,list --resource=pods", "")
+        .await;
+    kubectl
+        .run("create rolebinding readers --role=reader --user=bob", "")
+        .await;
+    kubectl
+        .run(
+            "create clusterrolebinding auditors --clusterrole=view --group=audit",
+            "",
+        )
+        .await;
+    assert_eq!(kubectl.run("auth can-i list pods --as=bob", "").await, "yes\n");
+    assert_eq!(
+        kubectl.output("auth can-i delete pods --as=bob", "").await.stdout,
+        b"no\n"
+    );
+    let list = kubectl.run("auth can-i --list --as=bob", "").await;
+    assert!(
+        list.contains("pods") && list.contains("selfsubjectaccessreviews"),
+        "{list}"
+    );
+    let who = kubectl.run("auth whoami --as=bob --as-group=dev", "").await;
+    assert!(who.contains("bob") && who.contains("system:authenticated"), "{who}");
+    let refused = kubectl.fail("get secrets --as=bob", "").await;
+    assert!(
+        refused.contains(
+            "Error from server (Forbidden): secrets is forbidden: User \"bob\" cannot list resource \"secrets\" in API group \"\" in the namespace \"default\""
+        ),
+        "{refused}"
+    );
+    let bindings = kubectl.run("get rolebindings -o wide", "").await;
+    assert!(
+        bindings.contains("Role/reader") && bindings.contains("bob"),
+        "{bindings}"
+    );
+    assert!(kubectl.run("get clusterroles", "").await.contains("CREATED AT"));
+    let described = kubectl.run("describe clusterrole system:discovery", "").await;
+    assert!(described.contains("/openapi/*"), "{described}");
+
+    kubectl.run("create serviceaccount robot", "").await;
+    let token = kubectl.run("create token robot --duration=20m", "").await;
+    let token = token.trim();
+    assert_eq!(token.split('.').count(), 3, "{token}");
+    let ca = cluster.folder.path().join("ca.pem");
+    std::fs::write(&ca, &cluster.bundle.cluster_ca.certificate).unwrap();
+    let server = format!("https://{}", cluster.address);
+    let alone = cluster.folder.path().join("none");
+    std::fs::write(&alone, "").unwrap();
+    let robot = Kubectl {
+        program: kubectl.program.clone(),
+        kubeconfig: alone,
+    };
+    let with = format!(
+        "--server={server} --certificate-authority={} --token={token}",
+        ca.display()
+    );
+    let who = robot.run(&format!("auth whoami {with}"), "").await;
+    assert!(who.contains("system:serviceaccount:default:robot"), "{who}");
+    let refused = robot.fail(&format!("get pods {with}"), "").await;
+    assert!(refused.contains("system:serviceaccount:default:robot"), "{refused}");
+    let refused = robot.fail(&format!("get pods {with}x"), "").await;
+    assert!(refused.contains("You must be logged in to the server"), "{refused}");
+
+    kubectl.run("apply -f -", REQUEST).await;
+    assert!(kubectl.run("get csr", "").await.contains("Pending"));
+    kubectl.run("certificate approve alice", "").await;
+    let listed = kubectl.run("get csr alice", "").await;
+    assert!(
+        listed.contains("Approved") && listed.contains("kubernetes-admin"),
+        "{listed}"
+    );
+}
+
+/// A request whose content no signer has looked at.
+const REQUEST: &str = "apiVersion: certificates.k8s.io/v1
+kind: CertificateSigningRequest
+metadata:
+  name: alice
+spec:
+  request: LS0tLS1CRUdJTiBDRVJUSUZJQ0FURSBSRVFVRVNULS0tLS0KTUFBPQotLS0tLUVORCBDRVJUSUZJQ0FURSBSRVFVRVNULS0tLS0K
+  signerName: kubernetes.io/kube-apiserver-client
+  expirationSeconds: 86400
+  usages: [client auth]
+";

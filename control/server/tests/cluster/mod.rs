@@ -55,6 +55,18 @@ impl Cluster {
         Self::with_nodes(|_| Nodes::none()).await
     }
 
+    /// Starts one with the default roles and bindings, and the namespaces that they are in.
+    pub async fn with_policy() -> Self {
+        let cluster = Self::start().await;
+        let admin = cluster.in_process();
+        for name in ["kube-system", "kube-public"] {
+            let made = post(&*admin, "/api/v1/namespaces", &json!({"metadata": {"name": name}})).await;
+            assert_eq!(made.code, 201, "{}", made.text);
+        }
+        server::reconcile_policy(&admin).await.unwrap();
+        cluster
+    }
+
     /// Starts one that reaches nodes.
     pub async fn with_nodes(nodes: impl FnOnce(&Bundle) -> Nodes) -> Self {
         let folder = TempDir::new().unwrap();

@@ -65,6 +65,7 @@ pub fn all() -> Vec<Sample> {
     let mut all = core();
     all.extend(apps());
     all.extend(batch());
+    all.extend(access());
     all.extend(others());
     all
 }
@@ -192,6 +193,33 @@ fn batch() -> Vec<Sample> {
             .filled("/spec/completionMode", json!("NonIndexed"))
             .change(json!({ "spec": { "parallelism": 2 } }))
             .status(json!({ "active": 1 })),
+    ]
+}
+
+fn access() -> Vec<Sample> {
+    let rules = || json!([{ "verbs": ["get"], "apiGroups": [""], "resources": ["pods"] }]);
+    let api = "rbac.authorization.k8s.io/v1";
+    let bound =
+        |kind: &str| json!({ "roleRef": { "kind": kind, "name": "r" }, "subjects": [{ "kind": "User", "name": "u" }] });
+    let more = || json!({ "subjects": [{ "kind": "Group", "apiGroup": "rbac.authorization.k8s.io", "name": "g" }] });
+    let request =
+        "LS0tLS1CRUdJTiBDRVJUSUZJQ0FURSBSRVFVRVNULS0tLS0KTUFBPQotLS0tLUVORCBDRVJUSUZJQ0FURSBSRVFVRVNULS0tLS0K";
+    vec![
+        Sample::new(api, "roles", json!({ "rules": rules() })).change(json!({ "rules": [] })),
+        Sample::new(api, "clusterroles", json!({ "rules": rules() })).change(json!({ "rules": [] })),
+        Sample::new(api, "rolebindings", bound("Role"))
+            .filled("/roleRef/apiGroup", json!("rbac.authorization.k8s.io"))
+            .change(more()),
+        Sample::new(api, "clusterrolebindings", bound("ClusterRole"))
+            .filled("/subjects/0/apiGroup", json!("rbac.authorization.k8s.io"))
+            .change(more()),
+        Sample::new(
+            "certificates.k8s.io/v1",
+            "certificatesigningrequests",
+            json!({ "spec": { "request": request, "signerName": "example.com/a", "usages": ["client auth"] } }),
+        )
+        .filled("/spec/username", json!("kubernetes-admin"))
+        .status(json!({ "certificate": "eA==" })),
     ]
 }
 
