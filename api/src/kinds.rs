@@ -11,6 +11,7 @@ pub mod cron_job;
 mod csi_driver;
 mod csi_node;
 mod csi_storage_capacity;
+mod custom_resource_definition;
 mod daemon_set;
 mod deployment;
 mod endpoint_slice;
@@ -114,6 +115,7 @@ pub static KINDS: &[&Rules] = &[
     &Rules::of::<cluster_role::ClusterRole>(),
     &Rules::of::<role_binding::RoleBinding>(),
     &Rules::of::<role::Role>(),
+    &Rules::of::<custom_resource_definition::CustomResourceDefinition>(),
 ];
 
 /// The rules of what a path names.

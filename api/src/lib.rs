@@ -8,6 +8,7 @@ pub mod addresses;
 pub mod at;
 mod catalog;
 pub mod conditions;
+pub mod custom;
 pub mod discovery;
 pub mod duration;
 pub mod field;

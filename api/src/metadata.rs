@@ -1,6 +1,6 @@
 //! ObjectMeta: what every write does to it and what may be in it (apimachinery `rest.BeforeCreate`, `validation.ValidateObjectMeta`).
 
-use crate::{duration, field::FieldError, kind::Context, names, read, rules::Rules};
+use crate::{custom, duration, field::FieldError, kind::Context, names, read, rules::Rules};
 use jiff::Timestamp;
 use serde_json::{Map, Value, json};
 
@@ -177,13 +177,13 @@ pub(crate) fn count_generation(rules: &Rules, new: &mut Value, old: &Value) {
         return;
     }
     let desired = |o: &Value| -> Vec<(String, Value)> {
-        let apart = ["apiVersion", "kind", "metadata", "status"];
-        let mut members: Vec<_> = o
-            .as_object()
-            .into_iter()
-            .flatten()
-            .filter(|(k, _)| !apart.contains(&k.as_str()))
-            .collect();
+        // Where nothing writes the status apart, it is a part of the object like any other.
+        let apart = |key: &str| match key {
+            "apiVersion" | "kind" | "metadata" => true,
+            "status" => rules.has_status(),
+            _ => false,
+        };
+        let mut members: Vec<_> = o.as_object().into_iter().flatten().filter(|(k, _)| !apart(k)).collect();
         members.sort_by_key(|(k, _)| k.as_str());
         members.into_iter().map(|(k, v)| (k.clone(), v.clone())).collect()
     };
@@ -245,7 +245,7 @@ pub(crate) fn validate(rules: &Rules, object: &Value) -> Vec<FieldError> {
         "metadata.annotations",
     ));
     errors.extend(owners(object));
-    errors.extend(finalizers(object));
+    errors.extend(finalizers(rules, object));
     errors
 }
 
@@ -312,14 +312,16 @@ fn owners(object: &Value) -> Vec<FieldError> {
     errors
 }
 
-fn finalizers(object: &Value) -> Vec<FieldError> {
+fn finalizers(rules: &Rules, object: &Value) -> Vec<FieldError> {
     let mut errors = Vec::new();
+    // Only the kinds that upstream's core validates know which finalizers may be without a domain.
+    let takes_plain = rules.is_custom() || rules.group == custom::GROUP;
     for finalizer in read::list(object, "/metadata/finalizers")
         .iter()
         .filter_map(Value::as_str)
     {
         let wrong = names::qualified_name(finalizer);
-        if wrong.is_empty() && !finalizer.contains('/') && !PLAIN_FINALIZERS.contains(&finalizer) {
+        if wrong.is_empty() && !takes_plain && !finalizer.contains('/') && !PLAIN_FINALIZERS.contains(&finalizer) {
             let why = "name is neither a standard finalizer name nor is it fully qualified";
             errors.push(FieldError::invalid("metadata.finalizers", finalizer, why));
         }

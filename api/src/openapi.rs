@@ -5,7 +5,8 @@ mod schemas;
 
 use crate::{catalog::Catalog, discovery};
 use serde_json::{Value, json};
-use std::sync::Arc;
+use std::collections::HashMap;
+use std::sync::{Arc, OnceLock};
 
 /// The Kubernetes version whose API this is.
 pub const KUBERNETES_VERSION: &str = "v1.36.0";
@@ -26,7 +27,7 @@ impl Dialect {
         }
     }
 
-    fn reference(self, component: &str) -> Value {
+    pub(crate) fn reference(self, component: &str) -> Value {
         json!({ "$ref": format!("{}{component}", self.prefix()) })
     }
 }
@@ -34,16 +35,30 @@ impl Dialect {
 /// `/openapi/v3`: where each group-version's document is. The hash in its address changes when the document does, so
 /// clients keep what they have; the first call builds every document once to know the hashes.
 pub fn v3_index(catalog: &Catalog) -> Value {
+    static BUILT_IN: OnceLock<HashMap<String, u64>> = OnceLock::new();
+    let hash = |catalog: &Catalog, group, version| {
+        Some((
+            path_of(group, version),
+            fnv1a(v3_document(catalog, group, version)?.as_bytes()),
+        ))
+    };
+    let all = |catalog: &Catalog| discovery::group_versions(catalog);
     let hashes = catalog.hashes.get_or_init(|| {
-        let hash = |(group, version)| {
-            Some((
-                path_of(group, version),
-                fnv1a(v3_document(catalog, group, version)?.as_bytes()),
-            ))
+        let built_in = BUILT_IN.get_or_init(|| {
+            let catalog = Catalog::new([]);
+            all(&catalog)
+                .into_iter()
+                .filter_map(|(g, v)| hash(&catalog, g, v))
+                .collect()
+        });
+        let known = |group, version| {
+            let path = path_of(group, version);
+            let is_custom = catalog.of(Some((group, version))).any(|rules| rules.is_custom());
+            built_in.get(&path).filter(|_| !is_custom).map(|hash| (path, *hash))
         };
-        discovery::group_versions(catalog)
+        all(catalog)
             .into_iter()
-            .filter_map(hash)
+            .filter_map(|(g, v)| known(g, v).or_else(|| hash(catalog, g, v)))
             .collect()
     });
     let address =

@@ -3,6 +3,7 @@
 mod strategic;
 
 use crate::fields::go;
+use crate::rules::Rules;
 use crate::status::{self, Status};
 use serde_json::{Map, Value};
 
@@ -27,6 +28,15 @@ impl PatchKind {
         "application/merge-patch+json",
         "application/strategic-merge-patch+json",
     ];
+
+    /// Those that a kind takes: a custom resource has no merge keys for the strategic one.
+    pub fn media_types(rules: &Rules) -> &'static [&'static str] {
+        if rules.is_custom() {
+            &Self::MEDIA_TYPES[..2]
+        } else {
+            Self::MEDIA_TYPES
+        }
+    }
 
     /// Which form a `Content-Type` (without parameters) means.
     pub fn of_media_type(media_type: &str) -> Option<Self> {

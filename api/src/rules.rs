@@ -1,6 +1,7 @@
 //! A kind with its type erased, so that the verbs are compiled once; around the kind's own rules, what every kind needs.
 
 use crate::{
+    custom::{Scale, Version},
     field::FieldError,
     fields::Set,
     kind::{Column, Context, Kind, SelectableField, Subresource, Verb, View},
@@ -53,18 +54,19 @@ pub struct Rules {
     /// Selectable fields beyond name and namespace.
     pub fields: &'static [SelectableField],
     pub(crate) check_name: fn(&str) -> Vec<String>,
-    behaviour: Behaviour,
+    pub(crate) behaviour: Behaviour,
 }
 
 /// What a kind does of its own.
 #[derive(Debug)]
-enum Behaviour {
+pub(crate) enum Behaviour {
     BuiltIn(Functions),
+    Custom(Box<Version>),
 }
 
 /// A built-in kind's own functions.
 #[derive(Debug)]
-struct Functions {
+pub(crate) struct Functions {
     schema: Source,
     view: Option<View>,
     status_resets: &'static [&'static str],
@@ -126,6 +128,7 @@ impl Rules {
     pub fn list_kind(&self) -> String {
         match &self.behaviour {
             Behaviour::BuiltIn(_) => format!("{}List", self.kind),
+            Behaviour::Custom(version) => version.list_kind.clone(),
         }
     }
 
@@ -133,6 +136,17 @@ impl Rules {
     pub fn schema_name(&self) -> String {
         match &self.behaviour {
             Behaviour::BuiltIn(functions) => (functions.schema.name)(),
+            Behaviour::Custom(version) => version.component.clone(),
+        }
+    }
+
+    /// The component name of a list's schema.
+    pub(crate) fn list_schema_name(&self) -> String {
+        match &self.behaviour {
+            Behaviour::BuiltIn(_) => format!("{}List", self.schema_name()),
+            Behaviour::Custom(version) => {
+                crate::custom::openapi::component(self.group, self.version, &version.list_kind)
+            }
         }
     }
 
@@ -140,6 +154,7 @@ impl Rules {
     pub(crate) fn source(&self) -> Option<Source> {
         match &self.behaviour {
             Behaviour::BuiltIn(functions) => Some(functions.schema),
+            Behaviour::Custom(_) => None,
         }
     }
 
@@ -147,6 +162,7 @@ impl Rules {
     pub fn root(&self) -> Root<'_> {
         match &self.behaviour {
             Behaviour::BuiltIn(functions) => Root::built_in(&(functions.schema.name)()),
+            Behaviour::Custom(version) => version.root(),
         }
     }
 
@@ -154,6 +170,7 @@ impl Rules {
     pub fn resets(&self, subresource: &str) -> Set {
         let status_resets = match &self.behaviour {
             Behaviour::BuiltIn(functions) => functions.status_resets,
+            Behaviour::Custom(_) => &["metadata", "spec"],
         };
         let paths: &[&str] = match subresource {
             "" if self.has_status() => &["status"],
@@ -162,6 +179,39 @@ impl Rules {
         };
         let paths: Vec<Vec<&str>> = paths.iter().map(|path| path.split('.').collect()).collect();
         Set::of_names(&paths.iter().map(Vec::as_slice).collect::<Vec<_>>())
+    }
+
+    /// The version of a custom resource; none for a built-in kind.
+    pub(crate) fn version_of_custom(&self) -> Option<&Version> {
+        match &self.behaviour {
+            Behaviour::BuiltIn(_) => None,
+            Behaviour::Custom(version) => Some(version),
+        }
+    }
+
+    /// Whether it is a custom resource: its clients speak JSON and YAML, and lists are merged by nobody's key.
+    pub fn is_custom(&self) -> bool {
+        self.version_of_custom().is_some()
+    }
+
+    /// Whether its definition is being deleted, so that nothing new may be made.
+    pub fn is_ending(&self) -> bool {
+        self.version_of_custom().is_some_and(|version| version.is_ending)
+    }
+
+    /// What every client of this version should hear, if it is on its way out.
+    pub fn deprecation(&self) -> Option<&str> {
+        self.version_of_custom()?.deprecation.as_deref()
+    }
+
+    /// Where a custom resource keeps its replicas.
+    pub fn custom_scale(&self) -> Option<&Scale> {
+        self.version_of_custom()?.scale.as_ref()
+    }
+
+    /// Whether clients can select by more than name and namespace.
+    pub(crate) fn has_fields(&self) -> bool {
+        !self.fields.is_empty() || self.version_of_custom().is_some_and(Version::has_fields)
     }
 
     /// `pods` or `leases.coordination.k8s.io`, as in error texts and RBAC.
@@ -206,6 +256,7 @@ impl Rules {
         schema::canonicalize(self.root(), object);
         match &self.behaviour {
             Behaviour::BuiltIn(functions) => (functions.default)(object),
+            Behaviour::Custom(version) => version.default(object),
         }
     }
 
@@ -214,6 +265,7 @@ impl Rules {
         metadata::before_create(self, object, context);
         match &self.behaviour {
             Behaviour::BuiltIn(functions) => (functions.before_create)(object, context),
+            Behaviour::Custom(version) => version.before_create(object, self.has_status()),
         }
     }
 
@@ -223,6 +275,7 @@ impl Rules {
         metadata::before_update(self, new, old, context);
         match &self.behaviour {
             Behaviour::BuiltIn(functions) => (functions.before_update)(new, old, context),
+            Behaviour::Custom(version) => version.before_update(new, old, context),
         }
         metadata::count_generation(self, new, old);
     }
@@ -232,6 +285,7 @@ impl Rules {
         let mut errors = metadata::validate(self, object);
         errors.extend(match &self.behaviour {
             Behaviour::BuiltIn(functions) => (functions.validate)(object),
+            Behaviour::Custom(version) => version.validate(object),
         });
         errors
     }
@@ -241,6 +295,7 @@ impl Rules {
         let mut errors = metadata::validate_update(self, new, old);
         errors.extend(match &self.behaviour {
             Behaviour::BuiltIn(functions) => (functions.validate_update)(new, old, subresource),
+            Behaviour::Custom(version) => version.validate_update(new, old),
         });
         errors
     }
@@ -249,6 +304,7 @@ impl Rules {
     pub fn is_kept_as_served(&self) -> bool {
         match &self.behaviour {
             Behaviour::BuiltIn(functions) => functions.view.is_none(),
+            Behaviour::Custom(_) => false,
         }
     }
 
@@ -261,6 +317,7 @@ impl Rules {
                     object["apiVersion"] = self.api_version().into();
                 }
             }
+            Behaviour::Custom(version) => version.leave_storage(object),
         }
     }
 
@@ -274,6 +331,7 @@ impl Rules {
                 object["apiVersion"] = view.stored_as.into();
                 Cow::Owned(object)
             }
+            Behaviour::Custom(version) => Cow::Owned(version.enter_storage(object)),
         }
     }
 
@@ -281,6 +339,7 @@ impl Rules {
     pub fn row(&self, object: &Value, now: Timestamp) -> Vec<Value> {
         match &self.behaviour {
             Behaviour::BuiltIn(functions) => (functions.row)(object, now),
+            Behaviour::Custom(version) => version.row(object, now),
         }
     }
 
@@ -292,10 +351,12 @@ impl Rules {
             "metadata.namespace" if self.namespaced => {
                 Some(FieldReader(Arc::new(|o| metadata::namespace(o).to_owned())))
             }
-            _ => {
-                let read = self.fields.iter().find(|f| f.label == label)?.read;
-                Some(FieldReader(Arc::new(read)))
-            }
+            _ => match self.version_of_custom() {
+                Some(version) => Some(FieldReader(Arc::new(version.field(label)?))),
+                None => Some(FieldReader(Arc::new(
+                    self.fields.iter().find(|f| f.label == label)?.read,
+                ))),
+            },
         }
     }
 }

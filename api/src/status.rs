@@ -176,7 +176,7 @@ pub fn bad_request(message: impl Into<String>) -> Status {
 
 /// 400 for a field selector that the kind does not have.
 pub fn unsupported_field_label(rules: &Rules, label: &str) -> Status {
-    let message = if rules.fields.is_empty() {
+    let message = if !rules.has_fields() {
         format!("{label:?} is not a known field selector: only \"metadata.name\", \"metadata.namespace\"")
     } else {
         format!("field label not supported: {label}")

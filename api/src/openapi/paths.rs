@@ -119,7 +119,7 @@ impl Kind<'_> {
         };
         let answer = match verb {
             Verb::Delete | Verb::DeleteCollection => format!("{META}.Status"),
-            Verb::List | Verb::Watch => format!("{schema}List"),
+            Verb::List | Verb::Watch => self.rules.list_schema_name(),
             Verb::Create | Verb::Get | Verb::Patch | Verb::Update => schema.to_owned(),
         };
         let body = match verb {
@@ -154,7 +154,7 @@ impl Kind<'_> {
     fn set_body(&self, operation: &mut Value, verb: Verb, schema: &str) {
         let reference = self.dialect.reference(schema);
         let media = if verb == Verb::Patch {
-            PatchKind::MEDIA_TYPES
+            PatchKind::media_types(self.rules)
         } else {
             &["application/json", "application/yaml"]
         };

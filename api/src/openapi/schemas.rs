@@ -3,6 +3,7 @@
 use super::Dialect;
 use crate::{
     catalog::Catalog,
+    custom,
     rules::Rules,
     schema::{Facts, definitions},
 };
@@ -23,17 +24,20 @@ pub(super) fn of(catalog: &Catalog, dialect: Dialect, group_version: Option<(&st
     }
     for rules in catalog.of(group_version) {
         let name = rules.schema_name();
-        if let Some(schema) = schemas.get_mut(&name) {
-            schema["x-kubernetes-group-version-kind"] = json!([group_version_kind(rules, "")]);
+        if let Some(version) = rules.version_of_custom() {
+            schemas.insert(name.clone(), custom::openapi::schema(dialect, &version.published));
         }
-        schemas.insert(format!("{name}List"), list(dialect, rules, &name));
+        if let Some(schema) = schemas.get_mut(&name) {
+            schema["x-kubernetes-group-version-kind"] = json!([group_version_kind(rules, rules.kind)]);
+        }
+        schemas.insert(rules.list_schema_name(), list(dialect, rules, &name));
     }
     schemas.sort_keys();
     schemas
 }
 
-fn group_version_kind(rules: &Rules, suffix: &str) -> Value {
-    json!({ "group": rules.group, "kind": format!("{}{suffix}", rules.kind), "version": rules.version })
+fn group_version_kind(rules: &Rules, kind: &str) -> Value {
+    json!({ "group": rules.group, "kind": kind, "version": rules.version })
 }
 
 fn list(dialect: Dialect, rules: &Rules, item: &str) -> Value {
@@ -48,7 +52,7 @@ fn list(dialect: Dialect, rules: &Rules, item: &str) -> Value {
             "kind": text("The kind of this list."),
             "metadata": dialect.reference(LIST_META),
         },
-        "x-kubernetes-group-version-kind": [group_version_kind(rules, "List")],
+        "x-kubernetes-group-version-kind": [group_version_kind(rules, &rules.list_kind())],
     })
 }
 

@@ -116,6 +116,15 @@ impl Type {
         }
     }
 
+    /// The same object with other fields.
+    pub(crate) fn with_fields(&self, fields: Vec<Field>) -> Self {
+        Self {
+            preserves_unknown: self.preserves_unknown,
+            atomic: self.atomic,
+            ..Self::new(&self.name, fields)
+        }
+    }
+
     /// The fields that upstream writes though nobody set them.
     pub fn zeros(&self) -> impl Iterator<Item = &Field> {
         let fields: &[Field] = if self.has_zeros { &self.fields } else { &[] };

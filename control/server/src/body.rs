@@ -26,6 +26,9 @@ const READABLE: &[&str] = &[
     "application/vnd.kubernetes.protobuf",
 ];
 
+/// Those in which custom resources are read.
+pub const READABLE_AS_TEXT: &[&str] = &["application/json", "application/yaml"];
+
 /// A body that has not been read yet, or one that never was on a wire.
 pub enum Payload {
     /// From a connection.

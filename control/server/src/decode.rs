@@ -28,7 +28,11 @@ pub enum Origin<'a> {
 
 /// Reads the object that a create or an update brings.
 pub fn draft(call: &Call, options: &WriteOptions, bytes: &[u8]) -> Result<Draft, Status> {
-    let Decoded { value, duplicates } = body::decode(body::media_type(&call.headers), bytes)?;
+    let media_type = body::media_type(&call.headers);
+    if call.rules.is_custom() && media_type.ends_with("protobuf") {
+        return Err(status::unsupported_media_type(body::READABLE_AS_TEXT));
+    }
+    let Decoded { value, duplicates } = body::decode(media_type, bytes)?;
     let said = match (duplicates, options.validation) {
         (Duplicates::None, _) | (_, Validation::Ignore) => Vec::new(),
         // Read again, slowly, so that all mistakes are told in their order.

@@ -10,6 +10,7 @@ mod authorize;
 mod body;
 mod call;
 mod decode;
+mod definitions;
 mod encode;
 mod filter;
 mod in_process;

@@ -1,6 +1,7 @@
 //! Connections: TLS, HTTP/2 and HTTP/1.1, limits that bound slow and dead clients, and an orderly end.
 
 use crate::body::Payload;
+use crate::definitions;
 use crate::reply;
 use crate::server::Server;
 use crate::user::User;
@@ -54,6 +55,7 @@ pub async fn listen(server: Arc<Server>, listener: TcpListener, tls: Arc<ServerC
     let acceptor = TlsAcceptor::from(tls);
     let room = Arc::new(tokio::sync::Semaphore::new(CONNECTIONS));
     let connections = TaskTracker::new();
+    connections.spawn(definitions::follow(server.clone()));
     loop {
         let accepted = tokio::select! {
             () = stop.cancelled() => break,

@@ -8,7 +8,7 @@ use crate::negotiate::negotiate;
 use crate::request::{RequestInfo, ResourceInfo};
 use crate::streams::{self, Nodes};
 use crate::user::User;
-use crate::{actions, paths, reply, verbs};
+use crate::{actions, definitions, paths, reply, verbs};
 use api::status::{self, Status};
 use api::{Catalog, Rules, RulesRef, Verb};
 use client::Body;
@@ -41,7 +41,7 @@ pub struct Server {
 impl Server {
     /// A server over `store`; `address` (host:port) is what discovery tells clients.
     pub fn new(store: Store, nodes: Nodes, tokens: Tokens, address: impl Into<String>) -> Arc<Self> {
-        Arc::new(Self {
+        let server = Self {
             authenticator: Authenticator::new(store.clone(), tokens),
             authorizer: Authorizer::new(store.clone()),
             store,
@@ -50,7 +50,9 @@ impl Server {
             address: address.into(),
             requests: AtomicU64::new(0),
             catalog: RwLock::new(Arc::new(Catalog::new([]))),
-        })
+        };
+        definitions::serve_stored(&server);
+        Arc::new(server)
     }
 
     /// What is served just now. A request looks here once, so that it meets one state of the kinds.
@@ -111,6 +113,13 @@ impl Server {
             .cloned()
             .ok_or_else(status::no_such_path)?;
         served(&rules, &resource)?;
+        if rules.is_ending() && resource.verb == Verb::Create {
+            let message = "create not allowed while custom resource definition is terminating".to_owned();
+            return Err(Status {
+                message,
+                ..status::method_not_supported(&rules, "create")
+            });
+        }
         let streams = streams::serves(&rules, &resource.subresource);
         let call = Call {
             server: self.clone(),
@@ -138,6 +147,7 @@ impl Server {
             return streams::serve(&call, parts).await;
         }
         let warnings = call.warnings.clone();
+        warnings.extend(call.rules.deprecation());
         let mut response = dispatch(call, payload).await?;
         reply::warn(&mut response, &warnings.take());
         Ok(response)
@@ -169,6 +179,7 @@ fn served(rules: &Rules, asked: &ResourceInfo) -> Result<(), Status> {
 
 async fn dispatch(call: Call, payload: Payload) -> Result<Response<Body>, Status> {
     match call.verb {
+        Verb::Get if actions::custom_scale::serves(&call) => return actions::custom_scale::get(&call),
         Verb::Get => return verbs::get(&call),
         Verb::List => return verbs::list(&call),
         Verb::Watch => return verbs::watch(call),

@@ -48,6 +48,8 @@ fn every_kind_that_can_be_made_has_a_sample() {
         [Verb::Create, Verb::Get, Verb::List]
             .iter()
             .all(|v| r.verbs.contains(v))
+            // Its status changes by itself: tests/custom.rs has it.
+            && r.plural != "customresourcedefinitions"
     });
     let missing: Vec<String> = stored
         .filter(|r| {

@@ -2,8 +2,8 @@
 
 use crate::options::{DeleteOptions, Propagation};
 use api::status::{self, Status};
-use api::{Rules, metadata, read};
-use serde_json::Value;
+use api::{Rules, custom, metadata, read};
+use serde_json::{Value, json};
 
 /// Held until the garbage collector took the object out of its dependents' owners.
 const ORPHAN: &str = "orphan";
@@ -54,6 +54,10 @@ fn is_namespace(rules: &Rules) -> bool {
     &*rules.plural == "namespaces" && rules.group.is_empty()
 }
 
+fn is_definition(rules: &Rules) -> bool {
+    rules.plural == "customresourcedefinitions" && rules.group == custom::GROUP
+}
+
 fn is_job(rules: &Rules) -> bool {
     &*rules.plural == "jobs" && &*rules.group == "batch"
 }
@@ -78,6 +82,8 @@ pub(crate) fn grace(rules: &Rules, object: &Value, asked: Option<i64>) -> Grace 
 pub(crate) fn is_held(rules: &Rules, object: &Value) -> bool {
     !read::list(object, "/metadata/finalizers").is_empty()
         || is_namespace(rules) && !read::list(object, "/spec/finalizers").is_empty()
+        // A definition that is wished gone waits for its objects.
+        || is_definition(rules) && !metadata::is_deleting(object)
 }
 
 /// The finalizers of an object whose deletion is wished with these options: those of the garbage collector are put on and
@@ -124,6 +130,9 @@ pub(crate) fn warning(rules: &Rules, options: &DeleteOptions) -> Option<&'static
 
 /// What the mark of a deletion says besides its time.
 pub(crate) fn begin(rules: &Rules, object: &mut Value) {
+    if is_definition(rules) {
+        begin_definition(object);
+    }
     if is_namespace(rules) {
         object["status"]["phase"] = "Terminating".into();
         // Upstream marks a namespace without a grace: there is none to shorten.
@@ -131,6 +140,19 @@ pub(crate) fn begin(rules: &Rules, object: &mut Value) {
             metadata.shift_remove("deletionGracePeriodSeconds");
         }
     }
+}
+
+/// The definition's objects go first (upstream: customresourcedefinition `REST.Delete`).
+fn begin_definition(definition: &mut Value) {
+    let finalizers = read::map_mut(definition, "metadata").map(|m| m.entry("finalizers").or_insert_with(|| json!([])));
+    if let Some(Value::Array(finalizers)) = finalizers
+        && !finalizers.iter().any(|finalizer| finalizer == custom::FINALIZER)
+    {
+        finalizers.push(custom::FINALIZER.into());
+    }
+    let message = "CustomResourceDefinition marked for deletion; CustomResource deletion will begin soon";
+    let now = read::text(definition, "/metadata/deletionTimestamp").to_owned();
+    definition["status"] = custom::terminating(definition, &now, true, "InstanceDeletionPending", message);
 }
 
 /// Whether a delete answers with the object instead of a Status.

@@ -23,7 +23,9 @@ pub(crate) async fn patch(call: &Call, body: Bytes) -> Result<Response<Body>, St
     if media_type == APPLY {
         return super::apply::apply(call, &body).await;
     }
-    let kind = PatchKind::of_media_type(media_type).ok_or_else(|| status::unsupported_media_type(&accepted()))?;
+    let kind = PatchKind::of_media_type(media_type)
+        .filter(|_| PatchKind::media_types(&call.rules).contains(&media_type))
+        .ok_or_else(|| status::unsupported_media_type(&accepted(call)))?;
     let options = WriteOptions::of_patch(&call.query, false)?;
     let parsed = schema::parse(&body).map_err(|cause| status::bad_request(format!("error decoding patch: {cause}")))?;
     let patch = parsed.value;
@@ -49,8 +51,12 @@ pub(crate) async fn patch(call: &Call, body: Bytes) -> Result<Response<Body>, St
     Ok(response)
 }
 
-fn accepted() -> Vec<&'static str> {
-    PatchKind::MEDIA_TYPES.iter().copied().chain([APPLY]).collect()
+fn accepted(call: &Call) -> Vec<&'static str> {
+    PatchKind::media_types(&call.rules)
+        .iter()
+        .copied()
+        .chain([APPLY])
+        .collect()
 }
 
 /// What a strict decoder has against the patch itself; `text` is there if a member comes twice.

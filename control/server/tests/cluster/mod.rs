@@ -1,6 +1,8 @@
 //! An API server for tests: real TLS on loopback, a store in a throw-away folder, certificates of its own.
 #![allow(dead_code, reason = "each test file uses a part of it")]
 
+pub mod kubectl;
+
 use bytes::Bytes;
 use client::{Http, Identity, Transport};
 use config::{Bundle, KeyPair};
