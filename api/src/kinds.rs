@@ -20,6 +20,7 @@ mod event;
 mod events_event;
 pub mod flow_control;
 mod flow_schema;
+mod horizontal_pod_autoscaler;
 mod ingress;
 mod ingress_class;
 mod ip_address;
@@ -84,6 +85,8 @@ pub static KINDS: &[&Rules] = &[
     &Rules::of::<replica_set::ReplicaSet>(),
     &Rules::of::<stateful_set::StatefulSet>(),
     &Rules::of::<events_event::Event>(),
+    &Rules::of::<horizontal_pod_autoscaler::HorizontalPodAutoscaler>(),
+    &Rules::of::<horizontal_pod_autoscaler::HorizontalPodAutoscalerV1>(),
     &Rules::of::<cron_job::CronJob>(),
     &Rules::of::<job::Job>(),
     &Rules::of::<ingress_class::IngressClass>(),

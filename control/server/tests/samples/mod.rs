@@ -224,7 +224,17 @@ fn access() -> Vec<Sample> {
 }
 
 fn others() -> Vec<Sample> {
+    let scaled = || json!({ "spec": { "scaleTargetRef": { "kind": "Deployment", "name": "a", "apiVersion": "apps/v1" }, "maxReplicas": 3 } });
     vec![
+        Sample::new("autoscaling/v2", "horizontalpodautoscalers", scaled())
+            .filled("/spec/metrics/0/resource/target/averageUtilization", json!(80))
+            .change(json!({ "spec": { "maxReplicas": 4 } }))
+            .status(json!({ "currentReplicas": 1, "desiredReplicas": 2 })),
+        Sample::new("autoscaling/v1", "horizontalpodautoscalers", scaled())
+            .filled("/spec/targetCPUUtilizationPercentage", json!(80))
+            .filled("/status/currentReplicas", json!(0))
+            .change(json!({ "spec": { "targetCPUUtilizationPercentage": 50 } }))
+            .status(json!({ "currentReplicas": 1 })),
         Sample::new(
             "policy/v1",
             "poddisruptionbudgets",
