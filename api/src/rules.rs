@@ -264,7 +264,11 @@ impl Rules {
     pub fn before_create(&self, object: &mut Value, context: &Context<'_>) {
         metadata::before_create(self, object, context);
         match &self.behaviour {
-            Behaviour::BuiltIn(functions) => (functions.before_create)(object, context),
+            Behaviour::BuiltIn(functions) => {
+                (functions.before_create)(object, context);
+                // What upstream fills in when it reads back what it wrote: zeros of an empty status, labels of a generated template.
+                (functions.default)(object);
+            }
             Behaviour::Custom(version) => version.before_create(object, self.has_status()),
         }
     }
@@ -277,7 +281,10 @@ impl Rules {
             Behaviour::BuiltIn(functions) => (functions.before_update)(new, old, context),
             Behaviour::Custom(version) => version.before_update(new, old, context),
         }
-        metadata::count_generation(self, new, old);
+        // Where a pod runs is not its owner's wish: upstream does not count it.
+        if context.subresource != "binding" {
+            metadata::count_generation(self, new, old);
+        }
     }
 
     /// What is wrong with a new object.

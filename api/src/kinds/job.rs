@@ -75,7 +75,6 @@ impl Kind for Job {
     fn before_create(job: &mut Value, _context: &Context<'_>) {
         if !flag(job, "/spec/manualSelector") {
             generate_selector(job);
-            default_labels(job);
         }
     }
 

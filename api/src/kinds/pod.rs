@@ -3,8 +3,10 @@
 mod columns;
 mod container;
 mod defaults;
+mod ephemeral;
 mod probe;
 mod qos;
+mod resize;
 mod update;
 mod validate;
 mod volume;
@@ -25,6 +27,7 @@ pub(super) use validate::validate_spec;
 pub struct Pod;
 
 const CONNECT: &[Verb] = &[Verb::Create, Verb::Get];
+const CHANGE: &[Verb] = &[Verb::Get, Verb::Patch, Verb::Update];
 
 impl Kind for Pod {
     const KIND: &'static str = "Pod";
@@ -48,6 +51,13 @@ impl Kind for Pod {
             verbs: &[Verb::Create],
         },
         Subresource {
+            name: "ephemeralcontainers",
+            group: "",
+            version: "v1",
+            kind: "Pod",
+            verbs: CHANGE,
+        },
+        Subresource {
             name: "eviction",
             group: "policy",
             version: "v1",
@@ -67,6 +77,13 @@ impl Kind for Pod {
             version: "v1",
             kind: "Pod",
             verbs: &[Verb::Get],
+        },
+        Subresource {
+            name: "resize",
+            group: "",
+            version: "v1",
+            kind: "Pod",
+            verbs: CHANGE,
         },
         Subresource::status("", "v1", "Pod"),
     ];
@@ -131,6 +148,11 @@ impl Kind for Pod {
     }
 
     fn before_update(new: &mut Value, old: &Value, context: &Context<'_>) {
+        match context.subresource {
+            "ephemeralcontainers" => ephemeral::keep_the_rest(new, old),
+            "resize" => resize::keep_the_rest(new, old),
+            _ => {}
+        }
         if context.subresource == "status" && read::text(new, "/status/qosClass").is_empty() {
             let class = read::text(old, "/status/qosClass").to_owned();
             read::set_default(new, "status", json!({}));
@@ -146,6 +168,8 @@ impl Kind for Pod {
         match subresource {
             "" => update::validate(new, old),
             "status" => update::validate_status(new, old),
+            "ephemeralcontainers" => ephemeral::validate(new, old),
+            "resize" => resize::validate(new, old),
             _ => Vec::new(),
         }
     }

@@ -5,6 +5,7 @@ pub(crate) mod custom_scale;
 pub(crate) mod deletion;
 pub(crate) mod eviction;
 pub(crate) mod review;
+pub(crate) mod scale;
 pub(crate) mod token_request;
 
 use crate::call::Call;
@@ -22,6 +23,7 @@ pub(crate) async fn act(call: &Call, body: &Bytes) -> Option<Result<Response<Bod
     let known = match (call.rules.key, call.subresource.as_str()) {
         ("pods", "binding") if call.verb == Verb::Create => binding::bind(call, body).await,
         ("pods", "eviction") if call.verb == Verb::Create => eviction::evict(call, body).await,
+        (_, "scale") => scale::write(call, body).await,
         ("serviceaccounts", "token") => token_request::issue(call, body).await,
         (key, "") if review::is_review(key) => review::answer(call, body),
         ("pods", "binding" | "eviction") => Err(status::method_not_allowed()),

@@ -4,7 +4,7 @@ use super::{CPU_UTILIZATION, HorizontalPodAutoscaler, cpu, is_cpu_utilization, v
 use crate::{
     field::FieldError,
     kind::{Column, Kind, Subresource, View},
-    read::{self, list, some, text},
+    read::{self, some, text},
 };
 use jiff::Timestamp;
 use serde_json::{Map, Value, json};
@@ -363,6 +363,6 @@ mod tests {
             messages,
             ["spec.metrics[0].resource.target.averageUtilization: Invalid value: 0: must be greater than 0"]
         );
-        assert_eq!(list(&bad, "/spec/metrics").len(), 0);
+        assert_eq!(read::list(&bad, "/spec/metrics").len(), 0);
     }
 }

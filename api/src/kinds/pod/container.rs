@@ -65,7 +65,7 @@ fn only_for_sidecars(container: &Value, path: &str, errors: &mut Vec<FieldError>
     }
 }
 
-fn one(container: &Value, path: &str, volumes: &HashSet<&str>, errors: &mut Vec<FieldError>) {
+pub(super) fn one(container: &Value, path: &str, volumes: &HashSet<&str>, errors: &mut Vec<FieldError>) {
     match text(container, "/name") {
         "" => errors.push(FieldError::required(format!("{path}.name"), "")),
         name => judge(

@@ -1,0 +1,181 @@
+//! `…/scale`: how many, of anything that has replicas, as `autoscaling/v1` Scale (upstream: each kind's `ScaleREST`).
+
+use crate::body;
+use crate::call::Call;
+use crate::options::WriteOptions;
+use crate::reply;
+use crate::verbs::{change, existing};
+use api::patch::PatchKind;
+use api::selector::LabelSelector;
+use api::status::{self, Status};
+use api::{FieldError, Verb, metadata, read};
+use bytes::Bytes;
+use client::Body;
+use http::Response;
+use serde_json::{Value, json};
+
+const API_VERSION: &str = "autoscaling/v1";
+const SCHEMA: &str = "io.k8s.api.autoscaling.v1.Scale";
+
+/// Where an object keeps what a Scale shows, as JSON pointers.
+struct Places {
+    /// The replicas wished for.
+    wished: String,
+    /// The replicas that there are.
+    present: String,
+    /// What chooses their pods: a selector, a map of labels, or text; empty for none.
+    selector: String,
+}
+
+/// Where objects of the call's kind keep it.
+fn places(_call: &Call) -> Places {
+    Places {
+        wished: "/spec/replicas".to_owned(),
+        present: "/status/replicas".to_owned(),
+        selector: "/spec/selector".to_owned(),
+    }
+}
+
+/// GET.
+pub(crate) fn get(call: &Call) -> Result<Response<Body>, Status> {
+    let object = call.object(&existing(call)?);
+    Ok(reply::object(
+        200,
+        call.accepted.encoding,
+        &scale_of(&object, &places(call)),
+    ))
+}
+
+/// PUT and PATCH.
+pub(crate) async fn write(call: &Call, bytes: &Bytes) -> Result<Response<Body>, Status> {
+    let patched = call.verb == Verb::Patch;
+    let options = WriteOptions::of(&call.query, if patched { "PatchOptions" } else { "UpdateOptions" })?;
+    let media_type = body::media_type(&call.headers);
+    let kind = PatchKind::of_media_type(media_type);
+    if patched && kind.is_none() {
+        return Err(status::unsupported_media_type(PatchKind::MEDIA_TYPES));
+    }
+    let sent = match kind {
+        Some(_) if patched => body::json(bytes)?.value,
+        Some(_) | None => body::decode(media_type, bytes)?.value,
+    };
+    let places = places(call);
+    let pinned = !matches!(metadata::resource_version(&sent), "" | "0");
+    let changed = change(call, options.dry_run, pinned, |old| {
+        let scale = match kind {
+            Some(kind) if patched => kind.apply(&scale_of(old, &places), &sent, SCHEMA)?,
+            Some(_) | None => sent.clone(),
+        };
+        check(call, &scale)?;
+        Ok(scaled(old, &scale, &places))
+    })
+    .await?;
+    let object = call.object(changed.entry());
+    Ok(reply::object(200, call.accepted.encoding, &scale_of(&object, &places)))
+}
+
+fn scale_of(object: &Value, places: &Places) -> Value {
+    let mut about = json!({});
+    for member in ["name", "namespace", "uid", "resourceVersion", "creationTimestamp"] {
+        if let Some(value) = read::some(object, &format!("/metadata/{member}")) {
+            about[member] = value.clone();
+        }
+    }
+    let mut scale = json!({
+        "kind": "Scale", "apiVersion": API_VERSION, "metadata": about,
+        "spec": {}, "status": { "replicas": read::int(object, &places.present) },
+    });
+    // Go leaves out a wish for none.
+    match read::int(object, &places.wished) {
+        0 => {}
+        wished => scale["spec"]["replicas"] = wished.into(),
+    }
+    let selector = selector_text(object.pointer(&places.selector).unwrap_or(&Value::Null));
+    if !selector.is_empty() {
+        scale["status"]["selector"] = selector.into();
+    }
+    scale
+}
+
+/// A selector in the form of the `labelSelector` parameter.
+fn selector_text(selector: &Value) -> String {
+    let is_object = ["matchLabels", "matchExpressions"]
+        .iter()
+        .any(|m| selector.get(m).is_some_and(|m| !m.is_string()));
+    match selector {
+        Value::String(text) => text.clone(),
+        Value::Object(_) if is_object => LabelSelector::of_object(selector).map_or_else(String::new, |s| s.to_string()),
+        _ => LabelSelector::of_labels(selector).to_string(),
+    }
+}
+
+/// What is wrong with a Scale that a client sent.
+fn check(call: &Call, scale: &Value) -> Result<(), Status> {
+    let (kind, version) = (read::text(scale, "/kind"), read::text(scale, "/apiVersion"));
+    if !matches!(kind, "" | "Scale") || !matches!(version, "" | API_VERSION) {
+        return Err(status::bad_request(format!(
+            "{kind} in version {version:?} cannot be handled as a Scale of {API_VERSION}"
+        )));
+    }
+    let named = metadata::name(scale);
+    if !named.is_empty() && named != call.name {
+        return Err(status::bad_request(format!(
+            "the name of the object ({named}) does not match the name on the URL ({})",
+            call.name
+        )));
+    }
+    let wrong = match scale.pointer("/spec/replicas") {
+        Some(Value::Number(number)) if number.as_i64().is_some_and(|n| n > i64::from(i32::MAX)) => {
+            return Err(status::bad_request(format!(
+                "Scale in version \"v1\" cannot be handled as a Scale: json: cannot unmarshal number {number} into Go struct field ScaleSpec.spec.replicas of type int32"
+            )));
+        }
+        Some(Value::Number(number)) if number.as_i64().is_none_or(|n| n < 0) => {
+            let why = "must be greater than or equal to 0";
+            FieldError::invalid("spec.replicas", Value::Number(number.clone()), why)
+        }
+        None | Some(Value::Null | Value::Number(_)) => return Ok(()),
+        Some(_) => {
+            return Err(status::bad_request(
+                "Scale in version \"v1\" cannot be handled as a Scale: json: cannot unmarshal into Go struct field ScaleSpec.spec.replicas of type int32",
+            ));
+        }
+    };
+    let mut refusal = status::invalid(&call.rules, &call.name, std::slice::from_ref(&wrong));
+    refusal.message = format!("Scale.autoscaling {:?} is invalid: {wrong}", call.name);
+    refusal.details.insert("group".to_owned(), "autoscaling".into());
+    refusal.details.insert("kind".to_owned(), "Scale".into());
+    Err(refusal)
+}
+
+/// The object with the Scale's wish, and with the state and incarnation that the client means.
+fn scaled(old: &Value, scale: &Value, places: &Places) -> Value {
+    let mut new = old.clone();
+    put(&mut new, &places.wished, read::int(scale, "/spec/replicas").into());
+    for (member, sent) in [
+        ("resourceVersion", metadata::resource_version(scale)),
+        ("uid", metadata::uid(scale)),
+    ] {
+        if !sent.is_empty() {
+            new["metadata"][member] = sent.into();
+        }
+    }
+    new
+}
+
+/// Puts a value at a pointer, making the maps on the way.
+fn put(object: &mut Value, pointer: &str, value: Value) {
+    let mut at = object;
+    let mut members = pointer.split('/').skip(1).peekable();
+    while let Some(member) = members.next() {
+        if members.peek().is_none() {
+            if let Some(map) = at.as_object_mut() {
+                map.insert(member.to_owned(), value);
+            }
+            return;
+        }
+        read::set_default(at, member, json!({}));
+        let Some(next) = at.get_mut(member) else { return };
+        at = next;
+    }
+}
