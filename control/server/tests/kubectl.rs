@@ -281,3 +281,127 @@ spec:
   expirationSeconds: 86400
   usages: [client auth]
 ";
+
+/// Whether a line of a table holds these words in this order.
+fn has_row(table: &str, words: &[&str]) -> bool {
+    table.lines().any(|line| {
+        let mut cells = line.split_whitespace();
+        words.iter().all(|word| cells.any(|cell| cell == *word))
+    })
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn people_make_look_at_and_scale_workloads() {
+    let cluster = Cluster::start().await;
+    let Some(kubectl) = Kubectl::of(&cluster) else { return };
+    kubectl
+        .run("create deployment web --image=registry.local/web:1 --replicas=2", "")
+        .await;
+    let wide = kubectl.run("get deployments -o wide", "").await;
+    assert!(
+        has_row(
+            &wide,
+            &[
+                "NAME",
+                "READY",
+                "UP-TO-DATE",
+                "AVAILABLE",
+                "AGE",
+                "CONTAINERS",
+                "IMAGES",
+                "SELECTOR"
+            ]
+        ),
+        "{wide}"
+    );
+    assert!(
+        has_row(
+            &wide,
+            &["web", "0/2", "0", "0", "web", "registry.local/web:1", "app=web"]
+        ),
+        "{wide}"
+    );
+    kubectl
+        .run("scale deployment web --replicas=3 --current-replicas=2", "")
+        .await;
+    assert_eq!(
+        kubectl.run("get deployment web -o jsonpath={.spec.replicas}", "").await,
+        "3"
+    );
+    kubectl
+        .run("set image deployment/web web=registry.local/web:2", "")
+        .await;
+    let described = kubectl.run("describe deployment web", "").await;
+    assert!(
+        described.contains("3 desired") && described.contains("registry.local/web:2"),
+        "{described}"
+    );
+
+    kubectl
+        .run("autoscale deployment web --min=1 --max=4 --cpu-percent=50", "")
+        .await;
+    let scaled = kubectl.run("get hpa", "").await;
+    assert!(
+        has_row(
+            &scaled,
+            &["web", "Deployment/web", "cpu:", "<unknown>/50%", "1", "4", "0"]
+        ),
+        "{scaled}"
+    );
+    kubectl.run("describe hpa web", "").await;
+    let old = kubectl
+        .run(
+            "get hpa.v1.autoscaling web -o jsonpath={.spec.targetCPUUtilizationPercentage}",
+            "",
+        )
+        .await;
+    assert_eq!(old, "50");
+
+    kubectl.run("create job once --image=registry.local/job:1", "").await;
+    let jobs = kubectl.run("get jobs -o wide", "").await;
+    assert!(
+        has_row(&jobs, &["once", "Running", "0/1", "once", "registry.local/job:1"]),
+        "{jobs}"
+    );
+    kubectl.run("describe job once", "").await;
+    kubectl
+        .run(
+            "create cronjob nightly --image=registry.local/job:1 --schedule=@daily",
+            "",
+        )
+        .await;
+    let crons = kubectl.run("get cronjobs", "").await;
+    assert!(
+        has_row(&crons, &["nightly", "@daily", "<none>", "False", "0", "<none>"]),
+        "{crons}"
+    );
+    kubectl.run("create job now --from=cronjob/nightly", "").await;
+    kubectl.run("describe cronjob nightly", "").await;
+
+    kubectl
+        .run("create quota few --hard=configmaps=30,limits.cpu=2", "")
+        .await;
+    kubectl.run("get quota", "").await;
+    kubectl.run("describe quota few", "").await;
+    kubectl
+        .run("create pdb calm --selector=app=web --min-available=50%", "")
+        .await;
+    let budgets = kubectl.run("get pdb", "").await;
+    assert!(has_row(&budgets, &["calm", "50%", "N/A", "0"]), "{budgets}");
+    kubectl.run("describe pdb calm", "").await;
+    let all = kubectl.run("get all -A -o wide", "").await;
+    for row in [
+        "deployment.apps/web",
+        "horizontalpodautoscaler.autoscaling/web",
+        "job.batch/once",
+        "cronjob.batch/nightly",
+    ] {
+        assert!(all.contains(row), "{row}: {all}");
+    }
+    kubectl
+        .run(
+            "delete deployment,job,cronjob,hpa,quota,pdb --all --cascade=background",
+            "",
+        )
+        .await;
+}
