@@ -1,6 +1,10 @@
 //! The kinds that are served: one file and one line each.
 
+mod admission_policy;
+mod admission_policy_binding;
+mod admission_rules;
 mod amount;
+pub mod api_service;
 mod certificate_signing_request;
 mod cluster_role;
 mod cluster_role_binding;
@@ -14,6 +18,8 @@ mod csi_storage_capacity;
 mod custom_resource_definition;
 mod daemon_set;
 mod deployment;
+mod device_class;
+mod device_rules;
 mod endpoint_slice;
 mod endpoints;
 mod event;
@@ -40,7 +46,10 @@ pub mod priority_class;
 mod priority_level_configuration;
 mod replica_set;
 mod replication_controller;
+mod resource_claim;
+mod resource_claim_template;
 mod resource_quota;
+mod resource_slice;
 mod role;
 mod role_binding;
 mod runtime_class;
@@ -48,7 +57,7 @@ mod secret;
 mod self_subject_access_review;
 mod self_subject_review;
 mod self_subject_rules_review;
-mod service;
+pub mod service;
 mod service_account;
 mod service_cidr;
 mod stateful_set;
@@ -58,6 +67,7 @@ mod template;
 mod token_review;
 mod volume_attachment;
 mod volume_attributes_class;
+mod webhook_configuration;
 
 use crate::rules::Rules;
 
@@ -105,8 +115,19 @@ pub static KINDS: &[&Rules] = &[
     &Rules::of::<lease::Lease>(),
     &Rules::of::<runtime_class::RuntimeClass>(),
     &Rules::of::<endpoint_slice::EndpointSlice>(),
+    &Rules::of::<admission_policy::Mutating>(),
+    &Rules::of::<admission_policy_binding::Mutating>(),
+    &Rules::of::<webhook_configuration::Mutating>(),
+    &Rules::of::<admission_policy::Validating>(),
+    &Rules::of::<admission_policy_binding::Validating>(),
+    &Rules::of::<webhook_configuration::Validating>(),
     &Rules::of::<flow_schema::FlowSchema>(),
     &Rules::of::<priority_level_configuration::PriorityLevelConfiguration>(),
+    &Rules::of::<device_class::DeviceClass>(),
+    &Rules::of::<resource_claim::ResourceClaim>(),
+    &Rules::of::<resource_claim_template::ResourceClaimTemplate>(),
+    &Rules::of::<resource_slice::ResourceSlice>(),
+    &Rules::of::<api_service::ApiService>(),
     &Rules::of::<token_review::TokenReview>(),
     &Rules::of::<self_subject_review::SelfSubjectReview>(),
     &Rules::of::<local_subject_access_review::LocalSubjectAccessReview>(),

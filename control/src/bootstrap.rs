@@ -1,6 +1,8 @@
 //! What a cluster has from its first moment: four namespaces, the default roles, two priority classes, and the Service through
 //! which pods find the API server.
 
+mod objects;
+
 use anyhow::Context;
 use api::kinds::priority_class;
 use client::{Api, Dynamic, Resource, Transport};
@@ -28,6 +30,7 @@ pub async fn populate(transport: &Arc<dyn Transport>, settings: &Settings) -> an
             .await
             .with_context(|| format!("make the PriorityClass {name}"))?;
     }
+    objects::populate(transport).await?;
     controllers::publish(transport, settings)
         .await
         .context("make the Service kubernetes")

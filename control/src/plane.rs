@@ -72,6 +72,7 @@ impl Plane {
     pub async fn run(self, listener: TcpListener, advertised: &str) -> anyhow::Result<()> {
         let stop = CancellationToken::new();
         let server = Server::new(self.store, self.nodes, self.tokens, advertised);
+        server.repair().await;
         let serving = tokio::spawn(server::listen(server.clone(), listener, self.tls, stop.clone()));
         let settings = controllers::Settings {
             pod_cidrs: self.pods,

@@ -1,6 +1,10 @@
 //! Service: one name and address for many pods. Addresses and node ports are allocated by the server.
 
+mod addresses;
+mod carry;
 mod validate;
+
+pub use addresses::check as address_fields;
 
 use crate::{
     field::FieldError,
@@ -63,17 +67,12 @@ impl Kind for Service {
 
     fn before_create(service: &mut Value, _context: &Context<'_>) {
         service["status"] = json!({ "loadBalancer": {} });
-        let spec = &mut service["spec"];
-        if text(spec, "/type") != "ExternalName" {
-            let six = text(spec, "/clusterIP").contains(':');
-            read::set_default(spec, "ipFamilies", json!([if six { "IPv6" } else { "IPv4" }]));
-            read::set_default(spec, "ipFamilyPolicy", "SingleStack");
-        }
+        carry::create(&mut service["spec"]);
     }
 
     fn before_update(new: &mut Value, old: &Value, context: &Context<'_>) {
         if context.subresource.is_empty() {
-            keep_allocated(&mut new["spec"], &old["spec"]);
+            carry::update(new, old);
         }
     }
 
@@ -139,43 +138,6 @@ fn default_spec(spec: &mut Value) {
     }
     if kind == "LoadBalancer" {
         read::set_default(spec, "allocateLoadBalancerNodePorts", true);
-    }
-    same_cluster_ip(spec);
-}
-
-/// `clusterIP` and the first of `clusterIPs` are the same.
-fn same_cluster_ip(spec: &mut Value) {
-    let (one, first) = (
-        text(spec, "/clusterIP").to_owned(),
-        text(spec, "/clusterIPs/0").to_owned(),
-    );
-    if one.is_empty() && !first.is_empty() {
-        spec["clusterIP"] = first.into();
-    } else if first.is_empty() && !one.is_empty() {
-        spec["clusterIPs"] = vec![one].into();
-    }
-}
-
-/// A client that leaves out what was allocated means to keep it (upstream `patchAllocatedValues`).
-fn keep_allocated(new: &mut Value, old: &Value) {
-    let inside = |spec: &Value| text(spec, "/type") != "ExternalName";
-    let outside = |spec: &Value| matches!(text(spec, "/type"), "NodePort" | "LoadBalancer");
-    if inside(new) && inside(old) {
-        for member in ["clusterIP", "clusterIPs", "ipFamilies", "ipFamilyPolicy"] {
-            if let Some(value) = old.get(member) {
-                read::set_default(new, member, value.clone());
-            }
-        }
-    }
-    if outside(new) && outside(old) {
-        for port in new.get_mut("ports").and_then(Value::as_array_mut).into_iter().flatten() {
-            let same = |other: &&Value| ["port", "protocol"].iter().all(|m| other.get(*m) == port.get(*m));
-            if int(port, "/nodePort") == 0
-                && let Some(number) = list(old, "/ports").iter().find(same).and_then(|p| p.get("nodePort"))
-            {
-                port["nodePort"] = number.clone();
-            }
-        }
     }
 }
 
@@ -254,30 +216,13 @@ mod tests {
             json!({ "metadata": { "name": "s" }, "spec": { "clusterIP": "10.96.0.9", "ports": [{ "port": 80 }] } });
         rules.default(&mut service);
         rules.before_create(&mut service, &context());
-        assert_eq!(rules.validate(&service), []);
         let expected = json!({
             "clusterIP": "10.96.0.9", "clusterIPs": ["10.96.0.9"], "sessionAffinity": "None", "type": "ClusterIP",
             "ports": [{ "port": 80, "protocol": "TCP", "targetPort": 80 }], "internalTrafficPolicy": "Cluster",
-            "ipFamilies": ["IPv4"], "ipFamilyPolicy": "SingleStack",
         });
         assert_eq!(service["spec"], expected);
+        assert_eq!(rules.validate(&service), []);
         assert_eq!(service["status"], json!({ "loadBalancer": {} }));
-    }
-
-    #[test]
-    fn what_was_allocated_stays_when_the_client_leaves_it_out() {
-        let rules = find("", "v1", "services").expect("services are served");
-        let old = json!({ "spec": {
-            "type": "NodePort", "clusterIP": "10.96.0.9", "clusterIPs": ["10.96.0.9"],
-            "ports": [{ "port": 80, "protocol": "TCP", "nodePort": 30080 }],
-        } });
-        let mut new = json!({ "spec": { "type": "NodePort", "ports": [{ "port": 80 }] } });
-        rules.default(&mut new);
-        rules.before_update(&mut new, &old, &context());
-        assert_eq!(
-            (text(&new, "/spec/clusterIP"), int(&new, "/spec/ports/0/nodePort")),
-            ("10.96.0.9", 30080)
-        );
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! What truly knows a kind and is no rule of the kind alone: subresources that act, and how some kinds end.
 
+pub(crate) mod allocation;
 pub(crate) mod binding;
 pub(crate) mod custom_scale;
 pub(crate) mod deletion;

@@ -142,6 +142,17 @@ impl Draw {
         }
     }
 
+    /// For an object of the cluster that nobody asked for: it follows from another.
+    pub fn of_cluster(&self) -> Context<'_> {
+        Context {
+            now: &self.now,
+            uid: &self.uid,
+            suffix: &self.suffix,
+            namespace: "",
+            subresource: "",
+        }
+    }
+
     /// As the rules want them.
     pub fn context<'a>(&'a self, call: &'a Call) -> Context<'a> {
         Context {

@@ -1,5 +1,6 @@
 //! The chain that every request goes through: what is asked, by whom, may they, what is in it, do it.
 
+use crate::actions::allocation::{self, Allocation};
 use crate::authenticate::{Authenticator, Tokens};
 use crate::authorize::Authorizer;
 use crate::body::Payload;
@@ -32,6 +33,8 @@ pub struct Server {
     /// Where clients reach it, for discovery.
     pub(crate) address: String,
     pub(crate) requests: AtomicU64,
+    /// Addresses and node ports of Services.
+    pub(crate) allocation: Allocation,
     /// What is served just now: the one place where kinds are looked up.
     catalog: RwLock<Arc<Catalog>>,
 }
@@ -49,6 +52,7 @@ impl Server {
             stopping: CancellationToken::new(),
             address: address.into(),
             requests: AtomicU64::new(0),
+            allocation: Allocation::default(),
             catalog: RwLock::new(Arc::new(Catalog::new([]))),
         };
         definitions::serve_stored(&server);
@@ -70,6 +74,11 @@ impl Server {
             .catalog
             .write()
             .expect("this holds because no holder of the catalog panics") = catalog;
+    }
+
+    /// Mends what a crash left undone between a Service and its IPAddress objects. Call it before serving.
+    pub async fn repair(self: &Arc<Self>) {
+        allocation::repair(self).await;
     }
 
     /// Ends all watches and makes `/readyz` fail, so that clients go elsewhere.

@@ -1,6 +1,8 @@
 //! What is wrong with a Service (core `validation.ValidateService`).
 
+use super::carry;
 use crate::{
+    at::root,
     field::FieldError,
     metadata, names,
     read::{int, list, some, text},
@@ -25,11 +27,10 @@ pub(super) fn validate(service: &Value) -> Vec<FieldError> {
     if !TYPES.contains(&kind) {
         errors.push(FieldError::not_supported("spec.type", kind, TYPES));
     }
-    for member in ["internalTrafficPolicy", "externalTrafficPolicy"] {
-        if some(service, &format!("/spec/{member}")).is_some() {
-            word(service, member, &["Cluster", "Local"], &mut errors);
-        }
+    if some(service, "/spec/internalTrafficPolicy").is_some() {
+        word(service, "internalTrafficPolicy", &["Cluster", "Local"], &mut errors);
     }
+    errors.extend(extras(service, kind));
     for (index, ip) in list(service, "/spec/externalIPs").iter().enumerate() {
         let wrong = names::ip(ip.as_str().unwrap_or_default());
         errors.extend(
@@ -50,14 +51,13 @@ fn word(service: &Value, member: &str, known: &[&str], errors: &mut Vec<FieldErr
 }
 
 fn by_type(service: &Value, kind: &str, headless: bool, errors: &mut Vec<FieldError>) {
-    let ips = list(service, "/spec/clusterIPs");
     match kind {
         "ExternalName" => {
-            if ips.iter().any(|ip| ip != "None") {
-                errors.push(FieldError::forbidden(
-                    "spec.clusterIPs[0]",
-                    "may not be set for ExternalName services",
-                ));
+            for member in ["clusterIPs", "ipFamilies", "ipFamilyPolicy"] {
+                if some(service, &format!("/spec/{member}")).is_some() {
+                    let why = "may not be set for ExternalName services";
+                    errors.push(FieldError::forbidden(format!("spec.{member}"), why));
+                }
             }
             match text(service, "/spec/externalName") {
                 "" => errors.push(FieldError::required("spec.externalName", "")),
@@ -77,19 +77,51 @@ fn by_type(service: &Value, kind: &str, headless: bool, errors: &mut Vec<FieldEr
         }
         _ => {}
     }
-    for (index, ip) in ips.iter().enumerate().filter(|(_, ip)| *ip != "None") {
-        let wrong = names::ip(ip.as_str().unwrap_or_default());
-        errors.extend(
-            wrong
-                .into_iter()
-                .map(|m| FieldError::invalid(format!("spec.clusterIPs[{index}]"), ip.clone(), m)),
-        );
+    errors.extend(super::addresses::check(service));
+}
+
+/// What goes with traffic from outside, with load balancers and with affinity, and only with them.
+fn extras(service: &Value, kind: &str) -> Vec<FieldError> {
+    let spec = root(service).child("spec");
+    let mut errors = Vec::new();
+    let policies = ["Cluster", "Local"];
+    if carry::is_reached_from_outside(spec.value) {
+        errors.extend(spec.must_be_one_of("externalTrafficPolicy", &policies));
+    } else if !spec.text("externalTrafficPolicy").is_empty() {
+        errors.extend(spec.invalid(
+            "externalTrafficPolicy",
+            ["may only be set for externally-accessible services"],
+        ));
     }
+    let port = spec.int("healthCheckNodePort");
+    if !carry::has_health_check(spec.value) {
+        if port != 0 {
+            let why = "may only be set when `type` is 'LoadBalancer' and `externalTrafficPolicy` is 'Local'";
+            errors.extend(spec.invalid("healthCheckNodePort", [why]));
+        }
+    } else if port == 0 {
+        errors.push(spec.required("healthCheckNodePort", ""));
+    } else {
+        errors.extend(spec.invalid("healthCheckNodePort", names::port(port)));
+    }
+    if kind != "LoadBalancer" {
+        for member in ["allocateLoadBalancerNodePorts", "loadBalancerClass"] {
+            if spec.has(member) {
+                errors.push(spec.forbidden(member, "may only be used when `type` is 'LoadBalancer'"));
+            }
+        }
+    }
+    let client = spec.child("sessionAffinityConfig").child("clientIP");
+    if spec.text("sessionAffinity") == "ClientIP" && !(1..=86400).contains(&client.int("timeoutSeconds")) {
+        let why = "must be greater than 0 and less than or equal to 86400";
+        errors.extend(client.invalid("timeoutSeconds", [why]));
+    }
+    errors
 }
 
 fn ports(service: &Value, kind: &str, errors: &mut Vec<FieldError>) {
     let ports = list(service, "/spec/ports");
-    let (mut seen_names, mut seen) = (HashSet::new(), HashSet::new());
+    let (mut seen_names, mut seen, mut seen_outside) = (HashSet::new(), HashSet::new(), HashSet::new());
     for (index, port) in ports.iter().enumerate() {
         let path = format!("spec.ports[{index}]");
         let (name, protocol, number) = (text(port, "/name"), text(port, "/protocol"), int(port, "/port"));
@@ -123,6 +155,10 @@ fn ports(service: &Value, kind: &str, errors: &mut Vec<FieldError>) {
             let why = format!("may not be used when `type` is '{kind}'");
             errors.push(FieldError::forbidden(format!("{path}.nodePort"), why));
         }
+        let outside = int(port, "/nodePort");
+        if outside != 0 && !seen_outside.insert((protocol, outside)) {
+            errors.push(FieldError::duplicate(format!("{path}.nodePort"), outside));
+        }
         if !seen.insert((protocol, number)) {
             errors.push(FieldError::duplicate(
                 path,
@@ -146,17 +182,8 @@ fn target(port: &Value, path: &str, errors: &mut Vec<FieldError>) {
 }
 
 pub(super) fn validate_update(new: &Value, old: &Value) -> Vec<FieldError> {
-    let mut errors = validate(new);
-    let inside = |service: &Value| text(service, "/spec/type") != "ExternalName";
-    let (before, now) = (text(old, "/spec/clusterIPs/0"), text(new, "/spec/clusterIPs/0"));
-    if inside(new) && inside(old) && !before.is_empty() && before != now {
-        let all = Value::Array(list(new, "/spec/clusterIPs").to_vec());
-        errors.push(FieldError::invalid(
-            "spec.clusterIPs[0]",
-            all,
-            "may not change once set",
-        ));
-    }
+    let mut errors = super::addresses::check_update(new, old);
+    errors.extend(validate(new));
     errors
 }
 
@@ -202,22 +229,13 @@ mod tests {
         ] {
             let mut service = json!({ "metadata": { "name": "s", "namespace": "n" }, "spec": spec });
             rules.default(&mut service);
+            super::super::carry::create(&mut service["spec"]);
             let messages: Vec<String> = rules.validate(&service).iter().map(ToString::to_string).collect();
             assert_eq!(messages, [message], "{spec}");
         }
         let mut headless = json!({ "metadata": { "name": "s", "namespace": "n" }, "spec": { "clusterIP": "None" } });
         rules.default(&mut headless);
+        super::super::carry::create(&mut headless["spec"]);
         assert_eq!(rules.validate(&headless), []);
-    }
-
-    #[test]
-    fn the_address_stays() {
-        let service = |ip: &str| json!({ "spec": { "type": "ClusterIP", "sessionAffinity": "None", "clusterIP": ip, "clusterIPs": [ip], "ports": [{ "port": 1, "protocol": "TCP" }] } });
-        let errors = validate_update(&service("10.0.0.2"), &service("10.0.0.1"));
-        assert_eq!(
-            errors[0].to_string(),
-            "spec.clusterIPs[0]: Invalid value: [\"10.0.0.2\"]: may not change once set"
-        );
-        assert!(validate_update(&service("10.0.0.1"), &service("10.0.0.1")).is_empty());
     }
 }

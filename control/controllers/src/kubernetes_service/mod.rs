@@ -3,6 +3,7 @@
 
 use crate::context::{Context, Settings};
 use client::{Api, Cache, Dynamic, Error, ListOptions, Object, Queue, Resource, Transport, work};
+use ipnet::IpNet;
 use k8s_openapi::api::core::v1::{Endpoints, Service};
 use serde_json::{Value, json};
 use std::sync::Arc;
@@ -54,8 +55,13 @@ fn cache<K: Object + k8s_openapi::Resource>(context: &Context) -> Cache<K> {
     )
 }
 
-/// Makes the Service where it is missing, and its Endpoints and EndpointSlice lead to where the API server is now.
+/// Makes the Services' network and the Service where they are missing,
+/// and its Endpoints and EndpointSlice lead to where the API server is now.
 pub async fn publish(transport: &Arc<dyn Transport>, settings: &Settings) -> Result<(), Error> {
+    if !settings.service_cidrs.is_empty() {
+        let networks = api_of(transport, "networking.k8s.io", "servicecidrs", None);
+        ensure(&networks, network(&settings.service_cidrs), None).await?;
+    }
     if let Some(address) = settings.service_cidrs.iter().find_map(|cidr| cidr.hosts().next()) {
         let port = settings.advertised.map_or(6443, |advertised| advertised.port());
         ensure(
@@ -93,12 +99,16 @@ pub async fn publish(transport: &Arc<dyn Transport>, settings: &Settings) -> Res
 }
 
 fn api(transport: &Arc<dyn Transport>, group: &str, plural: &str) -> Api<Dynamic> {
+    api_of(transport, group, plural, Some(NAMESPACE))
+}
+
+fn api_of(transport: &Arc<dyn Transport>, group: &str, plural: &str, namespace: Option<&str>) -> Api<Dynamic> {
     let resource = Resource {
         group: group.to_owned(),
         version: "v1".to_owned(),
         plural: plural.to_owned(),
     };
-    Api::dynamic(transport.clone(), &resource, Some(NAMESPACE))
+    Api::dynamic(transport.clone(), &resource, namespace)
 }
 
 /// Makes the object, or makes `member` of the present one what it is to be.
@@ -140,6 +150,15 @@ fn is_part(wanted: &Value, present: &Value) -> bool {
         }
         (wanted, present) => wanted == present,
     }
+}
+
+/// The first ServiceCIDR: what the machine config says (upstream: pkg/controlplane/controller/defaultservicecidr).
+fn network(prefixes: &[IpNet]) -> Value {
+    let prefixes: Vec<String> = prefixes.iter().map(|prefix| prefix.trunc().to_string()).collect();
+    json!({
+        "apiVersion": "networking.k8s.io/v1", "kind": "ServiceCIDR",
+        "metadata": {"name": NAME}, "spec": {"cidrs": prefixes},
+    })
 }
 
 fn service(address: &str, port: u16) -> Value {

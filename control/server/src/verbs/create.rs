@@ -1,5 +1,6 @@
 //! POST to a collection: a new object, under its own name or a generated one.
 
+use crate::actions::allocation;
 use crate::call::{Call, Draw};
 use crate::decode::{self, Draft};
 use crate::options::WriteOptions;
@@ -52,6 +53,7 @@ async fn insert_once(call: &Call, mut object: Value, options: &WriteOptions) -> 
     admission::mutate(call, &mut object, None)?;
     let draw = Draw::new();
     rules.before_create(&mut object, &draw.context(call));
+    let claim = allocation::allocate(call, &mut object, None, options.dry_run)?;
     let name = metadata::name(&object).to_owned();
     let errors = rules.validate(&object);
     if !errors.is_empty() {
@@ -78,8 +80,13 @@ async fn insert_once(call: &Call, mut object: Value, options: &WriteOptions) -> 
         value: Some(value),
         durable: rules.durable,
     };
-    match call.server.store.write(write).await {
-        Ok(change) => Ok(change.entry),
+    let written = call.server.store.write(write).await;
+    drop(claim);
+    match written {
+        Ok(change) => {
+            allocation::settle(call, None, Some(&object)).await;
+            Ok(change.entry)
+        }
         Err(WriteError::Conflict { .. }) => Err(taken()),
         Err(cause) => Err(refused_by_disk(&cause)),
     }

@@ -1,5 +1,6 @@
 //! DELETE of one object: at once, or first marked and gone when its grace and its finalizers are (apiserver `registry.Store.Delete`).
 
+use crate::actions::allocation;
 use crate::actions::deletion::{self, Grace};
 use crate::call::{Call, after, timestamp};
 use crate::options::DeleteOptions;
@@ -125,10 +126,13 @@ async fn remove(call: &Call, entry: &Entry) -> Result<Option<Change>, Status> {
         durable: call.rules.durable,
     };
     match call.server.store.write(write).await {
-        Ok(change) => Ok(Some(Change::Deleted(Entry {
-            modified: change.revision,
-            ..entry.clone()
-        }))),
+        Ok(change) => {
+            allocation::gone(call, entry).await;
+            Ok(Some(Change::Deleted(Entry {
+                modified: change.revision,
+                ..entry.clone()
+            })))
+        }
         Err(WriteError::Conflict { .. }) => Ok(None),
         Err(cause) => Err(refused_by_disk(&cause)),
     }

@@ -84,19 +84,28 @@ pub(crate) async fn change(
         admission::mutate(call, &mut new, Some(&old))?;
         let draw = Draw::new();
         call.rules.before_update(&mut new, &old, &draw.context(call));
+        let claim = actions::allocation::allocate(call, &mut new, Some(&old), dry_run)?;
         same_but_for_times(&old, &mut new);
         let errors = call.rules.validate_update(&new, &old, &call.subresource);
         if !errors.is_empty() {
             return Err(status::invalid(&call.rules, &call.name, &errors));
         }
         admission::validate(call, Some(&new), Some(&old))?;
-        match write(call, &entry, &old, &new, dry_run).await? {
+        let written = write(call, &entry, &old, &new, dry_run).await;
+        drop(claim);
+        match written? {
             Some(change) => return Ok(change),
             None if pinned => break,
             None => {}
         }
     }
     Err(status::modified(&call.rules, &call.name))
+}
+
+/// Whether both are the same object, in whatever order its members stand.
+fn is_same_json(one: &[u8], other: &[u8]) -> bool {
+    let read = |bytes| serde_json::from_slice::<Value>(bytes).ok();
+    one == other || read(one) == read(other)
 }
 
 /// Writes `new` over `entry`, or removes it if nothing holds it any more. None: it moved meanwhile.
@@ -113,7 +122,7 @@ pub(crate) async fn write(
     let mut pinned = new.clone();
     pinned["metadata"]["resourceVersion"] = old["metadata"]["resourceVersion"].clone();
     // A write that changes nothing has no revision and wakes nobody.
-    let is_kept_the_same = || call.rules.is_kept_as_served() || call.stored(new) == entry.value;
+    let is_kept_the_same = || call.rules.is_kept_as_served() || is_same_json(&call.stored(new), &entry.value);
     if pinned == *old && !gone && is_kept_the_same() {
         return Ok(Some(Change::Written(entry.clone())));
     }
@@ -132,7 +141,11 @@ pub(crate) async fn write(
         value: (!gone).then(|| value.clone()),
         durable: call.rules.durable,
     };
-    match call.server.store.write(write).await {
+    let written = call.server.store.write(write).await;
+    if written.is_ok() {
+        actions::allocation::settle(call, Some(old), (!gone).then_some(new)).await;
+    }
+    match written {
         Ok(change) if gone => Ok(Some(Change::Deleted(Entry {
             value,
             modified: change.revision,

@@ -52,7 +52,7 @@ pub struct Lines {
 // === impl Cluster ===
 
 impl Cluster {
-    /// Starts one, with the namespaces `default` and `kube-node-lease`.
+    /// Starts one, with the namespaces `default` and `kube-node-lease` and a network for Services.
     pub async fn start() -> Self {
         Self::with_nodes(|_| Nodes::none()).await
     }
@@ -103,6 +103,9 @@ impl Cluster {
             .await;
             assert_eq!(made.code, 201, "{}", made.text);
         }
+        let network = json!({"metadata": {"name": "kubernetes"}, "spec": {"cidrs": ["10.96.0.0/12"]}});
+        let made = post(&*admin, "/apis/networking.k8s.io/v1/servicecidrs", &network).await;
+        assert_eq!(made.code, 201, "{}", made.text);
         cluster
     }
 

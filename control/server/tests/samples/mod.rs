@@ -1,5 +1,7 @@
 //! One body for every kind that can be created, and what becomes of it. A kind that has no line here fails `tests/kinds.rs`.
 
+mod network;
+
 use serde_json::{Value, json};
 
 /// An object of one kind, and what is done to it.
@@ -62,7 +64,8 @@ fn selector() -> Value {
 
 /// Every sample, one a line of `KINDS`.
 pub fn all() -> Vec<Sample> {
-    let mut all = core();
+    let mut all = network::all();
+    all.extend(core());
     all.extend(apps());
     all.extend(batch());
     all.extend(access());

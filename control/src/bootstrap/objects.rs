@@ -1,0 +1,76 @@
+//! Objects that every cluster has besides its namespaces and roles: the priority levels and flow schemas, and
+//! an APIService for each group-version that is built in.
+
+use anyhow::Context;
+use api::KINDS;
+use api::kinds::flow_control;
+use client::{Api, Dynamic, Error, Resource, Transport};
+use serde_json::{Value, json};
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+const FLOW_CONTROL: &str = "flowcontrol.apiserver.k8s.io";
+
+/// Makes what is missing and leaves alone what is there.
+pub async fn populate(transport: &Arc<dyn Transport>) -> anyhow::Result<()> {
+    flow_control(transport)
+        .await
+        .context("make the priority levels and flow schemas")?;
+    api_services(transport)
+        .await
+        .context("make the APIServices of what is built in")
+}
+
+async fn flow_control(transport: &Arc<dyn Transport>) -> Result<(), Error> {
+    let levels = of(transport, FLOW_CONTROL, "prioritylevelconfigurations");
+    for level in flow_control::levels() {
+        ensure(&levels, level).await?;
+    }
+    let schemas = of(transport, FLOW_CONTROL, "flowschemas");
+    for schema in flow_control::schemas() {
+        let level = schema["spec"]["priorityLevelConfiguration"]["name"].clone();
+        let why =
+            format!("This FlowSchema references the PriorityLevelConfiguration object named {level} and it exists");
+        if let Some(mut made) = made(&schemas, schema).await? {
+            let since = made.0["metadata"]["creationTimestamp"].clone();
+            made.0["status"] = json!({ "conditions": [{
+                "type": "Dangling", "status": "False", "reason": "Found", "message": why, "lastTransitionTime": since,
+            }] });
+            let name = made.0["metadata"]["name"].as_str().unwrap_or_default().to_owned();
+            schemas.replace_status(&name, &made).await?;
+        }
+    }
+    Ok(())
+}
+
+async fn api_services(transport: &Arc<dyn Transport>) -> Result<(), Error> {
+    let services = of(transport, "apiregistration.k8s.io", "apiservices");
+    let served: BTreeSet<(&str, &str)> = KINDS.iter().map(|rules| (rules.group, rules.version)).collect();
+    for (group, version) in served {
+        if let Some(service) = api::kinds::api_service::local(group, version) {
+            ensure(&services, service).await?;
+        }
+    }
+    Ok(())
+}
+
+fn of(transport: &Arc<dyn Transport>, group: &str, plural: &str) -> Api<Dynamic> {
+    let resource = Resource {
+        group: group.to_owned(),
+        version: "v1".to_owned(),
+        plural: plural.to_owned(),
+    };
+    Api::dynamic(transport.clone(), &resource, None)
+}
+
+async fn ensure(api: &Api<Dynamic>, object: Value) -> Result<(), Error> {
+    made(api, object).await.map(drop)
+}
+
+/// The object if it was made now; none if it was there.
+async fn made(api: &Api<Dynamic>, object: Value) -> Result<Option<Dynamic>, Error> {
+    match api.create(&Dynamic(object)).await {
+        Err(refused) if refused.is_already_exists() => Ok(None),
+        outcome => outcome.map(Some),
+    }
+}
