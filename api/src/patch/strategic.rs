@@ -68,7 +68,11 @@ fn merge_map(target: &mut Object, patch: &Object, kind: Option<&Type>) -> Result
         retain_keys(target, patch, keys)?;
     }
     for (key, value) in patch {
-        if key == DIRECTIVE || key == RETAIN_KEYS || key.starts_with(ELEMENT_ORDER) {
+        if key == DIRECTIVE || key == RETAIN_KEYS {
+            continue;
+        }
+        if key.starts_with(ELEMENT_ORDER) {
+            order_of(value)?;
             continue;
         }
         if let Some(list) = key.strip_prefix(DELETE_PRIMITIVES) {

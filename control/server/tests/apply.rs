@@ -170,11 +170,11 @@ async fn an_apply_makes_changes_and_prunes() {
         "{}",
         nothing.text
     );
-    let yaml = "apiVersion: v1\nkind: ConfigMap\nmetadata:\n  name: y\ndata: {k: 'v'}\n";
+    let yaml = "apiVersion: v1\nkind: ConfigMap\nmetadata:\n  name: why\ndata: {k: 'v'}\n";
     let made = raw(
         &admin,
         Method::PATCH,
-        &format!("{MAPS}/y?fieldManager=a"),
+        &format!("{MAPS}/why?fieldManager=a"),
         &[("content-type", APPLY)],
         yaml.into(),
     )
@@ -392,7 +392,7 @@ async fn unknown_fields_are_dropped_and_told() {
     assert_eq!(warnings(&warned).len(), 5);
     let stored = get(&admin, &format!("{PODS}/p")).await.body;
     assert!(stored["spec"].get("unknown1").is_none() && stored["spec"]["containers"][0].get("img").is_none());
-    let yaml = "metadata:\n  name: y\ndata:\n  x: '1'\n  x: '2'\nbogus: 1\n";
+    let yaml = "metadata:\n  name: why\ndata:\n  x: '1'\n  x: '2'\nbogus: 1\n";
     let yaml_type = [("content-type", "application/yaml")];
     let strict = raw(
         &admin,

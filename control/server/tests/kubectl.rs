@@ -182,7 +182,10 @@ async fn people_apply_from_either_side() {
         .run("apply --server-side -f -", &blue.replace("blue", "green"))
         .await;
     assert!(upgraded.contains("configmap/settings serverside-applied"), "{upgraded}");
-    assert_eq!(kubectl.run(owner, "").await, "kubectl/Apply");
+    // Beside itself kubectl names the owner of the annotation that it keeps for client-side apply.
+    assert_eq!(kubectl.run(owner, "").await, "kubectl kubectl-last-applied/Apply Apply");
+    // The first client-side apply after it writes its annotation anew.
+    kubectl.run("apply -f -", &blue.replace("blue", "green")).await;
     let again = kubectl.run("apply -f -", &blue.replace("blue", "green")).await;
     assert!(again.contains("configmap/settings unchanged"), "{again}");
     let typo = kubectl
