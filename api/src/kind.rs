@@ -85,6 +85,17 @@ impl Subresource {
         verbs: &[Verb::Get, Verb::Patch, Verb::Update],
     };
 
+    /// The `proxy` of a kind: whatever is asked below it is asked of the object itself.
+    pub const fn proxy(options: &'static str) -> Self {
+        Self {
+            name: "proxy",
+            group: "",
+            version: "v1",
+            kind: options,
+            verbs: &[Verb::Create, Verb::Delete, Verb::Get, Verb::Patch, Verb::Update],
+        }
+    }
+
     /// The `status` of a kind: same kind, written apart from the spec.
     pub const fn status(group: &'static str, version: &'static str, kind: &'static str) -> Self {
         Self {

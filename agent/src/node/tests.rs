@@ -5,6 +5,7 @@
 
 mod cluster;
 mod image;
+mod streams;
 
 use cluster::{Cluster, INSIDE, programs};
 use serde_json::{Value, json};
@@ -39,8 +40,10 @@ fn inside() {
     let mut cluster = Cluster::start();
     pod_runs_logs_and_executes(&cluster);
     troubles_are_named(&cluster);
+    streams::all(&cluster);
     cluster.kill_agent();
     pod_outlives_the_agent(&cluster);
+    streams::attached_again_by_another_agent(&cluster);
     deleted_pod_leaves_nothing(&cluster);
 }
 

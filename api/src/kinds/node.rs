@@ -23,7 +23,10 @@ impl Kind for Node {
     const SINGULAR: &'static str = "node";
     const SHORT_NAMES: &'static [&'static str] = &["no"];
     const NAMESPACED: bool = false;
-    const SUBRESOURCES: &'static [Subresource] = &[Subresource::status("", "v1", "Node")];
+    const SUBRESOURCES: &'static [Subresource] = &[
+        Subresource::proxy("NodeProxyOptions"),
+        Subresource::status("", "v1", "Node"),
+    ];
     const STATUS_ON_CREATE: bool = true;
     const KEY: &'static str = "nodes";
     const COLUMNS: &'static [Column] = &[

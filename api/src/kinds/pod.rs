@@ -79,6 +79,14 @@ impl Kind for Pod {
             verbs: &[Verb::Get],
         },
         Subresource {
+            name: "portforward",
+            group: "",
+            version: "v1",
+            kind: "PodPortForwardOptions",
+            verbs: CONNECT,
+        },
+        Subresource::proxy("PodProxyOptions"),
+        Subresource {
             name: "resize",
             group: "",
             version: "v1",

@@ -27,7 +27,10 @@ impl Kind for Service {
     const SINGULAR: &'static str = "service";
     const SHORT_NAMES: &'static [&'static str] = &["svc"];
     const CATEGORIES: &'static [&'static str] = &["all"];
-    const SUBRESOURCES: &'static [Subresource] = &[Subresource::status("", "v1", "Service")];
+    const SUBRESOURCES: &'static [Subresource] = &[
+        Subresource::proxy("ServiceProxyOptions"),
+        Subresource::status("", "v1", "Service"),
+    ];
     const KEY: &'static str = "services";
     const CREATE_ON_UPDATE: bool = true;
     const COLUMNS: &'static [Column] = &[

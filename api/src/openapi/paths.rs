@@ -84,6 +84,7 @@ impl Kind<'_> {
                 Verb::Get => ("get", "get"),
                 Verb::Update => ("put", "put"),
                 Verb::Patch => ("patch", "patch"),
+                Verb::Delete if schema.is_none() => ("delete", "delete"),
                 Verb::Delete | Verb::DeleteCollection | Verb::List | Verb::Watch => continue,
             };
             let mut operation = match &schema {

@@ -96,9 +96,8 @@ async fn accept(listener: &TcpListener, room: &Arc<tokio::sync::Semaphore>) -> O
 }
 
 async fn connection(server: Arc<Server>, acceptor: TlsAcceptor, stream: TcpStream, stop: CancellationToken) {
-    let peer = stream
-        .peer_addr()
-        .map_or_else(|_| "unknown".to_owned(), |address| address.to_string());
+    let address = stream.peer_addr().ok();
+    let peer = address.map_or_else(|| "unknown".to_owned(), |address| address.to_string());
     if let Err(cause) = stream.set_nodelay(true) {
         debug!(%peer, %cause, "set TCP_NODELAY");
     }
@@ -115,7 +114,9 @@ async fn connection(server: Arc<Server>, acceptor: TlsAcceptor, stream: TcpStrea
             .and_then(<[_]>::first)
             .map(AsRef::as_ref),
     );
-    let service = service_fn(move |request| {
+    let service = service_fn(move |mut request: Request<Incoming>| {
+        // For `X-Forwarded-For` of what is proxied.
+        address.map(|address| request.extensions_mut().insert(address));
         let (server, user) = (server.clone(), user.clone());
         async move { Ok::<_, Infallible>(serve(server, user, request).await) }
     });

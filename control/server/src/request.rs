@@ -88,8 +88,13 @@ fn resource(method: &Method, query: &Query, group: &str, version: &str, rest: &[
         ),
     };
     let watch = watched || query.flag("watch").unwrap_or(false);
+    let verb = match method {
+        // Asked of what is behind the proxy, and changes nothing there.
+        &Method::OPTIONS if subresource == "proxy" => Verb::Get,
+        _ => verb(method, name.is_empty() || watched, watch)?,
+    };
     Some(Some(ResourceInfo {
-        verb: verb(method, name.is_empty() || watched, watch)?,
+        verb,
         group: group.to_owned(),
         version: version.to_owned(),
         namespace: namespace.to_owned(),

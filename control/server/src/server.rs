@@ -153,7 +153,7 @@ impl Server {
             warnings: Warnings::default(),
         };
         if streams {
-            return streams::serve(&call, parts).await;
+            return streams::serve(&call, parts, payload).await;
         }
         let warnings = call.warnings.clone();
         warnings.extend(call.rules.deprecation());

@@ -1,10 +1,14 @@
-//! Paths that end in a container: log, exec, attach. The server finds the node, proves who it is, and passes bytes on.
+//! Paths that end in a container, a pod's port or a node: the server finds where that is, proves who it is, and passes bytes on.
 
 mod container;
+mod dial;
+mod log;
 mod node;
+mod proxy;
 
 pub use node::Nodes;
 
+use crate::body::Payload;
 use crate::call::Call;
 use crate::encode;
 use crate::verbs::existing;
@@ -16,18 +20,6 @@ use http::request::Parts;
 use http::{HeaderMap, Response, header};
 use serde_json::Value;
 
-/// A log's options that the node understands as they are.
-const LOG_OPTIONS: [&str; 8] = [
-    "follow",
-    "previous",
-    "sinceSeconds",
-    "sinceTime",
-    "timestamps",
-    "tailLines",
-    "limitBytes",
-    "stream",
-];
-
 /// The streams of exec and attach: what the API calls them, and what the node does.
 const STREAMS: [(&str, &str); 4] = [
     ("stdin", "input"),
@@ -38,30 +30,46 @@ const STREAMS: [(&str, &str); 4] = [
 
 /// Whether a path is one of these.
 pub(crate) fn serves(rules: &Rules, subresource: &str) -> bool {
-    rules.key == "pods" && matches!(subresource, "log" | "exec" | "attach")
+    match rules.key {
+        "pods" => matches!(subresource, "log" | "exec" | "attach" | "portforward" | "proxy"),
+        "services" | "nodes" => subresource == "proxy",
+        _ => false,
+    }
 }
 
 /// Serves one.
-pub(crate) async fn serve(call: &Call, parts: Parts) -> Result<Response<Body>, Status> {
+pub(crate) async fn serve(call: &Call, parts: Parts, payload: Payload) -> Result<Response<Body>, Status> {
+    if call.subresource == "proxy" {
+        return proxy::serve(call, parts, payload).await;
+    }
     let pod = encode::object(&existing(call)?);
-    let container = container::choose(&pod, call.query.get("container").unwrap_or_default())?;
-    let node = read::text(&pod, "/spec/nodeName").to_owned();
+    let asked = call.query.get("container").unwrap_or_default();
     let path = match call.subresource.as_str() {
-        "log" => log_path(call, &container)?,
-        action => stream_path(call, action, &container, &parts.headers)?,
+        "portforward" => forward_path(call, &parts.headers)?,
+        "log" => log::path(call, &container::choose(&pod, asked)?)?,
+        action => stream_path(call, action, &container::choose(&pod, asked)?, &parts.headers)?,
     };
-    if node.is_empty() {
-        return Err(status::bad_request(format!(
+    let node = read::text(&pod, "/spec/nodeName");
+    match (node, call.subresource.as_str()) {
+        ("", "log") => Ok(log::none()),
+        ("", _) => Err(status::bad_request(format!(
             "pod {} does not have a host assigned",
             call.name
-        )));
+        ))),
+        (node, "log") => log::serve(call, &node_object(call, node)?, &path, parts).await,
+        (node, _) => {
+            let node = node_object(call, node)?;
+            call.server
+                .nodes
+                .forward(&node, &path, parts, Payload::Whole(bytes::Bytes::new()))
+                .await
+        }
     }
-    let node = node_object(call, &node)?;
-    call.server.nodes.forward(&node, &path, parts).await
 }
 
 fn node_object(call: &Call, name: &str) -> Result<Value, Status> {
-    let nodes = api::find("", "v1", "nodes").ok_or_else(status::no_such_path)?;
+    let catalog = call.server.catalog();
+    let nodes = catalog.find("", "v1", "nodes").ok_or_else(status::no_such_path)?;
     let entry = call
         .server
         .store
@@ -70,34 +78,26 @@ fn node_object(call: &Call, name: &str) -> Result<Value, Status> {
     Ok(encode::object(&entry))
 }
 
-fn log_path(call: &Call, container: &str) -> Result<String, Status> {
-    for option in ["tailLines", "sinceSeconds", "limitBytes"] {
-        let text = call.query.get(option).unwrap_or("0");
-        let number: i64 = text
-            .parse()
-            .map_err(|_| status::bad_request(format!("the query parameter {option}={text:?} is not a whole number")))?;
-        let least = i64::from(option != "tailLines" && call.query.get(option).is_some());
-        if number < least {
-            let error = api::FieldError::invalid(option, number, format!("must be greater than or equal to {least}"));
-            return Err(status::invalid(&call.rules, &call.name, &[error]));
-        }
+/// What is not asked to become a stream is refused in upstream's words.
+fn upgrades(headers: &HeaderMap) -> Result<(), Status> {
+    match headers.contains_key(header::UPGRADE) {
+        true => Ok(()),
+        false => Err(status::bad_request("Upgrade request required")),
     }
-    let options = LOG_OPTIONS
-        .iter()
-        .filter_map(|name| Some(format!("{name}={}", node::encode(call.query.get(name)?))));
-    let options = options.collect::<Vec<_>>().join("&");
-    Ok(format!(
-        "/containerLogs/{}/{}/{container}?{options}",
-        call.namespace, call.name
-    ))
+}
+
+fn forward_path(call: &Call, headers: &HeaderMap) -> Result<String, Status> {
+    upgrades(headers)?;
+    let ports: Vec<&str> = call.query.all("ports").filter(|port| !port.is_empty()).collect();
+    let query = match ports.is_empty() {
+        true => String::new(),
+        false => format!("?port={}", node::encode(&ports.join(","))),
+    };
+    Ok(format!("/portForward/{}/{}{query}", call.namespace, call.name))
 }
 
 fn stream_path(call: &Call, action: &str, container: &str, headers: &HeaderMap) -> Result<String, Status> {
-    if !headers.contains_key(header::UPGRADE) {
-        return Err(status::bad_request(
-            "unable to upgrade: missing upgrade headers in request",
-        ));
-    }
+    upgrades(headers)?;
     let mut options: Vec<String> = call
         .query
         .all("command")
@@ -108,16 +108,16 @@ fn stream_path(call: &Call, action: &str, container: &str, headers: &HeaderMap) 
             "you must specify at least 1 command for the container",
         ));
     }
-    let before = options.len();
+    let wants = |asked: &str| call.query.flag(asked).unwrap_or(false);
+    if !["stdin", "stdout", "stderr"].into_iter().any(wants) {
+        return Err(status::bad_request(
+            "you must specify at least 1 of stdin, stdout, stderr",
+        ));
+    }
     for (asked, word) in STREAMS {
-        if call.query.flag(asked).unwrap_or(false) {
+        if wants(asked) {
             options.push(format!("{word}=1"));
         }
-    }
-    if options.len() == before {
-        return Err(status::bad_request(
-            "you must specify at least one of stdin, stdout, stderr",
-        ));
     }
     Ok(format!(
         "/{action}/{}/{}/{container}?{}",

@@ -120,7 +120,7 @@ async fn answer(request: Request<Incoming>, directory: &Arc<Directory>) -> Resul
         (&Method::GET, ["healthz"]) => Ok(whole(StatusCode::OK, "text/plain", "ok")),
         (&Method::GET, ["pods"]) => Ok(pods(directory)),
         (&Method::GET, ["containerLogs", namespace, pod, container]) => {
-            logs::answer(directory, namespace, pod, container, &query)
+            logs::answer(request, directory, [namespace, pod, container], &query)
         }
         (&Method::GET | &Method::POST, ["exec", namespace, pod, container]) => {
             remote::exec(request, directory, [namespace, pod, container], &query)
@@ -174,11 +174,6 @@ impl Refusal {
 
 /// The pod, or upstream's words for one that is not here.
 fn find(directory: &Directory, namespace: &str, pod: &str) -> Result<crate::pods::directory::Entry, Refusal> {
-    let refusal = || {
-        Refusal(
-            StatusCode::NOT_FOUND,
-            format!("pod {pod:?} not found in namespace {namespace:?} on this node"),
-        )
-    };
-    directory.get(namespace, pod).ok_or_else(refusal)
+    let missing = || Refusal(StatusCode::NOT_FOUND, "pod does not exist".to_owned());
+    directory.get(namespace, pod).ok_or_else(missing)
 }

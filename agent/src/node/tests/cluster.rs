@@ -26,6 +26,7 @@ pub struct Cluster {
     folder: tempfile::TempDir,
     config: MachineConfig,
     secrets: Secrets,
+    bundle: Bundle,
     admin: KeyPair,
     control: Child,
     runtime: Runtime,
@@ -97,6 +98,7 @@ impl Cluster {
             folder,
             config,
             secrets,
+            bundle,
             admin,
             control,
             runtime,
@@ -184,6 +186,23 @@ impl Cluster {
         assert_eq!(code, 200, "{reply:#}");
     }
 
+    /// kubectl as the cluster's administrator; none where the machine has no such program.
+    pub fn kubectl(&self) -> Option<Command> {
+        let mut command = Command::new(image::found("kubectl")?);
+        let text = identity::cluster::kubeconfig(&self.bundle, &format!("https://{ADDRESS}:6443")).unwrap();
+        let kubeconfig = self.folder.path().join("kubeconfig");
+        std::fs::write(&kubeconfig, text).unwrap();
+        command
+            .arg("--kubeconfig")
+            .arg(kubeconfig)
+            .current_dir(self.folder.path());
+        Some(command)
+    }
+
+    pub fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
     pub fn pod(&self, name: &str) -> Option<Value> {
         let (code, pod) = self.ask("GET", &format!("/api/v1/namespaces/default/pods/{name}"), None);
         (code == 200).then_some(pod)
@@ -252,7 +271,7 @@ impl Cluster {
             words.concat()
         );
         let run = async {
-            let mut socket = self.websocket(&path).await;
+            let mut socket = self.websocket(&path, "v5.channel.k8s.io").await;
             let message = |channel: u8, data: &[u8]| {
                 tokio_tungstenite::tungstenite::Message::Binary([&[channel], data].concat().into())
             };
@@ -276,9 +295,24 @@ impl Cluster {
             .block_on(async { tokio::time::timeout(DEADLINE, run).await.expect("exec ends") })
     }
 
+    /// All messages of a WebSocket of one protocol, until it ends.
+    pub fn messages(&self, path: &str, protocol: &str) -> Vec<Vec<u8>> {
+        self.runtime.block_on(async {
+            let mut socket = self.websocket(path, protocol).await;
+            let mut messages = Vec::new();
+            while let Some(Ok(message)) = socket.next().await {
+                if !message.is_close() {
+                    messages.push(message.into_data().to_vec());
+                }
+            }
+            messages
+        })
+    }
+
     async fn websocket(
         &self,
         path: &str,
+        protocol: &str,
     ) -> tokio_tungstenite::WebSocketStream<tokio_rustls::client::TlsStream<tokio::net::TcpStream>> {
         use tokio_tungstenite::tungstenite::client::IntoClientRequest;
         let stream = tokio::net::TcpStream::connect((ADDRESS, 6443)).await.unwrap();
@@ -292,7 +326,7 @@ impl Cluster {
         let mut request = format!("wss://{ADDRESS}:6443{path}").into_client_request().unwrap();
         request
             .headers_mut()
-            .insert("sec-websocket-protocol", "v5.channel.k8s.io".parse().unwrap());
+            .insert("sec-websocket-protocol", protocol.parse().unwrap());
         tokio_tungstenite::client_async(request, stream)
             .await
             .unwrap_or_else(|error| panic!("{path}: {error:?}"))

@@ -1,7 +1,7 @@
 //! A container image made of the host's own shell, as an archive that `docker save` could have written.
 
 use sha2::Digest;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 /// Its name.
@@ -11,7 +11,7 @@ pub const NAME: &str = "registry.test/shell:1";
 const PROGRAMS: [&str; 5] = ["sh", "cat", "sleep", "ls", "echo"];
 
 /// Writes the archive into `folder` and gives its path.
-pub fn archive(folder: &Path) -> std::path::PathBuf {
+pub fn archive(folder: &Path) -> PathBuf {
     let root = folder.join("root");
     for place in ["bin", "tmp", "etc"] {
         std::fs::create_dir_all(root.join(place)).unwrap();
@@ -26,6 +26,10 @@ pub fn archive(folder: &Path) -> std::path::PathBuf {
             std::fs::copy(&library, target).unwrap();
         }
     }
+    if let Some(busybox) = found("busybox") {
+        std::fs::copy(busybox, root.join("bin/busybox")).unwrap();
+        std::os::unix::fs::symlink("busybox", root.join("bin/tar")).unwrap();
+    }
     let layer = folder.join("layer.tar");
     tar(&root, &layer, &["."]);
     let digest = hex(&std::fs::read(&layer).unwrap());
@@ -39,6 +43,14 @@ pub fn archive(folder: &Path) -> std::path::PathBuf {
     let archive = folder.join("image.tar");
     tar(folder, &archive, &["manifest.json", &config_name, "layer.tar"]);
     archive
+}
+
+/// A program in PATH, or in the tools tree.
+pub fn found(program: &str) -> Option<PathBuf> {
+    let tree = std::env::var_os("PINTLE_TOOLS_TREE").map(|tree| PathBuf::from(tree).join("usr/bin"));
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let mut folders = std::env::split_paths(&path).chain(tree);
+    folders.find_map(|folder| Some(folder.join(program)).filter(|file| file.is_file()))
 }
 
 fn libraries(program: &Path) -> Vec<String> {

@@ -4,9 +4,6 @@ use api::status::{self, Status};
 use api::{metadata, read};
 use serde_json::Value;
 
-/// Written by people who mean one of several.
-const DEFAULT: &str = "kubectl.kubernetes.io/default-container";
-
 /// The container of that name, or the only one.
 pub(super) fn choose(pod: &Value, asked: &str) -> Result<String, Status> {
     let names = |pointer| -> Vec<&str> {
@@ -30,22 +27,17 @@ pub(super) fn choose(pod: &Value, asked: &str) -> Result<String, Status> {
             ))),
         };
     }
-    let default = pod
-        .pointer("/metadata/annotations")
-        .and_then(|a| a.get(DEFAULT))
-        .and_then(Value::as_str);
-    match (own.as_slice(), default) {
-        (_, Some(default)) if all().any(|known| *known == default) => Ok(default.to_owned()),
-        ([only], _) => Ok((*only).to_owned()),
+    match own.as_slice() {
+        [only] => Ok((*only).to_owned()),
+        [] => Err(status::bad_request(format!(
+            "a container name must be specified for pod {name}"
+        ))),
         _ => {
-            let mut sentence = format!(
+            let all: Vec<&str> = init.iter().chain(&own).chain(&ephemeral).copied().collect();
+            Err(status::bad_request(format!(
                 "a container name must be specified for pod {name}, choose one of: [{}]",
-                own.join(" ")
-            );
-            if !init.is_empty() {
-                sentence.push_str(&format!(" or one of the init containers: [{}]", init.join(" ")));
-            }
-            Err(status::bad_request(sentence))
+                all.join(" ")
+            )))
         }
     }
 }
@@ -63,8 +55,7 @@ mod tests {
         assert_eq!(chosen(&one, ""), Ok("a".to_owned()));
         assert_eq!(chosen(&two, "i"), Ok("i".to_owned()));
         assert_eq!(chosen(&one, "x"), Err("container x is not valid for pod p".to_owned()));
-        let sentence =
-            "a container name must be specified for pod p, choose one of: [a b] or one of the init containers: [i]";
+        let sentence = "a container name must be specified for pod p, choose one of: [i a b]";
         assert_eq!(chosen(&two, ""), Err(sentence.to_owned()));
     }
 }

@@ -1,13 +1,14 @@
 //! The way to a node's own server on :10250: mutual TLS, one request, its reply, and the bytes after an upgrade.
 
+use super::dial;
+use crate::body::Payload;
 use api::status::{self, Status};
 use api::{metadata, read};
 use client::Body;
 use http::request::Parts;
-use http::{HeaderName, Request, Response, StatusCode, header};
-use http_body_util::{BodyExt, Empty};
-use hyper::body::{Bytes, Incoming};
-use hyper_util::rt::TokioIo;
+use http::{HeaderMap, HeaderName, Request, Response, StatusCode, header};
+use http_body_util::BodyExt;
+use hyper::body::Incoming;
 use rustls::ClientConfig;
 use rustls::pki_types::ServerName;
 use serde_json::Value;
@@ -16,7 +17,6 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
-use tracing::debug;
 
 /// A node that does not take a connection within this is not there.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -55,20 +55,28 @@ impl Nodes {
         Self { tls: None }
     }
 
+    /// The same without knowing nodes by their certificates: `insecureSkipTLSVerifyBackend`.
+    pub(super) fn trusting_anybody(&self) -> Self {
+        let Some(tls) = &self.tls else { return self.clone() };
+        let mut trusting = ClientConfig::clone(tls);
+        trusting
+            .dangerous()
+            .set_certificate_verifier(Arc::new(super::proxy::Anybody));
+        Self::new(Arc::new(trusting))
+    }
+
     /// Passes a request on to `node` and its reply back; after an upgrade, all bytes both ways.
-    pub(super) async fn forward(&self, node: &Value, path: &str, parts: Parts) -> Result<Response<Body>, Status> {
+    pub(super) async fn forward(
+        &self,
+        node: &Value,
+        path: &str,
+        parts: Parts,
+        payload: Payload,
+    ) -> Result<Response<Body>, Status> {
         let address = address(node)?;
         let stream = self.dial(node, &address).await?;
         let failed =
             |cause: &dyn std::fmt::Display| status::internal(format!("error talking to node at {address}: {cause}"));
-        let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream))
-            .await
-            .map_err(|cause| failed(&cause))?;
-        tokio::spawn(async move {
-            if let Err(cause) = connection.with_upgrades().await {
-                debug!(%cause, "connection to a node ended");
-            }
-        });
         let mut request = Request::builder()
             .method(parts.method.clone())
             .uri(path)
@@ -78,15 +86,25 @@ impl Nodes {
                 request = request.header(name, value);
             }
         }
-        let request = request.body(Empty::<Bytes>::new()).map_err(|cause| failed(&cause))?;
-        let response = sender.send_request(request).await.map_err(|cause| failed(&cause))?;
+        let request = request.body(dial::body(payload)).map_err(|cause| failed(&cause))?;
+        let response = dial::send(stream, request).await.map_err(|cause| failed(&cause))?;
         if response.status() == StatusCode::SWITCHING_PROTOCOLS {
-            return Ok(splice(Request::from_parts(parts, ()), response));
+            let mut headers = HeaderMap::new();
+            for name in &PASSED_ON {
+                for value in response.headers().get_all(name) {
+                    headers.append(name, value.clone());
+                }
+            }
+            return Ok(dial::splice(dial::upgrade_of(parts), response, headers));
         }
         Ok(pass_back(response))
     }
 
-    async fn dial(&self, node: &Value, address: &str) -> Result<tokio_rustls::client::TlsStream<TcpStream>, Status> {
+    pub(super) async fn dial(
+        &self,
+        node: &Value,
+        address: &str,
+    ) -> Result<tokio_rustls::client::TlsStream<TcpStream>, Status> {
         let refused = |cause: &dyn std::fmt::Display| {
             status::internal(format!("error dialing backend: dial tcp {address}: {cause}"))
         };
@@ -102,13 +120,13 @@ impl Nodes {
         });
         match dialed.await {
             Ok(Ok(stream)) => Ok(stream),
-            Ok(Err(cause)) => Err(refused(&cause)),
+            Ok(Err(cause)) => Err(refused(&dial::words(&cause))),
             Err(_) => Err(refused(&"i/o timeout")),
         }
     }
 }
 
-fn address(node: &Value) -> Result<String, Status> {
+pub(super) fn address(node: &Value) -> Result<String, Status> {
     let addresses = read::list(node, "/status/addresses");
     let of = |kind: &str| {
         addresses
@@ -136,34 +154,14 @@ fn address(node: &Value) -> Result<String, Status> {
     })
 }
 
-/// Answers the client's upgrade as the node did, and joins the two.
-fn splice(client: Request<()>, node: Response<Incoming>) -> Response<Body> {
-    let mut response = Response::new(crate::reply::whole(""));
-    *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
-    for name in &PASSED_ON {
-        for value in node.headers().get_all(name) {
-            response.headers_mut().append(name, value.clone());
-        }
-    }
-    tokio::spawn(async move {
-        let joined = async {
-            let (client, node) =
-                tokio::try_join!(hyper::upgrade::on(client), hyper::upgrade::on(node)).map_err(io::Error::other)?;
-            tokio::io::copy_bidirectional(&mut TokioIo::new(client), &mut TokioIo::new(node)).await
-        };
-        if let Err(cause) = joined.await {
-            debug!(%cause, "stream to a container ended");
-        }
-    });
-    response
-}
-
 fn pass_back(node: Response<Incoming>) -> Response<Body> {
     let (parts, body) = node.into_parts();
     let mut response = Response::new(body.map_err(io::Error::other).boxed());
     *response.status_mut() = parts.status;
-    if let Some(media_type) = parts.headers.get(header::CONTENT_TYPE) {
-        response.headers_mut().insert(header::CONTENT_TYPE, media_type.clone());
+    for name in [header::CONTENT_TYPE, header::CONTENT_LENGTH] {
+        if let Some(value) = parts.headers.get(&name) {
+            response.headers_mut().insert(name, value.clone());
+        }
     }
     response
 }

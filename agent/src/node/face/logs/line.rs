@@ -7,6 +7,8 @@ use jiff::Timestamp;
 pub struct Line<'a> {
     /// Its time as it was written.
     pub time: &'a [u8],
+    /// `stdout` or `stderr`; nothing for what is not in the format.
+    pub stream: &'a [u8],
     /// Whether it ends the line.
     pub is_full: bool,
     /// Its text.
@@ -19,13 +21,15 @@ impl<'a> Line<'a> {
         let bytes = bytes.strip_suffix(b"\n").unwrap_or(bytes);
         let mut parts = bytes.splitn(4, |byte| *byte == b' ');
         match (parts.next(), parts.next(), parts.next(), parts.next()) {
-            (Some(time), Some(b"stdout" | b"stderr"), Some(tag @ (b"P" | b"F")), Some(text)) => Self {
+            (Some(time), Some(stream @ (b"stdout" | b"stderr")), Some(tag @ (b"P" | b"F")), Some(text)) => Self {
                 time,
+                stream,
                 is_full: tag == b"F",
                 text,
             },
             _ => Self {
                 time: b"",
+                stream: b"",
                 is_full: true,
                 text: bytes,
             },

@@ -2,12 +2,15 @@
 
 mod line;
 mod tail;
+mod websocket;
 
 use super::query::Query;
-use super::{Body, Refusal, find, streamed};
+use super::upgrade::{self, Transport};
+use super::{Body, Refusal, streamed};
 use crate::pods::directory::{Directory, Entry};
 use bytes::Bytes;
-use http::{Response, StatusCode};
+use http::{Request, Response, StatusCode};
+use hyper::body::Incoming;
 use jiff::{SignedDuration, Timestamp};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -28,18 +31,20 @@ pub struct Wish {
     pub timestamps: bool,
     /// Only so many bytes.
     pub limit: Option<usize>,
+    /// Only lines of this stream: `stdout` or `stderr`.
+    pub stream: Option<&'static str>,
 }
 
-/// Answers, as upstream's kubelet does.
+/// Answers, as upstream's kubelet does; over a WebSocket if that is asked for.
 pub fn answer(
+    request: Request<Incoming>,
     directory: &Arc<Directory>,
-    namespace: &str,
-    pod: &str,
-    container: &str,
+    [namespace, pod, container]: [&str; 3],
     query: &Query,
 ) -> Result<Response<Body>, Refusal> {
     let wish = wish(query, Timestamp::now())?;
-    let entry = find(directory, namespace, pod)?;
+    let missing = || Refusal(StatusCode::NOT_FOUND, format!("pod {pod:?} does not exist"));
+    let entry = directory.get(namespace, pod).ok_or_else(missing)?;
     let (attempt, file) = file(&entry, pod, container, query.is_set("previous"))?;
     let (sender, receiver) = mpsc::channel::<std::io::Result<Bytes>>(16);
     let is_running = {
@@ -53,31 +58,47 @@ pub fn answer(
             })
         }
     };
-    tokio::spawn(Tail::new(file, wish).send(sender, is_running));
-    Ok(streamed(ReceiverStream::new(receiver)))
+    let tail = Tail::new(file, wish).send(sender, is_running);
+    match upgrade::transport(request.headers()) {
+        Some(Transport::WebSocket) => {
+            let response = websocket::answer(request, receiver)?;
+            tokio::spawn(tail);
+            Ok(response)
+        }
+        Some(Transport::Spdy) | None => {
+            tokio::spawn(tail);
+            Ok(streamed(ReceiverStream::new(receiver)))
+        }
+    }
 }
 
-/// The attempt and its file.
+/// The attempt and its file; refusals are in the words of the kubelet's `validateContainerLogStatus`.
 fn file(entry: &Entry, pod: &str, container: &str, previous: bool) -> Result<(u32, PathBuf), Refusal> {
-    let refuse = |message| Refusal(StatusCode::BAD_REQUEST, message);
     if crate::pods::container_of(&entry.pod, container).is_none() {
-        return Err(refuse(format!("container {container} is not valid for pod {pod}")));
+        let why = format!("container {container:?} not found in pod {pod:?}");
+        return Err(Refusal(StatusCode::NOT_FOUND, why));
     }
-    let attempt = entry.attempts.get(container).copied();
-    let attempt = match (attempt, previous) {
-        (Some(attempt), false) => attempt,
-        (Some(attempt), true) if attempt > 0 => attempt - 1,
+    let refuse = |why: String| Err(Refusal(StatusCode::BAD_REQUEST, why));
+    let waits_for = crate::pods::waiting_reason(&entry.pod, container);
+    let last = entry.attempts.get(container).copied();
+    let attempt = match (last, previous) {
+        (Some(last), false) => last,
+        // Of one that waits to be started again the last attempt is the one before.
+        (Some(last), true) if waits_for.is_some() => last,
+        (Some(last), true) if last > 0 => last - 1,
         (_, true) => {
-            return Err(refuse(format!(
+            return refuse(format!(
                 "previous terminated container {container:?} in pod {pod:?} not found"
-            )));
+            ));
         }
         (None, false) => {
-            let reason =
-                crate::pods::waiting_reason(&entry.pod, container).unwrap_or_else(|| "ContainerCreating".to_owned());
-            return Err(refuse(format!(
-                "container {container:?} in pod {pod:?} is waiting to start: {reason}"
-            )));
+            let whose = format!("container {container:?} in pod {pod:?}");
+            return refuse(match waits_for.as_deref() {
+                Some("ErrImagePull") => format!("{whose} is waiting to start: image can't be pulled"),
+                Some("ImagePullBackOff") => format!("{whose} is waiting to start: trying and failing to pull image"),
+                Some(reason) => format!("{whose} is waiting to start: {reason}"),
+                None => format!("{whose} is not available"),
+            });
         }
     };
     Ok((attempt, entry.logs.join(container).join(format!("{attempt}.log"))))
@@ -111,5 +132,16 @@ fn wish(query: &Query, now: Timestamp) -> Result<Wish, Refusal> {
         since: since_time.or(since_seconds),
         timestamps: query.is_set("timestamps"),
         limit: size("limitBytes")?,
+        stream: match query.get("stream").unwrap_or_default() {
+            "" | "All" => None,
+            "Stdout" => Some("stdout"),
+            "Stderr" => Some("stderr"),
+            other => {
+                return Err(Refusal(
+                    StatusCode::BAD_REQUEST,
+                    format!("invalid stream type {other:?}"),
+                ));
+            }
+        },
     })
 }

@@ -73,6 +73,12 @@ impl Tail {
                 return Ok(());
             }
             if was_replaced(&self.path, file.as_ref())? {
+                // What was written between the last look and the rotation.
+                if let Some(file) = &mut file
+                    && self.drain(file, &mut rest, &mut skip, sender).await? == More::Enough
+                {
+                    return Ok(());
+                }
                 file = open(&self.path)?;
                 rest.clear();
             } else if !self.wish.follow || ended {
@@ -117,7 +123,7 @@ impl Tail {
     }
 
     fn render(&mut self, line: Line<'_>, skip: &mut usize, out: &mut Vec<u8>) {
-        if self.wish.since.is_some_and(|since| !line.is_since(since)) {
+        if !self.wants(&line) {
             return;
         }
         if *skip > 0 {
@@ -138,6 +144,12 @@ impl Tail {
         self.left -= out.len() - before;
     }
 
+    /// Whether the caller may see it, wherever it stands.
+    fn wants(&self, line: &Line<'_>) -> bool {
+        let Wish { since, stream, .. } = &self.wish;
+        since.is_none_or(|since| line.is_since(since)) && stream.is_none_or(|stream| line.stream == stream.as_bytes())
+    }
+
     /// How many lines there are that the caller may see.
     fn count(&self) -> io::Result<usize> {
         let mut count = 0;
@@ -147,8 +159,7 @@ impl Tail {
             let mut bytes = Vec::new();
             while reader.read_until(b'\n', &mut bytes)? > 0 {
                 let line = Line::parse(&bytes);
-                let seen = self.wish.since.is_none_or(|since| line.is_since(since));
-                count += usize::from(seen && line.is_full && bytes.ends_with(b"\n"));
+                count += usize::from(self.wants(&line) && line.is_full && bytes.ends_with(b"\n"));
                 bytes.clear();
             }
         }
@@ -244,6 +255,13 @@ mod tests {
                 "one\ntwo\nthree\nfour\n",
             ),
             (Wish { since, ..wish.clone() }, "three\nfour\n"),
+            (
+                Wish {
+                    stream: Some("stderr"),
+                    ..wish.clone()
+                },
+                "two\n",
+            ),
             (
                 Wish {
                     since,
