@@ -144,8 +144,11 @@ impl Connection {
         let _ = out.send(Out::GoAway(last, GoAway::Ok)).await;
         drop((opened, out));
         // Closing with something unread would take back what was sent last (man 7 tcp: a reset).
+        let ends = [writer.abort_handle(), reader.abort_handle()];
         let both = async { tokio::join!(writer, reader) };
-        let _ = tokio::time::timeout(FAREWELL, both).await;
+        if tokio::time::timeout(FAREWELL, both).await.is_err() {
+            ends.iter().for_each(tokio::task::AbortHandle::abort);
+        }
     }
 }
 
