@@ -20,17 +20,15 @@ pub(super) const AGE: Column = Column {
     priority: 0,
 };
 
-/// Where a custom resource keeps what `/scale` shows.
+/// Where a custom resource keeps what `/scale` shows, as JSON pointers.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Scale {
-    /// Members down to the wished replicas, below the object.
-    pub spec_replicas: Vec<String>,
-    /// Members down to the present replicas.
-    pub status_replicas: Vec<String>,
-    /// Members down to the selector of the pods, as text; empty for none.
-    pub selector: Vec<String>,
-    /// The path to the wished replicas, as written.
-    pub spec_replicas_path: String,
+    /// The wished replicas.
+    pub spec_replicas: String,
+    /// The present replicas.
+    pub status_replicas: String,
+    /// The selector of the pods, as text; empty for none.
+    pub selector: String,
 }
 
 /// A version of a custom resource.
@@ -69,12 +67,11 @@ impl Version {
             schema.preserves_unknown = true;
         }
         let component = openapi::component(group, name, kind);
-        let path = |pointer: &str| JsonPath::parse(text(version, pointer)).map(|path| members(&path));
+        let place = |scale: &Value, member: &str| pointer(text(scale, &format!("/{member}")));
         let scale = read::some(version, "/subresources/scale").map(|scale| Scale {
-            spec_replicas: path("/subresources/scale/specReplicasPath").unwrap_or_default(),
-            status_replicas: path("/subresources/scale/statusReplicasPath").unwrap_or_default(),
-            selector: path("/subresources/scale/labelSelectorPath").unwrap_or_default(),
-            spec_replicas_path: text(scale, "/specReplicasPath").to_owned(),
+            spec_replicas: place(scale, "specReplicasPath"),
+            status_replicas: place(scale, "statusReplicasPath"),
+            selector: place(scale, "labelSelectorPath"),
         });
         let api_version = format!("{group}/{name}");
         Self {
@@ -183,9 +180,14 @@ impl Version {
     }
 }
 
-fn members(path: &JsonPath) -> Vec<String> {
-    let members = path.members().unwrap_or_default();
-    members.into_iter().map(str::to_owned).collect()
+/// A path of members as a JSON pointer; empty for none.
+fn pointer(path: &str) -> String {
+    let path = JsonPath::parse(path);
+    let members = path.as_ref().and_then(JsonPath::members).unwrap_or_default();
+    let escaped = members
+        .iter()
+        .map(|name| format!("/{}", name.replace('~', "~0").replace('/', "~1")));
+    escaped.collect()
 }
 
 fn cells(version: &Value) -> Vec<(String, Option<JsonPath>)> {

@@ -2,7 +2,6 @@
 
 pub(crate) mod allocation;
 pub(crate) mod binding;
-pub(crate) mod custom_scale;
 pub(crate) mod deletion;
 pub(crate) mod eviction;
 pub(crate) mod review;
@@ -18,9 +17,6 @@ use http::Response;
 
 /// Serves a subresource that acts; none if the path names no such one.
 pub(crate) async fn act(call: &Call, body: &Bytes) -> Option<Result<Response<Body>, Status>> {
-    if custom_scale::serves(call) {
-        return Some(custom_scale::write(call, body).await);
-    }
     let known = match (call.rules.key, call.subresource.as_str()) {
         ("pods", "binding") if call.verb == Verb::Create => binding::bind(call, body).await,
         ("pods", "eviction") if call.verb == Verb::Create => eviction::evict(call, body).await,

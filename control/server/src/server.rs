@@ -188,7 +188,6 @@ fn served(rules: &Rules, asked: &ResourceInfo) -> Result<(), Status> {
 
 async fn dispatch(call: Call, payload: Payload) -> Result<Response<Body>, Status> {
     match call.verb {
-        Verb::Get if actions::custom_scale::serves(&call) => return actions::custom_scale::get(&call),
         Verb::Get if call.subresource == "scale" => return actions::scale::get(&call),
         Verb::Get => return verbs::get(&call),
         Verb::List => return verbs::list(&call),

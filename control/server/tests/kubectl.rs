@@ -196,6 +196,7 @@ async fn people_apply_from_either_side() {
         .await;
     assert!(typo.contains("datta"), "{typo}");
 }
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn people_grant_ask_and_act_as_others() {
     let cluster = Cluster::with_policy().await;
     let Some(kubectl) = Kubectl::of(&cluster) else { return };

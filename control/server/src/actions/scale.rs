@@ -28,7 +28,14 @@ struct Places {
 }
 
 /// Where objects of the call's kind keep it.
-fn places(_call: &Call) -> Places {
+fn places(call: &Call) -> Places {
+    if let Some(scale) = call.rules.custom_scale() {
+        return Places {
+            wished: scale.spec_replicas.clone(),
+            present: scale.status_replicas.clone(),
+            selector: scale.selector.clone(),
+        };
+    }
     Places {
         wished: "/spec/replicas".to_owned(),
         present: "/status/replicas".to_owned(),
@@ -39,11 +46,25 @@ fn places(_call: &Call) -> Places {
 /// GET.
 pub(crate) fn get(call: &Call) -> Result<Response<Body>, Status> {
     let object = call.object(&existing(call)?);
+    has_replicas(call, &object)?;
     Ok(reply::object(
         200,
         call.accepted.encoding,
         &scale_of(&object, &places(call)),
     ))
+}
+
+/// A custom resource may have no replicas where its definition says that they are.
+fn has_replicas(call: &Call, object: &Value) -> Result<(), Status> {
+    match call.rules.custom_scale() {
+        Some(scale) if read::some(object, &scale.spec_replicas).is_none() => {
+            let path = scale.spec_replicas.replace('/', ".");
+            Err(status::internal(format!(
+                "the spec replicas field {path:?} does not exist"
+            )))
+        }
+        Some(_) | None => Ok(()),
+    }
 }
 
 /// PUT and PATCH.
@@ -90,7 +111,8 @@ fn scale_of(object: &Value, places: &Places) -> Value {
         0 => {}
         wished => scale["spec"]["replicas"] = wished.into(),
     }
-    let selector = selector_text(object.pointer(&places.selector).unwrap_or(&Value::Null));
+    let selector = Some(&places.selector).filter(|place| !place.is_empty());
+    let selector = selector_text(selector.and_then(|place| object.pointer(place)).unwrap_or(&Value::Null));
     if !selector.is_empty() {
         scale["status"]["selector"] = selector.into();
     }

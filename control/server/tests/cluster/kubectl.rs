@@ -7,8 +7,8 @@ use std::process::{Command, Output, Stdio};
 
 /// One kubectl with one kubeconfig.
 pub struct Kubectl {
-    program: PathBuf,
-    kubeconfig: PathBuf,
+    pub program: PathBuf,
+    pub kubeconfig: PathBuf,
 }
 
 // === impl Kubectl ===
@@ -51,7 +51,7 @@ impl Kubectl {
         String::from_utf8_lossy(&output.stderr).into_owned()
     }
 
-    async fn output(&self, arguments: &str, input: &str) -> Output {
+    pub async fn output(&self, arguments: &str, input: &str) -> Output {
         let mut command = Command::new(&self.program);
         command
             .args(["--kubeconfig"])
