@@ -6,7 +6,6 @@ mod made;
 use identity::{Authority, Leaf};
 use made::layer;
 use oci::{Auth, Image, PullError, Registries, Registry, Store};
-use std::collections::BTreeMap;
 use std::fs;
 use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
@@ -154,6 +153,24 @@ fn private_ca(folder: &Path) -> (String, String) {
     (ca.certificate().to_owned(), settings)
 }
 
+/// Two registries that are asked at `mirrors`, or `host` itself; `host` is logged in to.
+fn registries(host: &str, mirrors: &[String], authority: Option<&str>, password: Option<&str>) -> Registries {
+    let registry = |name: &str| {
+        let registry = Registry {
+            mirrors: mirrors.to_vec(),
+            authority: authority.map(str::to_owned),
+        };
+        (name.to_owned(), registry)
+    };
+    Registries {
+        by_name: ["registry.test:5000", host].map(registry).into(),
+        logins: password
+            .map(|password| (host.to_owned(), login(password)))
+            .into_iter()
+            .collect(),
+    }
+}
+
 #[tokio::test]
 async fn a_plain_registry_on_this_host_needs_no_words() {
     let Some(served) = Served::start(tempfile::tempdir().unwrap(), "", "") else {
@@ -178,21 +195,8 @@ async fn a_registry_of_a_private_ca_serves_who_knows_it_and_logs_in() {
     };
     let host = format!("localhost:{}", served.port);
     let own = format!("{host}/team/demo:1");
-    let registries = |mirrors: Vec<String>, authority: Option<&str>, password: Option<&str>| Registries {
-        by_name: ["registry.test:5000", host.as_str()]
-            .map(|name| {
-                let registry = Registry {
-                    mirrors: mirrors.clone(),
-                    authority: authority.map(str::to_owned),
-                };
-                (name.to_owned(), registry)
-            })
-            .into(),
-        logins: password
-            .map(|password| (host.clone(), login(password)))
-            .into_iter()
-            .collect::<BTreeMap<_, _>>(),
-    };
+    let registries =
+        |mirrors: Vec<String>, authority: Option<&str>, password| registries(&host, &mirrors, authority, password);
     let mirror = vec![format!("https://{host}")];
 
     // At its own address, and as the mirror of another; by the machine's login, and by the caller's own.
