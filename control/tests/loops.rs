@@ -43,6 +43,9 @@ impl Plane {
                 .create("namespaces", None, json!({"metadata": {"name": name}}))
                 .await;
         }
+        // Pods need one, and not every test runs the controller that makes it.
+        let account = json!({"metadata": {"name": "default"}});
+        plane.create("serviceaccounts", Some("default"), account).await;
         plane
     }
 
@@ -64,6 +67,7 @@ impl Plane {
             "nodes" => ("", "v1", "Node"),
             "pods" => ("", "v1", "Pod"),
             "configmaps" => ("", "v1", "ConfigMap"),
+            "serviceaccounts" => ("", "v1", "ServiceAccount"),
             "leases" => ("coordination.k8s.io", "v1", "Lease"),
             other => panic!("{other}"),
         };
@@ -89,6 +93,9 @@ impl Plane {
         let ready = json!({"type": "Ready", "status": "True", "lastHeartbeatTime": "2020-01-01T00:00:00Z"});
         let status = json!({"capacity": resources, "allocatable": resources, "conditions": [ready]});
         self.create("nodes", None, json!({"metadata": {"name": name}})).await;
+        // What the node controller does once the node is ready; not every test runs it.
+        let untaint = Patch::Merge(json!({"spec": {"taints": null}}));
+        self.nodes().patch(name, &untaint).await.unwrap();
         self.nodes()
             .patch_status(name, &Patch::Merge(json!({"status": status})))
             .await

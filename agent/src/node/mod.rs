@@ -12,6 +12,7 @@ pub use context::{NodeContext, Paths};
 use crate::pods::events::Events;
 use crate::pods::host::Host;
 use crate::pods::plan::Machine;
+use crate::pods::tokens::Tokens;
 use client::{Http, Identity, Recorder, Transport};
 use facts::Facts;
 use net::pods::PodNetwork;
@@ -135,6 +136,7 @@ fn open(
         // Upstream's component, by which people and programs find what the node says.
         events: Events::start(Recorder::new(transport.clone(), "kubelet", name)),
         dns_domain: context.config.cluster.dns_domain.clone(),
+        tokens: Tokens::default(),
         directory: context.directory.clone(),
         paths,
     })

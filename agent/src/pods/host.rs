@@ -4,6 +4,7 @@ use super::directory::Directory;
 use super::events::Events;
 use super::images::Images;
 use super::plan::{Lookups, Machine, References};
+use super::tokens::Tokens;
 use crate::node::Paths;
 use client::{Api, Object, Transport};
 use k8s_openapi::api::core::v1::Pod;
@@ -31,6 +32,8 @@ pub struct Host {
     pub events: Events,
     /// The cluster's DNS domain.
     pub dns_domain: String,
+    /// Who its pods are.
+    pub tokens: Tokens,
     /// Who runs what, for the node's face.
     pub directory: Arc<Directory>,
 }
@@ -67,6 +70,16 @@ impl Host {
             )
             .await?,
             secrets: read(Api::namespaced(self.transport.clone(), namespace), &references.secrets).await?,
+            tokens: BTreeMap::new(),
+        })
+    }
+
+    /// The same for one pod, with its tokens.
+    pub async fn look_up_for(&self, pod: &Pod, references: &References) -> Result<Lookups, client::Error> {
+        let namespace = pod.metadata.namespace.as_deref().unwrap_or_default();
+        Ok(Lookups {
+            tokens: self.tokens.of(&self.transport, pod, &references.tokens).await?,
+            ..self.look_up(namespace, references).await?
         })
     }
 }

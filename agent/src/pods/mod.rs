@@ -11,6 +11,7 @@ pub mod plan;
 pub mod quantity;
 mod spec;
 mod status;
+pub mod tokens;
 mod volumes;
 mod worker;
 

@@ -19,6 +19,7 @@ mod pod_gc;
 mod resource_quota;
 mod root_ca;
 mod service_account;
+mod storage_protection;
 mod table;
 
 pub use certificates::Signer;

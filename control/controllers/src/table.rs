@@ -4,6 +4,7 @@ use crate::context::{Context, Settings};
 use crate::{
     bootstrap_tokens, certificates, cluster_authentication, cluster_role_aggregation, event_ttl, garbage_collector,
     kubernetes_service, namespace, node_ipam, node_lifecycle, pod_gc, resource_quota, root_ca, service_account,
+    storage_protection,
 };
 use client::Transport;
 use std::pin::Pin;
@@ -56,6 +57,12 @@ const CONTROLLERS: &[(&str, Controller)] = &[
     }),
     ("kubernetes-service-controller", |context| {
         Box::pin(kubernetes_service::run(context))
+    }),
+    ("persistentvolumeclaim-protection-controller", |context| {
+        Box::pin(storage_protection::claims(context))
+    }),
+    ("persistentvolume-protection-controller", |context| {
+        Box::pin(storage_protection::volumes(context))
     }),
     ("token-cleaner-controller", |context| {
         Box::pin(bootstrap_tokens::run(context))

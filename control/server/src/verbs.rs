@@ -10,7 +10,7 @@ mod patch;
 mod update;
 mod watch;
 
-pub(crate) use create::create;
+pub(crate) use create::{create, refused_by_disk};
 pub(crate) use delete::{delete, delete_object};
 pub(crate) use delete_collection::delete_collection;
 pub(crate) use get::{existing, get};

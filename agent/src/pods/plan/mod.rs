@@ -15,6 +15,7 @@ pub use container::{Inputs, container};
 pub use mounts::Volumes;
 pub use pod::{LABEL_UID, pod};
 
+use super::tokens::TokenReference;
 use k8s_openapi::api::core::v1::{ConfigMap, Secret};
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
@@ -32,22 +33,26 @@ pub struct Machine {
     pub memory: i64,
 }
 
-/// ConfigMaps and Secrets of the pod's namespace, by name; None for one that does not exist.
+/// ConfigMaps and Secrets of the pod's namespace, by name, None for one that does not exist; and the pod's tokens.
 #[derive(Clone, Debug, Default)]
 pub struct Lookups {
     /// ConfigMaps.
     pub config_maps: BTreeMap<String, Option<ConfigMap>>,
     /// Secrets.
     pub secrets: BTreeMap<String, Option<Secret>>,
+    /// Tokens of the pod's account.
+    pub tokens: BTreeMap<TokenReference, String>,
 }
 
-/// Names of ConfigMaps and Secrets.
+/// Names of ConfigMaps and Secrets, and which tokens.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct References {
     /// ConfigMaps.
     pub config_maps: BTreeSet<String>,
     /// Secrets.
     pub secrets: BTreeSet<String>,
+    /// Tokens of the pod's account.
+    pub tokens: BTreeSet<TokenReference>,
 }
 
 /// A container that cannot be planned as the pod stands; one sentence for its status.

@@ -5,6 +5,7 @@ mod payload;
 pub mod sub_path;
 
 use super::plan::{Lookups, Machine, References};
+use super::tokens::TokenReference;
 use k8s_openapi::api::core::v1::{EmptyDirVolumeSource, HostPathVolumeSource, Pod, Volume};
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use std::collections::BTreeMap;
@@ -51,7 +52,7 @@ pub struct Source<'a> {
     pub lookups: &'a Lookups,
 }
 
-/// ConfigMaps and Secrets that the pod's volumes show.
+/// ConfigMaps, Secrets and tokens that the pod's volumes show.
 pub fn references(pod: &Pod) -> References {
     let mut references = References::default();
     for volume in pod.spec.iter().flat_map(|spec| spec.volumes.iter().flatten()) {
@@ -72,6 +73,7 @@ pub fn references(pod: &Pod) -> References {
             references
                 .secrets
                 .extend(source.secret.iter().map(|source| source.name.clone()));
+            references.tokens.extend(TokenReference::of(source));
         }
     }
     references

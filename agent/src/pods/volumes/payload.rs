@@ -3,6 +3,7 @@
 use super::Source;
 use crate::pods::plan::{Refusal, downward};
 use crate::pods::spec;
+use crate::pods::tokens::TokenReference;
 use k8s_openapi::api::core::v1::{ConfigMap, DownwardAPIVolumeFile, KeyToPath, Secret, Volume, VolumeProjection};
 use std::collections::BTreeMap;
 use std::path::{Component, Path};
@@ -73,11 +74,29 @@ fn projection(source: &Source<'_>, part: &VolumeProjection, mode: i32) -> Result
         secret(source, &from.name, from.items.as_deref(), from.optional, mode)
     } else if let Some(from) = &part.downward_api {
         downward_files(source, from.items.as_deref(), mode)
+    } else if let Some(from) = &part.service_account_token {
+        token(source, part, &from.path, mode)
     } else {
         Err(Refusal(
-            "this node projects configMap, secret and downwardAPI, not service account tokens yet".to_owned(),
+            "this node projects configMap, secret, downwardAPI and serviceAccountToken".to_owned(),
         ))
     }
+}
+
+fn token(source: &Source<'_>, part: &VolumeProjection, path: &str, mode: i32) -> Result<Files, Refusal> {
+    let token = TokenReference::of(part).and_then(|wanted| source.lookups.tokens.get(&wanted));
+    let token = token.ok_or_else(|| Refusal("failed to fetch token: the API server gave none".to_owned()))?;
+    // Where a group owns the volume, the group and nobody else may read who the pod is.
+    let mode = if super::fs_group(source.pod).is_some() {
+        0o600
+    } else {
+        mode
+    };
+    let file = File {
+        bytes: token.clone().into_bytes(),
+        mode: u32::try_from(mode).unwrap_or(0o600),
+    };
+    Ok(Files::from([(inside(path)?, file)]))
 }
 
 fn config_map(

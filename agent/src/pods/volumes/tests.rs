@@ -18,6 +18,7 @@ fn lookups(color: &str) -> Lookups {
     Lookups {
         config_maps: [("map".to_owned(), Some(map))].into(),
         secrets: [("secret".to_owned(), Some(secret))].into(),
+        ..Lookups::default()
     }
 }
 

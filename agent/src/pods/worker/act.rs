@@ -117,11 +117,10 @@ impl Worker {
 
     /// Makes the pod's volumes or brings them up to date; an error is one sentence.
     pub(super) async fn prepare_volumes(&self) -> Result<plan::Volumes, String> {
-        let namespace = self.pod.metadata.namespace.as_deref().unwrap_or_default();
         let wanted = volumes::references(&self.pod);
         let lookups = self
             .host
-            .look_up(namespace, &wanted)
+            .look_up_for(&self.pod, &wanted)
             .await
             .map_err(|error| crate::node::chain(&error))?;
         let source = volumes::Source {
@@ -253,6 +252,7 @@ impl Worker {
         if let Err(error) = self.host.network.take_back(&uid).await {
             tracing::warn!(pod = %spec::full_name(&self.pod), %error, "addresses not taken back yet");
         }
+        self.host.tokens.forget(&uid);
         if let Err(error) = volumes::take_away(&self.host.pod_dir(&uid)) {
             tracing::warn!(pod = %spec::full_name(&self.pod), %error, "volumes not taken away");
         }

@@ -50,7 +50,7 @@ pub(crate) async fn insert(call: &Call, object: Value, options: &WriteOptions) -
 
 async fn insert_once(call: &Call, mut object: Value, options: &WriteOptions) -> Result<Entry, Status> {
     let rules = &call.rules;
-    admission::mutate(call, &mut object, None)?;
+    admission::mutate(call, &mut object, None).await?;
     let draw = Draw::new();
     rules.before_create(&mut object, &draw.context(call));
     let claim = allocation::allocate(call, &mut object, None, options.dry_run)?;
@@ -63,6 +63,10 @@ async fn insert_once(call: &Call, mut object: Value, options: &WriteOptions) -> 
     let key = rules.key_of(metadata::namespace(&object), &name);
     let value = call.stored(&object);
     let taken = || status::already_exists(rules, &name);
+    // A name that is taken costs nothing.
+    if call.server.store.get(&key).is_none() {
+        admission::charge(call, &object, None, options.dry_run).await?;
+    }
     if options.dry_run {
         return match call.server.store.get(&key) {
             Some(_) => Err(taken()),

@@ -81,7 +81,7 @@ pub(crate) async fn change(
         let old = call.object(&entry);
         let mut new = make(&old)?;
         is_same_incarnation(call, &new, &old)?;
-        admission::mutate(call, &mut new, Some(&old))?;
+        admission::mutate(call, &mut new, Some(&old)).await?;
         let draw = Draw::new();
         call.rules.before_update(&mut new, &old, &draw.context(call));
         let claim = actions::allocation::allocate(call, &mut new, Some(&old), dry_run)?;
@@ -91,6 +91,7 @@ pub(crate) async fn change(
             return Err(status::invalid(&call.rules, &call.name, &errors));
         }
         admission::validate(call, Some(&new), Some(&old))?;
+        admission::charge(call, &new, Some(&old), dry_run).await?;
         let written = write(call, &entry, &old, &new, dry_run).await;
         drop(claim);
         match written? {

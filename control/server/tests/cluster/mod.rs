@@ -106,6 +106,10 @@ impl Cluster {
         let network = json!({"metadata": {"name": "kubernetes"}, "spec": {"cidrs": ["10.96.0.0/12"]}});
         let made = post(&*admin, "/apis/networking.k8s.io/v1/servicecidrs", &network).await;
         assert_eq!(made.code, 201, "{}", made.text);
+        // No controllers run here, and no pod runs without an account.
+        let account = json!({"metadata": {"name": "default"}});
+        let made = post(&*admin, "/api/v1/namespaces/default/serviceaccounts", &account).await;
+        assert_eq!(made.code, 201, "{}", made.text);
         cluster
     }
 

@@ -27,6 +27,7 @@ fn lookups() -> Lookups {
     Lookups {
         config_maps: [("map".to_owned(), Some(map)), ("gone".to_owned(), None)].into(),
         secrets: [("secret".to_owned(), Some(secret))].into(),
+        ..Lookups::default()
     }
 }
 
