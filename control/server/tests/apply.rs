@@ -533,3 +533,33 @@ async fn patches_with_mistakes_are_told_of_in_upstreams_words() {
         ),
     );
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn replicas_are_owned_through_the_scale_that_set_them() {
+    let cluster = Cluster::start().await;
+    let admin = cluster.admin();
+    let template = json!({"metadata": {"labels": {"a": "b"}}, "spec": {"containers": [{"name": "c", "image": "i"}]}});
+    let config = |replicas: i64| {
+        json!({
+            "apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "d"},
+            "spec": {"replicas": replicas, "selector": {"matchLabels": {"a": "b"}}, "template": template},
+        })
+    };
+    let path = "/apis/apps/v1/namespaces/default/deployments/d";
+    let made = apply(&admin, path, "fieldManager=a", &config(1)).await;
+    assert_eq!(made.code, 201, "{}", made.text);
+    let scale = json!({"spec": {"replicas": 3}});
+    let scaled = merge(&admin, &format!("{path}/scale?fieldManager=scaler"), &scale).await;
+    assert_eq!(scaled.code, 200, "{}", scaled.text);
+    let seen = owners(&get(&admin, path).await.body);
+    assert!(
+        seen.iter()
+            .any(|o| o == r#"scaler Update scale {"f:spec":{"f:replicas":{}}}"#),
+        "{seen:?}"
+    );
+    let refused = apply(&admin, path, "fieldManager=a", &config(1)).await;
+    assert_eq!(
+        text(&refused.body, "/message"),
+        "Apply failed with 1 conflict: conflict with \"scaler\" with subresource \"scale\" using apps/v1: .spec.replicas"
+    );
+}

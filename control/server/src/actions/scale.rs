@@ -3,8 +3,8 @@
 use crate::body;
 use crate::call::Call;
 use crate::options::WriteOptions;
-use crate::reply;
 use crate::verbs::{change, existing};
+use crate::{manage, reply};
 use api::patch::PatchKind;
 use api::selector::LabelSelector;
 use api::status::{self, Status};
@@ -88,7 +88,9 @@ pub(crate) async fn write(call: &Call, bytes: &Bytes) -> Result<Response<Body>, 
             Some(_) | None => sent.clone(),
         };
         check(call, &scale)?;
-        Ok(scaled(old, &scale, &places))
+        let mut new = scaled(old, &scale, &places);
+        manage::track(call, &options, Some(old), &mut new);
+        Ok(new)
     })
     .await?;
     let object = call.object(changed.entry());
