@@ -71,6 +71,13 @@ async fn echoing_node(bundle: &Bundle) -> u16 {
 
 async fn echo(request: Request<Incoming>) -> Result<Response<Full<Bytes>>, Infallible> {
     let asked = request.uri().to_string();
+    if asked.contains("previous=true") {
+        let mut refusal = Response::new(Full::new(
+            "previous terminated container \"c\" in pod \"p\" not found".into(),
+        ));
+        *refusal.status_mut() = StatusCode::BAD_REQUEST;
+        return Ok(refusal);
+    }
     if !request.headers().contains_key(header::UPGRADE) {
         return Ok(Response::new(Full::new(asked.into())));
     }
@@ -120,6 +127,20 @@ async fn a_log_is_asked_of_the_pods_node() {
         (200, "/containerLogs/default/p/c?follow=true&tailLines=5")
     );
     assert_eq!(get(&admin, &format!("{PODS}/p/log?container=none")).await.code, 400);
+    let previous = get(&admin, &format!("{PODS}/p/log?previous=true")).await;
+    assert_eq!(
+        (previous.code, text(&previous.body, "/reason")),
+        (400, "BadRequest".to_owned())
+    );
+    let sentence = "previous terminated container \"c\" in pod \"p\" not found";
+    assert_eq!(text(&previous.body, "/message"), sentence);
+    let negative = get(&admin, &format!("{PODS}/p/log?tailLines=-1")).await;
+    let sentence = "PodLogOptions \"p\" is invalid: tailLines: Invalid value: -1: must be greater than or equal to 0";
+    assert_eq!(text(&negative.body, "/message"), sentence);
+    post(&admin, PODS, &pod("unbound")).await;
+    assert_eq!(get(&admin, &format!("{PODS}/unbound/log")).await.code, 204);
+    let trusting = format!("{PODS}/p/log?insecureSkipTLSVerifyBackend=true");
+    assert_eq!(get(&admin, &trusting).await.code, 200);
     assert_eq!(get(&admin, &format!("{PODS}/p/log?tailLines=-1")).await.code, 422);
     assert_eq!(get(&admin, &format!("{PODS}/p/log?tailLines=x")).await.code, 400);
     assert_eq!(
