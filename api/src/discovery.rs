@@ -244,7 +244,10 @@ mod tests {
                 .chain(&*rules.short_names)
                 .collect::<std::collections::BTreeSet<_>>()
             {
-                assert!(seen.insert(format!("{}/{name}", rules.group)), "{name}");
+                assert!(
+                    seen.insert(format!("{}/{}/{name}", rules.group, rules.version)),
+                    "{name}"
+                );
             }
         }
     }
