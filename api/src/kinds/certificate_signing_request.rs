@@ -111,11 +111,7 @@ impl Kind for CertificateSigningRequest {
         let mut errors = Vec::new();
         if let Err(why) = block(text(request, "/spec/request")) {
             let shown = text(request, "/spec/request");
-            errors.push(FieldError::invalid(
-                "spec.request",
-                shown,
-                format!("unable to parse csr: {why}"),
-            ));
+            errors.push(FieldError::invalid("spec.request", shown, why));
         }
         usages(request, &mut errors);
         signer(text(request, "/spec/signerName"), &mut errors);

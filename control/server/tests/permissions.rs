@@ -178,7 +178,7 @@ async fn who_may_acts_as_another() {
         "users \"eve\" is forbidden: User \"bob\" cannot impersonate resource \"users\" in API group \"\" at the cluster scope"
     );
     let groups_alone = [("impersonate-group", "qa")];
-    assert_eq!(raw(&admin, Method::GET, pods, &groups_alone, "".into()).await.code, 500);
+    assert_eq!(raw(&admin, Method::GET, pods, &groups_alone, "".into()).await.code, 400);
     post(
         &admin,
         &format!("{RBAC}/clusterroles"),
