@@ -55,7 +55,9 @@ fn wish(headers: &HeaderMap) -> Result<Option<Wish>, Status> {
     if wish.uid.is_empty() && wish.groups.is_empty() && wish.extra.is_empty() {
         return Ok(None);
     }
-    Err(status::bad_request("requested groups, a uid or extras without impersonating a user"))
+    Err(status::bad_request(
+        "requested groups, a uid or extras without impersonating a user",
+    ))
 }
 
 fn value(text: &HeaderValue) -> String {
