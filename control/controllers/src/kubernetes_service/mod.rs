@@ -71,8 +71,9 @@ pub async fn publish(transport: &Arc<dyn Transport>, settings: &Settings) -> Res
         )
         .await?;
     }
-    // A name instead of an address has no Endpoints: they hold addresses only.
-    let Some(advertised) = settings.advertised else {
+    // A name instead of an address has no Endpoints: they hold addresses only. A loopback address is no pod's way to us,
+    // and upstream refuses it in Endpoints.
+    let Some(advertised) = settings.advertised.filter(|advertised| !advertised.ip().is_loopback()) else {
         return Ok(());
     };
     let ports = json!([{"name": "https", "port": advertised.port(), "protocol": "TCP"}]);
