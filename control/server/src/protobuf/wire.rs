@@ -83,3 +83,31 @@ impl<'a> Iterator for Wire<'a> {
         Some(field.ok_or(ProtobufError::Malformed))
     }
 }
+
+/// Appends a number.
+fn varint(out: &mut Vec<u8>, mut number: u64) {
+    while number >= 0x80 {
+        out.push(number as u8 | 0x80);
+        number >>= 7;
+    }
+    out.push(number as u8);
+}
+
+/// Appends a field that is a number.
+pub(super) fn number_field(out: &mut Vec<u8>, field: u64, number: u64) {
+    varint(out, field << 3);
+    varint(out, number);
+}
+
+/// Appends a field that is text, bytes or a message.
+pub(super) fn bytes_field(out: &mut Vec<u8>, field: u64, content: &[u8]) {
+    varint(out, field << 3 | 2);
+    varint(out, content.len() as u64);
+    out.extend_from_slice(content);
+}
+
+/// Appends a field that is a floating-point number.
+pub(super) fn fixed_field(out: &mut Vec<u8>, field: u64, number: f64) {
+    varint(out, field << 3 | 1);
+    out.extend_from_slice(&number.to_bits().to_le_bytes());
+}
