@@ -172,6 +172,7 @@ impl Rules {
             verbs: Verb::ALL,
             subresources: Cow::Owned(of.subresources),
             durable: true,
+            sealed: false,
             key: of.key,
             generation: true,
             unconditional_update: false,

@@ -225,6 +225,8 @@ pub trait Kind: 'static {
     const SUBRESOURCES: &'static [Subresource] = &[];
     /// Whether a write waits for the disk; false only for what a power cut may take (Lease, Event).
     const DURABLE: bool = true;
+    /// Whether objects lie encrypted where the cluster's state is kept, if the cluster has a key for that.
+    const SEALED: bool = false;
     /// Where the store keeps them: `KEY/namespace/name`. Two kinds with one `KEY` are two views of the same objects.
     const KEY: &'static str;
     /// How this view differs from the stored form; none where it is the stored form.

@@ -39,6 +39,8 @@ pub struct Rules {
     pub subresources: Cow<'static, [Subresource]>,
     /// Whether a write waits for the disk.
     pub durable: bool,
+    /// Whether objects lie encrypted where they are kept.
+    pub sealed: bool,
     /// First part of the store's keys.
     pub key: &'static str,
     /// Whether generation counts.
@@ -93,6 +95,7 @@ impl Rules {
             verbs: K::VERBS,
             subresources: Cow::Borrowed(K::SUBRESOURCES),
             durable: K::DURABLE,
+            sealed: K::SEALED,
             key: K::KEY,
             generation: K::GENERATION,
             unconditional_update: K::UNCONDITIONAL_UPDATE,

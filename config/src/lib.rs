@@ -18,4 +18,4 @@ pub use machine::{
 };
 pub use parse::{parse, parse_bundle, parse_secrets, schema};
 pub use problem::{Problem, sentence};
-pub use secrets::{Bundle, ControlPlaneSecrets, KeyPair, RegistryLogin, Secrets};
+pub use secrets::{Bundle, ControlPlaneSecrets, EncryptionKey, KeyPair, RegistryLogin, Secrets};

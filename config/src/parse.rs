@@ -32,12 +32,20 @@ pub fn parse_secrets(text: &str, config: &MachineConfig) -> Result<Secrets, Vec<
     refuse(text, &root, broken).map_err(|problems| with_remedy(problems, "secrets.toml"))?;
     let logins = rules::oci::logins(&secrets.registries);
     refuse(text, &root, logins).map_err(|problems| in_file(problems, "secrets.toml"))?;
+    let keys = secrets.control_plane.iter().flat_map(|plane| {
+        let place = "control-plane.encryption-key";
+        rules::encryption::check(&plane.encryption_keys, place)
+    });
+    refuse(text, &root, keys.collect()).map_err(|problems| in_file(problems, "secrets.toml"))?;
     Ok(secrets)
 }
 
 /// A cluster's bundle from its TOML.
 pub fn parse_bundle(text: &str) -> Result<Bundle, Vec<Problem>> {
-    read::<Bundle>(text).map(|(_, bundle)| bundle)
+    let (root, bundle) = read::<Bundle>(text)?;
+    let keys = rules::encryption::check(&bundle.encryption_keys, "encryption-key");
+    refuse(text, &root, keys)?;
+    Ok(bundle)
 }
 
 /// The JSON Schema of a machine config, as published.

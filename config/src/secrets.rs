@@ -3,6 +3,8 @@
 //! A [`Bundle`] belongs to the administrator and makes machines; a [`Secrets`] file belongs to one machine and holds
 //! only what that machine needs. None of them has `Debug`.
 
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -67,6 +69,20 @@ pub struct ControlPlaneSecrets {
     pub cluster_ca_key: String,
     /// Signs service-account tokens, PEM.
     pub service_account_key: String,
+    /// What Secrets are encrypted with where they are kept: the first encrypts, each of them decrypts. With none they lie there
+    /// as they are.
+    #[serde(default, rename = "encryption-key", skip_serializing_if = "Vec::is_empty")]
+    pub encryption_keys: Vec<EncryptionKey>,
+}
+
+/// A key of AES-256.
+#[derive(Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct EncryptionKey {
+    /// What it is called beside all that it encrypted, a DNS label; never used again for another key.
+    pub name: String,
+    /// 32 random bytes in base64.
+    pub key: String,
 }
 
 /// All that makes a cluster: CAs with their keys. Made once, kept by the administrator.
@@ -81,4 +97,28 @@ pub struct Bundle {
     pub cluster_ca: KeyPair,
     /// Signs service-account tokens, PEM.
     pub service_account_key: String,
+    /// What Secrets are encrypted with where they are kept, see [`ControlPlaneSecrets::encryption_keys`]. To change the key, put
+    /// a new one before it and make the control planes' secrets anew.
+    #[serde(default, rename = "encryption-key", skip_serializing_if = "Vec::is_empty")]
+    pub encryption_keys: Vec<EncryptionKey>,
+}
+
+// === impl EncryptionKey ===
+
+impl EncryptionKey {
+    /// Bytes of a key.
+    pub const BYTES: usize = 32;
+
+    /// A key out of `bytes`, which nobody else knows.
+    pub fn new(name: &str, bytes: &[u8; Self::BYTES]) -> Self {
+        Self {
+            name: name.to_owned(),
+            key: STANDARD.encode(bytes),
+        }
+    }
+
+    /// Its bytes; none where it is not 32 of them in base64.
+    pub fn bytes(&self) -> Option<[u8; Self::BYTES]> {
+        STANDARD.decode(&self.key).ok()?.try_into().ok()
+    }
 }

@@ -3,6 +3,7 @@
 mod bootstrap;
 mod plane;
 mod run;
+mod seal;
 mod serve;
 
 use anyhow::Context;

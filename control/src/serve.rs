@@ -1,13 +1,14 @@
 //! `control serve`: the control plane alone, on any host: it makes its certificates and a kubeconfig, and prints where that is.
 
 use crate::plane::Plane;
+use crate::seal;
 use anyhow::{Context, anyhow};
 use config::{Bundle, MachineConfig};
 use std::io::Write;
 use std::net::SocketAddr;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
-use store::{EtcdOptions, Store};
+use store::{EtcdOptions, Seals, Store};
 use tokio::net::TcpListener;
 
 /// What all keys in etcd begin with; not upstream's `/registry`, whose values have another form.
@@ -23,14 +24,15 @@ pub async fn serve(data: &Path, listen: SocketAddr, etcd: &[String]) -> anyhow::
     let bundle = bundle(&data.join("bundle.toml"))?;
     let config = machine(address)?;
     let secrets = identity::cluster::machine_secrets(&bundle, &config).context("issue certificates")?;
+    let seals = secrets.control_plane.as_ref().map(seal::seals).unwrap_or_default();
     let store = match etcd {
-        [] => open(&data.join("store"))?,
+        [] => open(&data.join("store"), seals)?,
         endpoints => {
             let options = EtcdOptions {
                 endpoints: endpoints.to_vec(),
                 prefix: ETCD_PREFIX.to_owned(),
             };
-            Store::connect(&options).await.context("open the store")?
+            Store::connect_sealed(&options, seals).await.context("open the store")?
         }
     };
     let plane = Plane::new(&config, &secrets, store)?;
@@ -45,9 +47,9 @@ pub async fn serve(data: &Path, listen: SocketAddr, etcd: &[String]) -> anyhow::
 }
 
 /// The embedded store in folder `data`.
-pub fn open(data: &Path) -> anyhow::Result<Store> {
+pub fn open(data: &Path, seals: Seals) -> anyhow::Result<Store> {
     std::fs::create_dir_all(data).with_context(|| format!("make the folder {}", data.display()))?;
-    Store::open(data).with_context(|| format!("open the store in {}", data.display()))
+    Store::open_sealed(data, seals).with_context(|| format!("open the store in {}", data.display()))
 }
 
 /// The cluster's CAs: made once, then kept, so that a kubeconfig stays good.

@@ -71,6 +71,9 @@ pub enum IssueError {
         /// How many.
         count: usize,
     },
+    /// The system gave no random bytes.
+    #[error("draw an encryption key: the system gave no random bytes")]
+    Random,
 }
 
 // === impl Authority ===

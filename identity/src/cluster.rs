@@ -3,11 +3,14 @@
 use crate::{Authority, IssueError, Leaf, Purpose, Role, new_key};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use config::{Bundle, ControlPlaneSecrets, KeyPair, MachineConfig, Secrets};
+use config::{Bundle, ControlPlaneSecrets, EncryptionKey, KeyPair, MachineConfig, Secrets};
 use std::net::IpAddr;
 
 /// Version of [`Bundle`] and [`Secrets`] that is written here.
 const VERSION: u32 = 1;
+
+/// What the encryption key is called that a cluster begins with.
+const FIRST_ENCRYPTION_KEY: &str = "key1";
 
 /// The CAs of a new cluster.
 pub fn new_bundle() -> Result<Bundle, IssueError> {
@@ -16,6 +19,7 @@ pub fn new_bundle() -> Result<Bundle, IssueError> {
         machine_ca: Authority::create("pintle machine CA")?.to_pem(),
         cluster_ca: Authority::create("kubernetes CA")?.to_pem(),
         service_account_key: new_key()?,
+        encryption_keys: vec![EncryptionKey::new(FIRST_ENCRYPTION_KEY, &random()?)],
     })
 }
 
@@ -115,7 +119,14 @@ fn control_plane(
         node_client: cluster_ca.issue(&node_client)?,
         cluster_ca_key: bundle.cluster_ca.key.clone(),
         service_account_key: bundle.service_account_key.clone(),
+        encryption_keys: bundle.encryption_keys.clone(),
     })
+}
+
+fn random<const N: usize>() -> Result<[u8; N], IssueError> {
+    let mut bytes = [0; N];
+    ring::rand::SecureRandom::fill(&ring::rand::SystemRandom::new(), &mut bytes).map_err(|_| IssueError::Random)?;
+    Ok(bytes)
 }
 
 fn authority(pair: &KeyPair) -> Result<Authority, IssueError> {

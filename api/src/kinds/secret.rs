@@ -21,6 +21,7 @@ impl Kind for Secret {
     const PLURAL: &'static str = "secrets";
     const SINGULAR: &'static str = "secret";
     const KEY: &'static str = "secrets";
+    const SEALED: bool = true;
     const COLUMNS: &'static [Column] = &[
         Column::NAME,
         Column::narrow("Type", "string", "What the secret is for."),

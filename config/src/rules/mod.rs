@@ -1,6 +1,7 @@
 //! What a machine config must keep to beyond its shape. A file a concern; each returns places with what is wrong there.
 
 mod cluster;
+pub(crate) mod encryption;
 mod machine;
 mod network;
 pub(crate) mod oci;

@@ -10,6 +10,7 @@ mod log;
 mod recover;
 
 use crate::engine::{Entry, Revision};
+use crate::seal::Seals;
 use log::Log;
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io;
@@ -123,6 +124,9 @@ pub(crate) struct Disk {
     full: u64,
     checkpoint: Option<JoinHandle<io::Result<u64>>>,
     frame: Vec<u8>,
+    seals: Arc<Seals>,
+    /// Something is not sealed as it should be: the next checkpoint mends that, and is due.
+    stale: bool,
     _lock: File,
 }
 
@@ -130,10 +134,14 @@ pub(crate) struct Disk {
 
 impl Disk {
     /// Opens or makes a store in `dir` and reads all of it.
-    pub(crate) fn open(dir: &Path) -> Result<(Disk, Loaded), OpenError> {
+    pub(crate) fn open(dir: &Path, seals: Arc<Seals>) -> Result<(Disk, Loaded), OpenError> {
         std::fs::create_dir_all(dir).map_err(|cause| reach(dir, cause))?;
         let lock = lock(dir)?;
-        let found = recover::recover(dir)?;
+        let mut found = recover::recover(dir)?;
+        let stale = found
+            .entries
+            .iter_mut()
+            .fold(false, |stale, entry| seals.open_entry(entry) || stale);
         let log = Log::begin(dir, found.number).map_err(|cause| reach(dir, cause))?;
         let disk = Disk {
             dir: dir.to_owned(),
@@ -145,6 +153,8 @@ impl Disk {
             full: found.logged,
             checkpoint: None,
             frame: Vec::new(),
+            seals,
+            stale,
             _lock: lock,
         };
         let loaded = Loaded {
@@ -164,7 +174,7 @@ impl Disk {
         self.frame.clear();
         let start = frame::begin(&mut self.frame, self.number, ceiling);
         for (key, state) in states {
-            frame::change(&mut self.frame, key, state.as_ref());
+            frame::change(&mut self.frame, &self.seals, key, state.as_ref());
         }
         let sealed = frame::seal(&mut self.frame, start, self.log.salt());
         let appended = sealed.and_then(|()| self.log.append(&self.frame));
@@ -182,7 +192,9 @@ impl Disk {
         if let Some(running) = self.checkpoint.take_if(|running| running.is_finished()) {
             self.checkpointed(running);
         }
-        let due = self.full + self.log.len() > SMALLEST_DUE.max(self.live / LIVE_SHARE) || self.logs > MOST_LOGS;
+        let due = self.full + self.log.len() > SMALLEST_DUE.max(self.live / LIVE_SHARE)
+            || self.logs > MOST_LOGS
+            || self.stale;
         if !due || self.checkpoint.is_some() {
             return;
         }
@@ -190,8 +202,11 @@ impl Disk {
             Ok(next) => {
                 self.log = next;
                 (self.logs, self.full) = (1, 0);
+                // If it fails now, the next start finds the same again.
+                self.stale = false;
+                let seals = self.seals.clone();
                 let (dir, number, ceiling, entries) = (self.dir.clone(), self.number, self.ceiling, live());
-                let write = move || checkpoint::write(&dir, number, ceiling, &entries);
+                let write = move || checkpoint::write(&dir, number, ceiling, &seals, &entries);
                 let thread = std::thread::Builder::new().name("checkpoint".into()).spawn(write);
                 self.checkpoint = thread.inspect_err(|error| warn_late(error)).ok();
             }

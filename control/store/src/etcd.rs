@@ -9,7 +9,8 @@ mod protocol;
 mod replace;
 mod translate;
 
-use crate::engine::{Change, Engine, HISTORY, Replacement, Reply, Revision, Write};
+use crate::engine::{Change, Engine, Entry, Expect, HISTORY, Replacement, Reply, Revision, Write};
+use crate::seal::Seals;
 use crate::store::WriteError;
 use crate::view::View;
 use protocol::kv_client::KvClient;
@@ -18,6 +19,7 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tonic::transport::{Channel, Endpoint};
+use translate::Layout;
 
 /// A transaction that takes longer has lost its server; upstream's API server gives up after as long.
 const DEADLINE: Duration = Duration::from_secs(30);
@@ -70,7 +72,7 @@ pub(crate) struct Etcd {
     view: Arc<View>,
     /// The last revision that the watch has brought.
     seen: watch::Receiver<Revision>,
-    loops: [JoinHandle<()>; 2],
+    loops: [JoinHandle<()>; 3],
 }
 
 /// A channel to etcd and what errors say of it.
@@ -78,15 +80,15 @@ pub(crate) struct Etcd {
 pub(crate) struct Connection {
     channel: Channel,
     endpoints: Arc<str>,
-    prefix: Arc<str>,
+    layout: Arc<Layout>,
 }
 
 // === impl Etcd ===
 
 impl Etcd {
     /// Reads everything, then follows the changes.
-    pub(crate) async fn start(options: &EtcdOptions) -> Result<(Arc<View>, Etcd), EtcdError> {
-        let connection = Connection::new(options)?;
+    pub(crate) async fn start(options: &EtcdOptions, seals: Arc<Seals>) -> Result<(Arc<View>, Etcd), EtcdError> {
+        let connection = Connection::new(options, seals)?;
         let loaded = load::load(&connection).await?;
         tracing::info!(endpoints = %connection.endpoints, entries = loaded.entries.len(), revision = loaded.revision, "store open");
         let view = Arc::new(View::new(loaded.revision, loaded.entries));
@@ -94,6 +96,7 @@ impl Etcd {
         let loops = [
             tokio::spawn(follow::follow(connection.clone(), view.clone(), bring)),
             tokio::spawn(forget(connection.clone(), view.clone())),
+            tokio::spawn(reseal(connection.clone(), loaded.stale)),
         ];
         let engine = Etcd {
             connection,
@@ -149,6 +152,21 @@ async fn forget(connection: Connection, view: Arc<View>) {
     }
 }
 
+/// Writes again what is not sealed as it should be. What changed meanwhile was sealed by whoever changed it.
+async fn reseal(connection: Connection, stale: Vec<Entry>) {
+    for entry in stale {
+        let write = Write {
+            key: entry.key.to_string(),
+            expect: Expect::At(entry.modified),
+            value: Some(entry.value),
+            durable: true,
+        };
+        if let Err(error @ (WriteError::Etcd(_) | WriteError::EtcdFull(_))) = connection.write(&write).await {
+            return tracing::warn!(%error, "what older keys sealed stays so until the next start");
+        }
+    }
+}
+
 /// Waits until the watch has brought the change.
 async fn visible(change: Change, view: &View, mut seen: watch::Receiver<Revision>) -> Result<Change, WriteError> {
     let arrived = seen.wait_for(|revision| *revision >= change.revision);
@@ -165,7 +183,7 @@ async fn visible(change: Change, view: &View, mut seen: watch::Receiver<Revision
 // === impl Connection ===
 
 impl Connection {
-    fn new(options: &EtcdOptions) -> Result<Connection, EtcdError> {
+    fn new(options: &EtcdOptions, seals: Arc<Seals>) -> Result<Connection, EtcdError> {
         let endpoints: Result<Vec<Endpoint>, EtcdError> = options.endpoints.iter().map(|text| endpoint(text)).collect();
         let endpoints = endpoints?;
         Ok(Connection {
@@ -175,7 +193,10 @@ impl Connection {
                 _ => Channel::balance_list(endpoints.into_iter()),
             },
             endpoints: options.endpoints.join(", ").into(),
-            prefix: options.prefix.as_str().into(),
+            layout: Arc::new(Layout {
+                prefix: options.prefix.clone(),
+                seals,
+            }),
         })
     }
 
@@ -186,14 +207,16 @@ impl Connection {
     /// One write as one transaction: what it expects is compared, and if it does not hold the present entry is read.
     async fn write(&self, write: &Write) -> Result<Change, WriteError> {
         let mut kv = self.kv();
-        let asked = kv.txn(translate::transaction(&self.prefix, write));
+        let asked = kv.txn(self.layout.transaction(write));
         let answer = tokio::time::timeout(DEADLINE, asked).await.unwrap_or_else(|_| {
             Err(tonic::Status::deadline_exceeded(format!(
                 "no answer within {DEADLINE:?}"
             )))
         });
         match answer {
-            Ok(answer) => translate::outcome(&self.prefix, write, answer.into_inner())
+            Ok(answer) => self
+                .layout
+                .outcome(write, answer.into_inner())
                 .map_err(|present| WriteError::Conflict { present }),
             Err(cause) => {
                 let error = Arc::new(self.unreachable(format!("write {} to", write.key), cause));

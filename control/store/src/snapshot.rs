@@ -6,8 +6,10 @@
 //! Numbers are little endian. It is the same for every engine, so a snapshot of one can be restored into another.
 
 use crate::engine::{Revision, Snapshot};
+use crate::seal::Seals;
 use bytes::{Buf, Bytes, BytesMut};
 use ring::digest::{Context, SHA256, SHA256_OUTPUT_LEN};
+use std::sync::Arc;
 
 const MAGIC: &[u8] = b"pintle store 1\n";
 /// In place of a key's length: the end.
@@ -41,13 +43,19 @@ pub enum SnapshotError {
 
 /// The pieces of `snapshot`, to be written one after the other; values are not copied.
 pub fn encode(snapshot: Snapshot) -> impl Iterator<Item = Bytes> {
+    encode_sealed(snapshot, Arc::default())
+}
+
+/// The same, values sealed one after the other as they are asked for.
+pub(crate) fn encode_sealed(snapshot: Snapshot, seals: Arc<Seals>) -> impl Iterator<Item = Bytes> {
     let (count, revision) = (snapshot.entries.len() as u64, snapshot.revision);
     let mut digest = Context::new(&SHA256);
     digest.update(MAGIC);
-    let mut entries = snapshot.entries.into_iter().map(|entry| {
-        let head = [length(entry.key.len()), length(entry.value.len())].concat();
+    let mut entries = snapshot.entries.into_iter().map(move |entry| {
+        let value = seals.seal(&entry.key, &entry.value);
+        let head = [length(entry.key.len()), length(value.len())].concat();
         let head = [&head, entry.key.as_bytes()].concat();
-        [Bytes::from(head), entry.value]
+        [Bytes::from(head), value]
     });
     let mut digest = Some(digest);
     let body = std::iter::from_fn(move || {

@@ -6,7 +6,8 @@
 use crate::embedded::{DiskError, OpenError};
 use crate::engine::{Change, Engine, Entry, Replacement, Revision, Snapshot, Write};
 use crate::etcd::{Etcd, EtcdError, EtcdOptions};
-use crate::snapshot::Restored;
+use crate::seal::{SealError, Seals};
+use crate::snapshot::{self, Restored};
 use crate::view::{Compacted, View};
 use crate::watch::Watch;
 use crate::writer::Writer;
@@ -39,6 +40,9 @@ pub enum WriteError {
     /// etcd's space quota is used up. The write may be tried again once there is room.
     #[error(transparent)]
     EtcdFull(Arc<EtcdError>),
+    /// A value of a snapshot cannot be read with the keys that there are. Nothing of it was restored.
+    #[error(transparent)]
+    Sealed(#[from] SealError),
     /// The store is being closed.
     #[error("the store is closed")]
     Closed,
@@ -59,6 +63,7 @@ pub struct Store {
     view: Arc<View>,
     engine: Arc<dyn Engine>,
     queue: Arc<Semaphore>,
+    seals: Arc<Seals>,
 }
 
 impl Store {
@@ -67,21 +72,36 @@ impl Store {
     /// After an orderly close the revision goes on where it was. After a crash it jumps ahead of every revision that may
     /// have been seen, and watches from before then are [`Compacted`].
     pub fn open(dir: &Path) -> Result<Store, OpenError> {
-        let (view, writer) = Writer::start(dir)?;
+        Self::open_sealed(dir, Seals::default())
+    }
+
+    /// The same, its files sealed as `seals` says. What an older key sealed, or none, is sealed anew in the background.
+    pub fn open_sealed(dir: &Path, seals: Seals) -> Result<Store, OpenError> {
+        let seals = Arc::new(seals);
+        let (view, writer) = Writer::start(dir, seals.clone())?;
         Ok(Store {
             view,
             engine: Arc::new(writer),
             queue: Arc::new(Semaphore::new(QUEUE)),
+            seals,
         })
     }
 
     /// Opens the store kept in an etcd and loads all of it into memory. Its revisions are etcd's.
     pub async fn connect(options: &EtcdOptions) -> Result<Store, EtcdError> {
-        let (view, engine) = Etcd::start(options).await?;
+        Self::connect_sealed(options, Seals::default()).await
+    }
+
+    /// The same, what lies in etcd sealed as `seals` says. What an older key sealed, or none, is written anew in the
+    /// background.
+    pub async fn connect_sealed(options: &EtcdOptions, seals: Seals) -> Result<Store, EtcdError> {
+        let seals = Arc::new(seals);
+        let (view, engine) = Etcd::start(options, seals.clone()).await?;
         Ok(Store {
             view,
             engine: Arc::new(engine),
             queue: Arc::new(Semaphore::new(QUEUE)),
+            seals,
         })
     }
 
@@ -95,11 +115,20 @@ impl Store {
         answer.await.map_err(|_| WriteError::Closed)?
     }
 
+    /// Everything live as the pieces of a snapshot, sealed where it is kept sealed.
+    pub fn snapshot(&self) -> impl Iterator<Item = Bytes> + use<> {
+        snapshot::encode_sealed(self.range("", None, 0), self.seals.clone())
+    }
+
     /// Makes the store hold exactly `entries`: writes what is missing or different, deletes the rest; watchers see each
-    /// change. The embedded engine does all of it or nothing; etcd one key after the other.
+    /// change. The embedded engine does all of it or nothing; etcd one key after the other. Sealed values are opened first.
     pub async fn restore(&self, entries: Vec<(String, Bytes)>) -> Result<Restored, WriteError> {
         let (reply, answer) = oneshot::channel();
-        let entries = entries.into_iter().map(|(key, value)| (key.into(), value)).collect();
+        let opened = entries.into_iter().map(|(key, value)| {
+            let value = self.seals.open(&key, value)?.value;
+            Ok((key.into(), value))
+        });
+        let entries = opened.collect::<Result<_, SealError>>()?;
         self.engine.replace(Replacement { entries, reply });
         answer.await.map_err(|_| WriteError::Closed)?
     }

@@ -3,6 +3,7 @@
 use crate::draft::Draft;
 use crate::embedded::{Disk, DiskError, OpenError};
 use crate::engine::{Change, Engine, Entry, Expect, HISTORY, Replacement, Reply, Revision, Write};
+use crate::seal::Seals;
 use crate::snapshot::Restored;
 use crate::store::WriteError;
 use crate::view::View;
@@ -44,9 +45,9 @@ pub(crate) struct Writer {
 
 impl Writer {
     /// Opens the store in `dir` and starts the thread.
-    pub(crate) fn start(dir: &Path) -> Result<(Arc<View>, Writer), OpenError> {
+    pub(crate) fn start(dir: &Path, seals: Arc<Seals>) -> Result<(Arc<View>, Writer), OpenError> {
         let started = Instant::now();
-        let (disk, loaded) = Disk::open(dir)?;
+        let (disk, loaded) = Disk::open(dir, seals)?;
         let ceiling = loaded.ceiling;
         tracing::info!(
             dir = %dir.display(), entries = loaded.entries.len(), revision = ceiling, took = ?started.elapsed(), "store open"

@@ -11,15 +11,18 @@ use http_body_util::BodyExt;
 use serde_json::json;
 use std::sync::Arc;
 use std::time::Duration;
-use store::snapshot;
+use store::{WriteError, snapshot};
 
 /// Between two pieces of a snapshot that is sent to us; who is slower has gone.
 const PIECE_DEADLINE: Duration = Duration::from_secs(60);
 
 /// All live objects as they are now, encrypted where they are kept encrypted.
 pub(super) fn snapshot(server: &Arc<Server>) -> Response<Body> {
-    let pieces = snapshot::encode(server.store.range("", None, 0));
-    reply::of(200, "application/octet-stream", reply::streaming(stream::iter(pieces)))
+    reply::of(
+        200,
+        "application/octet-stream",
+        reply::streaming(stream::iter(server.store.snapshot())),
+    )
 }
 
 /// Makes the store hold what the snapshot in the body holds; refused whole unless all of it is good.
@@ -40,7 +43,10 @@ pub(super) async fn restore(server: &Arc<Server>, payload: Payload) -> Result<Re
         },
     }
     let restored = server.store.restore(reader.finish().map_err(refused)?).await;
-    let restored = restored.map_err(|cause| status::internal(&cause))?;
+    let restored = restored.map_err(|cause| match cause {
+        WriteError::Sealed(cause) => status::bad_request(format!("restore the snapshot: {cause}")),
+        cause => status::internal(&cause),
+    })?;
     let summary = json!({ "written": restored.written, "deleted": restored.deleted, "revision": restored.revision });
     Ok(reply::json_bytes(200, summary.to_string().into()))
 }

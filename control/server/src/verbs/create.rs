@@ -104,6 +104,7 @@ pub(crate) fn refused_by_disk(cause: &WriteError) -> Status {
         | WriteError::Full(_)
         | WriteError::Disk(_)
         | WriteError::Etcd(_)
-        | WriteError::EtcdFull(_) => status::internal(cause),
+        | WriteError::EtcdFull(_)
+        | WriteError::Sealed(_) => status::internal(cause),
     }
 }

@@ -16,10 +16,15 @@ pub(crate) fn get(call: &Call) -> Result<Response<Body>, Status> {
 
 /// The object that a call is about, or 404.
 pub(crate) fn existing(call: &Call) -> Result<Entry, Status> {
-    call.server
-        .store
-        .get(&call.key())
-        .ok_or_else(|| status::not_found(&call.rules, &call.name))
+    let entry = call.server.store.get(&call.key());
+    let entry = entry.ok_or_else(|| status::not_found(&call.rules, &call.name))?;
+    readable(&entry)?;
+    Ok(entry)
+}
+
+/// Refuses an object that is kept encrypted and could not be decrypted.
+pub(crate) fn readable(entry: &Entry) -> Result<(), Status> {
+    entry.readable().map_err(status::internal)
 }
 
 /// Refuses to answer for a future that this server has not seen (apiserver `NewTooLargeResourceVersionError`).

@@ -6,7 +6,7 @@ use crate::negotiate::Encoding;
 use crate::options::ListOptions;
 use crate::render::{self, ListMeta};
 use crate::reply;
-use crate::verbs::get::not_ahead;
+use crate::verbs::get::{not_ahead, readable};
 use api::status::{self, Status};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -96,6 +96,7 @@ fn filtered(
         .filter(|_| !call.rules.namespaced || !call.namespace.is_empty())
     {
         let entry = call.server.store.get(&call.rules.key_of(&call.namespace, name));
+        entry.iter().try_for_each(readable)?;
         let entries = entry
             .into_iter()
             .filter(|entry| filter.matches(&call.object(entry)))
@@ -153,9 +154,24 @@ fn read(
     revision: Option<Revision>,
     continued: bool,
 ) -> Result<Snapshot, Status> {
-    let Some(revision) = revision else {
-        return Ok(call.server.store.range(prefix, after, limit));
+    let snapshot = match revision {
+        None => call.server.store.range(prefix, after, limit),
+        Some(revision) => read_at(call, prefix, after, limit, revision, continued)?,
     };
+    if call.rules.sealed {
+        snapshot.entries.iter().try_for_each(readable)?;
+    }
+    Ok(snapshot)
+}
+
+fn read_at(
+    call: &Call,
+    prefix: &str,
+    after: Option<&str>,
+    limit: usize,
+    revision: Revision,
+    continued: bool,
+) -> Result<Snapshot, Status> {
     call.server.store.range_at(prefix, after, limit, revision).map_err(|compacted| {
         if !continued {
             return status::expired(format!("The resourceVersion for the provided list is too old: {compacted}"));

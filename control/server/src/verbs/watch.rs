@@ -4,6 +4,7 @@ use crate::call::Call;
 use crate::filter::Filter;
 use crate::negotiate::{Accepted, Encoding, Form};
 use crate::options::ListOptions;
+use crate::verbs::get::readable;
 use crate::{encode, render, reply};
 use api::status::{self, Status};
 use bytes::{BufMut, Bytes, BytesMut};
@@ -131,6 +132,9 @@ impl Watching {
         self.watch.as_ref()?;
         while out.len() < PIECE {
             let Some(entry) = self.initial.next() else { break };
+            if !self.can_show(&mut out, &entry) {
+                return Some(out.freeze());
+            }
             if self.filter.is_empty() || self.filter.matches(&self.call.object(&entry)) {
                 self.append(&mut out, "ADDED", &entry, entry.modified);
             }
@@ -200,8 +204,21 @@ impl Watching {
         out.put_slice(format!("{}\n", json!({ "type": "BOOKMARK", "object": object })).as_bytes());
     }
 
+    /// Ends the watch with an error at an object that could not be decrypted, as upstream does.
+    fn can_show(&mut self, out: &mut BytesMut, entry: &Entry) -> bool {
+        let readable = readable(entry);
+        if let Err(refused) = &readable {
+            out.put_slice(&error_line(refused));
+            self.watch = None;
+        }
+        readable.is_ok()
+    }
+
     /// What a change is to this watcher: an object that enters the selection was added, one that leaves it was deleted.
     fn append_change(&mut self, out: &mut BytesMut, change: &Change) {
+        if self.watch.is_none() || !self.can_show(out, &change.entry) {
+            return;
+        }
         let previous = change.previous.as_ref();
         let (is_in, was_in) = if self.filter.is_empty() {
             (!change.deleted, previous.is_some() || change.deleted)

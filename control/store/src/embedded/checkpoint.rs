@@ -3,6 +3,7 @@
 use super::frame;
 use super::{Damage, private, sync};
 use crate::engine::{Entry, Revision};
+use crate::seal::Seals;
 use std::fs::File;
 use std::io::{self, BufReader, Read, Write};
 use std::path::{Path, PathBuf};
@@ -29,9 +30,9 @@ pub(super) fn name(number: u64) -> String {
 }
 
 /// Writes one and removes what it makes superfluous; gives the bytes of keys and values.
-pub(super) fn write(dir: &Path, number: u64, ceiling: Revision, entries: &[Entry]) -> io::Result<u64> {
+pub(super) fn write(dir: &Path, number: u64, ceiling: Revision, seals: &Seals, entries: &[Entry]) -> io::Result<u64> {
     let draft = dir.join("checkpoint.new");
-    let written = write_draft(&draft, ceiling, entries).and_then(|live| {
+    let written = write_draft(&draft, ceiling, seals, entries).and_then(|live| {
         std::fs::rename(&draft, dir.join(name(number)))?;
         sync(dir)?;
         Ok(live)
@@ -44,7 +45,7 @@ pub(super) fn write(dir: &Path, number: u64, ceiling: Revision, entries: &[Entry
     Ok(live)
 }
 
-fn write_draft(draft: &Path, ceiling: Revision, entries: &[Entry]) -> io::Result<u64> {
+fn write_draft(draft: &Path, ceiling: Revision, seals: &Seals, entries: &[Entry]) -> io::Result<u64> {
     let mut file = private().create(true).truncate(true).open(draft)?;
     file.write_all(MAGIC)?;
     let (mut buffer, mut live, mut part) = (Vec::with_capacity(2 * FRAME), 0, 0);
@@ -53,7 +54,7 @@ fn write_draft(draft: &Path, ceiling: Revision, entries: &[Entry]) -> io::Result
         buffer.clear();
         let start = frame::begin(&mut buffer, part, ceiling);
         while let Some(entry) = rest.next_if(|_| buffer.len() < FRAME) {
-            frame::change(&mut buffer, &entry.key, Some(entry));
+            frame::change(&mut buffer, seals, &entry.key, Some(entry));
             live += (entry.key.len() + entry.value.len()) as u64;
         }
         frame::seal(&mut buffer, start, SALT)?;

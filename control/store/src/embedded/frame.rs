@@ -7,6 +7,7 @@
 //! Numbers are little endian. The checksum begins with the file's salt, so that no value can hold a frame of its file.
 
 use crate::engine::{Entry, Revision};
+use crate::seal::Seals;
 use bytes::Bytes;
 use std::io;
 use std::sync::Arc;
@@ -36,17 +37,17 @@ pub(super) fn begin(buffer: &mut Vec<u8>, number: u64, ceiling: Revision) -> usi
     start
 }
 
-/// Adds a key's state; none: it is gone.
-pub(super) fn change(buffer: &mut Vec<u8>, key: &str, state: Option<&Entry>) {
+/// Adds a key's state, sealed where it is to be; none: it is gone.
+pub(super) fn change(buffer: &mut Vec<u8>, seals: &Seals, key: &str, state: Option<&Entry>) {
     let (created, modified) = state.map_or((0, 0), |entry| (entry.created, entry.modified));
-    let value = state.map_or(&[][..], |entry| &entry.value);
+    let value = state.map_or_else(Bytes::new, |entry| seals.seal(key, &entry.value));
     buffer.extend_from_slice(&created.to_le_bytes());
     buffer.extend_from_slice(&modified.to_le_bytes());
     // Lengths that do not fit make the whole frame too long, which `seal` refuses.
     buffer.extend_from_slice(&(key.len() as u32).to_le_bytes());
     buffer.extend_from_slice(&(value.len() as u32).to_le_bytes());
     buffer.extend_from_slice(key.as_bytes());
-    buffer.extend_from_slice(value);
+    buffer.extend_from_slice(&value);
 }
 
 /// Writes the head of the frame that began at `start`.
@@ -135,8 +136,8 @@ mod tests {
         };
         let mut buffer = b"before".to_vec();
         let start = begin(&mut buffer, 7, 99);
-        change(&mut buffer, &entry.key, Some(&entry));
-        change(&mut buffer, "/gone", None);
+        change(&mut buffer, &Seals::default(), &entry.key, Some(&entry));
+        change(&mut buffer, &Seals::default(), "/gone", None);
         seal(&mut buffer, start, salt).unwrap();
         buffer.split_off(start)
     }

@@ -2,7 +2,7 @@
 
 use super::protocol::watch_client::WatchClient;
 use super::protocol::{WatchCreateRequest, WatchRequest, WatchResponse, watch_request::RequestUnion};
-use super::translate::{change, past, signed};
+use super::translate::{past, signed};
 use super::{ANSWER_BYTES, Connection, load};
 use crate::engine::{Change, Revision};
 use crate::view::View;
@@ -39,8 +39,8 @@ pub(super) async fn follow(connection: Connection, view: Arc<View>, bring: watch
 
 async fn watch_from(connection: &Connection, view: &Arc<View>, bring: &watch::Sender<Revision>) -> Ended {
     let create = WatchCreateRequest {
-        key: connection.prefix.as_bytes().to_vec(),
-        range_end: past(&connection.prefix),
+        key: connection.layout.prefix.as_bytes().to_vec(),
+        range_end: past(&connection.layout.prefix),
         start_revision: signed(view.revision()) + 1,
         progress_notify: true,
         prev_kv: true,
@@ -84,7 +84,7 @@ fn take(
     for event in response.events {
         // A revision with several events on one key does not exist: etcd refuses duplicate keys in a transaction.
         let present = |key: &str| view.get(key);
-        fragments.extend(change(&connection.prefix, event, present));
+        fragments.extend(connection.layout.change(event, present));
     }
     if response.fragment {
         return;

@@ -1,7 +1,7 @@
 //! Reads everything below the prefix at one revision, page by page.
 
 use super::protocol::RangeRequest;
-use super::translate::{entry, past, signed};
+use super::translate::{past, signed};
 use super::{Connection, EtcdError};
 use crate::engine::{Entry, Revision};
 
@@ -12,17 +12,19 @@ const PAGE: i64 = 2000;
 pub(super) struct Loaded {
     pub(super) revision: Revision,
     pub(super) entries: Vec<Entry>,
+    /// Those among them that are not sealed as they should be.
+    pub(super) stale: Vec<Entry>,
 }
 
 /// Reads all.
 pub(super) async fn load(connection: &Connection) -> Result<Loaded, EtcdError> {
     let mut request = RangeRequest {
-        key: connection.prefix.as_bytes().to_vec(),
-        range_end: past(&connection.prefix),
+        key: connection.layout.prefix.as_bytes().to_vec(),
+        range_end: past(&connection.layout.prefix),
         limit: PAGE,
         revision: 0,
     };
-    let mut entries = Vec::new();
+    let (mut entries, mut stale) = (Vec::new(), Vec::new());
     loop {
         let page = connection.kv().range(request.clone()).await;
         let page = page
@@ -34,11 +36,18 @@ pub(super) async fn load(connection: &Connection) -> Result<Loaded, EtcdError> {
         if let Some(last) = page.kvs.last() {
             request.key = [last.key.as_slice(), &[0]].concat();
         }
-        entries.extend(page.kvs.into_iter().filter_map(|kv| entry(&connection.prefix, kv)));
+        for (entry, is_stale) in page.kvs.into_iter().filter_map(|kv| connection.layout.opened(kv)) {
+            stale.extend(is_stale.then(|| entry.clone()));
+            entries.push(entry);
+        }
         if !page.more {
             let revision = u64::try_from(request.revision).unwrap_or_default();
             debug_assert_eq!(signed(revision), request.revision);
-            return Ok(Loaded { revision, entries });
+            return Ok(Loaded {
+                revision,
+                entries,
+                stale,
+            });
         }
     }
 }
