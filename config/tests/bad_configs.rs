@@ -166,6 +166,29 @@ fn logins_are_checked_and_never_said() {
 }
 
 #[test]
+fn encryption_keys_are_checked_and_never_said() {
+    let bundle = |keys: &str| {
+        let pair = "{ certificate = \"\", key = \"\" }";
+        format!("version = 1\nmachine-ca = {pair}\ncluster-ca = {pair}\nservice-account-key = \"\"\n{keys}")
+    };
+    let key = |name: &str, bytes: usize| {
+        let text = "c2VjcmV0".repeat(bytes / 6) + ["", "YQ==", "YWI="][bytes % 3];
+        format!("[[encryption-key]]\nname = {name:?}\nkey = {text:?}\n")
+    };
+    let good = bundle(&(key("new", 32) + &key("old", 32)));
+    let parsed = config::parse_bundle(&good).unwrap_or_else(|problems| panic!("{}", config::sentence(&problems)));
+    assert_eq!(parsed.encryption_keys[1].name, "old");
+    for (keys, sentence) in [
+        (key("A key", 32), "is no DNS label"),
+        (key("a", 30), "encryption key \"a\" is not 32 bytes in base64"),
+        (key("a", 32) + &key("a", 32), "stands here twice"),
+    ] {
+        let said = config::sentence(&config::parse_bundle(&bundle(&keys)).err().unwrap());
+        assert!(said.contains(sentence) && !said.contains("c2VjcmV0"), "{said}");
+    }
+}
+
+#[test]
 fn the_published_schema_knows_every_table() {
     let schema = schema();
     for table in ["machine", "network", "storage", "cluster", "control-plane", "oci"] {

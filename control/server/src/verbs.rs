@@ -13,7 +13,7 @@ mod watch;
 pub(crate) use create::{create, refused_by_disk};
 pub(crate) use delete::{delete, delete_object};
 pub(crate) use delete_collection::delete_collection;
-pub(crate) use get::{existing, get, readable};
+pub(crate) use get::{existing, get};
 pub(crate) use list::list;
 pub(crate) use patch::patch;
 pub(crate) use update::{Change, change, update};
