@@ -26,7 +26,8 @@ enum Act {
 /// One connection's work.
 struct Client {
     connection: Connection,
-    number: usize,
+    /// What the names of its objects begin with, other than those of any other client and run.
+    name: String,
     path: String,
 }
 
@@ -36,11 +37,8 @@ pub async fn measure(target: &Target, connections: usize, length: Duration, repo
         .map(|number| {
             let connection = target.connect()?;
             let path = target.path("configmaps");
-            Ok(Arc::new(Client {
-                connection,
-                number,
-                path,
-            }))
+            let name = format!("{}-{connections}-{number}", std::process::id());
+            Ok(Arc::new(Client { connection, name, path }))
         })
         .collect();
     let clients = clients?;
@@ -84,8 +82,8 @@ impl Client {
     }
 
     async fn act(&self, act: Act, round: usize) -> anyhow::Result<Duration> {
-        let made = format!("{}-{}-{round}", std::process::id(), self.number);
-        let own = format!("{}-{}-{}", std::process::id(), self.number, round % OWN);
+        let made = format!("{}-{round}", self.name);
+        let own = format!("{}-{}", self.name, round % OWN);
         let one = format!("{}/{own}", self.path);
         let (method, path, media_type, body) = match act {
             Act::Create => (
