@@ -1,3 +1,5 @@
+//! Frames there and back, and bytes that are no frames.
+
 use super::*;
 use crate::{Encoder, GoAway, Reset};
 use proptest::prelude::*;

@@ -1,3 +1,5 @@
+//! Streams from their opening to their end, and peers that break the rules.
+
 use super::*;
 use crate::Encoder;
 use bytes::BytesMut;
