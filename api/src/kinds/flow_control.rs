@@ -25,94 +25,81 @@ pub fn levels() -> Vec<Value> {
 
 /// Every built-in flow schema, mandatory ones first; whole objects without status.
 pub fn schemas() -> Vec<Value> {
-    let everything = || {
-        rule(
-            groups(&["system:unauthenticated", "system:authenticated"]),
-            all_resources(),
-            true,
-        )
-    };
-    let users = |names: &[&str]| names.iter().map(|name| user(name)).collect::<Vec<_>>();
-    let manager = "system:kube-controller-manager";
-    let leases = || resources(&["get", "create", "update"], "coordination.k8s.io", &["leases"], false);
-    let mut leaders = users(&[manager, "system:kube-scheduler"]);
+    let (manager, scheduler) = ("system:kube-controller-manager", "system:kube-scheduler");
+    let mut leaders = users(&[manager, scheduler]);
     leaders.push(account("*"));
     let mut endpoints = users(&[manager]);
     endpoints.extend(["endpoint-controller", "endpointslicemirroring-controller"].map(account));
-    let node_high = vec![
-        resources(&["*"], "", &["nodes", "nodes/status"], true),
-        resources(&["*"], "coordination.k8s.io", &["leases"], false),
-    ];
-    let mut probes = rule(
-        groups(&["system:unauthenticated", "system:authenticated"]),
-        Vec::new(),
-        false,
-    );
-    probes["nonResourceRules"] = json!([{ "verbs": ["get"], "nonResourceURLs": ["/healthz", "/readyz", "/livez"] }]);
-    let all = |subjects| rule(subjects, all_resources(), true);
-    vec![
-        schema("exempt", "exempt", 1, "", all(groups(&["system:masters"]))),
-        schema("catch-all", "catch-all", 10_000, "ByUser", everything()),
-        schema("system-nodes", "system", 500, "ByUser", all(groups(&["system:nodes"]))),
-        schema(
+    let may = |subjects, resources: Value| rule(subjects, vec![resources], false);
+    let masters = everything(groups(&["system:masters"]));
+    let nodes = || groups(&["system:nodes"]);
+    let accounts = everything(groups(&["system:serviceaccounts"]));
+    let own_accounts = everything(vec![account("*")]);
+    [
+        ("exempt", "exempt", 1, "", masters),
+        ("catch-all", "catch-all", 10_000, "ByUser", everything(everybody())),
+        ("system-nodes", "system", 500, "ByUser", everything(nodes())),
+        (
             "system-node-high",
             "node-high",
             400,
             "ByUser",
-            rule(groups(&["system:nodes"]), node_high, false),
+            rule(nodes(), heartbeats(), false),
         ),
-        schema("probes", "exempt", 2, "", probes),
-        schema(
+        ("probes", "exempt", 2, "", probes()),
+        (
             "system-leader-election",
             "leader-election",
             100,
             "ByUser",
-            rule(leaders, vec![leases()], false),
+            may(leaders, leases()),
         ),
-        schema(
+        (
             "workload-leader-election",
             "leader-election",
             200,
             "ByUser",
-            rule(vec![account("*")], vec![leases()], false),
+            may(vec![account("*")], leases()),
         ),
-        schema(
+        (
             "endpoint-controller",
             "workload-high",
             150,
             "ByUser",
-            rule(endpoints, endpoint_writes(), false),
+            may(endpoints, endpoint_writes()),
         ),
-        schema(
+        (
             "kube-controller-manager",
             "workload-high",
             800,
             "ByNamespace",
-            all(users(&[manager])),
+            everything(users(&[manager])),
         ),
-        schema(
+        (
             "kube-scheduler",
             "workload-high",
             800,
             "ByNamespace",
-            all(users(&["system:kube-scheduler"])),
+            everything(users(&[scheduler])),
         ),
-        schema(
+        (
             "kube-system-service-accounts",
             "workload-high",
             900,
             "ByNamespace",
-            all(vec![account("*")]),
+            own_accounts,
         ),
-        schema(
-            "service-accounts",
-            "workload-low",
-            9000,
+        ("service-accounts", "workload-low", 9000, "ByUser", accounts),
+        (
+            "global-default",
+            "global-default",
+            9900,
             "ByUser",
-            all(groups(&["system:serviceaccounts"])),
+            everything(everybody()),
         ),
-        schema("global-default", "global-default", 9900, "ByUser", everything()),
     ]
+    .map(|(name, level, precedence, method, rule)| schema(name, level, precedence, method, &rule))
+    .into()
 }
 
 /// The mandatory level of that name.
@@ -152,7 +139,7 @@ fn limited(name: &str, shares: i64, lendable: i64, queuing: Option<(i64, i64)>) 
     level(name, &json!({ "type": "Limited", "limited": limited }))
 }
 
-fn schema(name: &str, level: &str, precedence: i64, method: &str, rule: Value) -> Value {
+fn schema(name: &str, level: &str, precedence: i64, method: &str, rule: &Value) -> Value {
     let mut spec = json!({
         "matchingPrecedence": precedence, "priorityLevelConfiguration": { "name": level }, "rules": [rule],
     });
@@ -181,12 +168,39 @@ fn resources(verbs: &[&str], group: &str, resources: &[&str], whole_cluster: boo
     rule
 }
 
-fn all_resources() -> Vec<Value> {
-    vec![resources(&["*"], "*", &["*"], true)]
+/// All verbs on all resources and all other paths.
+fn everything(subjects: Vec<Value>) -> Value {
+    rule(subjects, vec![resources(&["*"], "*", &["*"], true)], true)
 }
 
-fn endpoint_writes() -> Vec<Value> {
-    vec![resources(&["get", "create", "update"], "", &["endpoints"], false)]
+/// What must go through even if a node's other requests queue up.
+fn heartbeats() -> Vec<Value> {
+    vec![
+        resources(&["*"], "", &["nodes", "nodes/status"], true),
+        resources(&["*"], "coordination.k8s.io", &["leases"], false),
+    ]
+}
+
+fn leases() -> Value {
+    resources(&["get", "create", "update"], "coordination.k8s.io", &["leases"], false)
+}
+
+fn endpoint_writes() -> Value {
+    resources(&["get", "create", "update"], "", &["endpoints"], false)
+}
+
+fn probes() -> Value {
+    let mut probes = rule(everybody(), Vec::new(), false);
+    probes["nonResourceRules"] = json!([{ "verbs": ["get"], "nonResourceURLs": ["/healthz", "/readyz", "/livez"] }]);
+    probes
+}
+
+fn everybody() -> Vec<Value> {
+    groups(&["system:unauthenticated", "system:authenticated"])
+}
+
+fn users(names: &[&str]) -> Vec<Value> {
+    names.iter().map(|name| user(name)).collect()
 }
 
 fn groups(names: &[&str]) -> Vec<Value> {
