@@ -3,18 +3,11 @@
 
 mod cluster;
 
-use cluster::{Cluster, delete, get, merge, pod, post, put, text};
+use cluster::{Cluster, PODS, delete, get, merge, pod, post, put, text};
 use serde_json::{Value, json};
 
-const PODS: &str = "/api/v1/namespaces/default/pods";
-
-fn message(reply: &cluster::Reply) -> String {
-    text(&reply.body, "/message")
-}
-
 fn warnings(reply: &cluster::Reply) -> String {
-    let all = reply.headers.get_all("warning").iter();
-    all.map(|value| value.to_str().unwrap().replace("\\\"", "\"")).collect()
+    reply.warnings().concat().replace("\\\"", "\"")
 }
 
 fn pod_with(name: &str, change: impl FnOnce(&mut Value)) -> Value {
@@ -58,7 +51,7 @@ async fn a_pod_runs_as_an_account_that_exists_and_has_its_identity() {
     let refused = post(&admin, PODS, &missing).await;
     assert_eq!(refused.code, 403);
     assert_eq!(
-        message(&refused),
+        refused.message(),
         "pods \"m\" is forbidden: error looking up service account default/missing: serviceaccount \"missing\" not found"
     );
 }
@@ -75,7 +68,9 @@ async fn a_namespaces_labels_bound_what_pods_may_do() {
     let wrong = merge(&admin, "/api/v1/namespaces/default", &label("strict")).await;
     assert_eq!(wrong.code, 422, "{}", wrong.text);
     assert!(
-        message(&wrong).ends_with("Invalid value: \"strict\": must be one of privileged, baseline, restricted"),
+        wrong
+            .message()
+            .ends_with("Invalid value: \"strict\": must be one of privileged, baseline, restricted"),
         "{}",
         wrong.text
     );
@@ -93,7 +88,7 @@ async fn a_namespaces_labels_bound_what_pods_may_do() {
     let refused = post(&admin, PODS, &again).await;
     assert_eq!(refused.code, 403);
     assert_eq!(
-        message(&refused),
+        refused.message(),
         "pods \"priv2\" is forbidden: violates PodSecurity \"baseline:latest\": privileged (container \"c\" must not set securityContext.privileged=true)"
     );
     let warn = json!({"metadata": {"labels": {"pod-security.kubernetes.io/warn": "restricted"}}});
@@ -130,7 +125,11 @@ async fn priorities_come_from_classes() {
     make(&cluster, classes, class("usual", 7, true)).await;
     let second = post(&admin, classes, &class("usual2", 8, true)).await;
     assert_eq!(second.code, 403);
-    assert!(message(&second).ends_with("PriorityClass usual is already marked as default. Only one default can exist"));
+    assert!(
+        second
+            .message()
+            .ends_with("PriorityClass usual is already marked as default. Only one default can exist")
+    );
     let made = make(
         &cluster,
         PODS,
@@ -150,7 +149,7 @@ async fn priorities_come_from_classes() {
     )
     .await;
     assert_eq!(
-        (none.code, message(&none).as_str()),
+        (none.code, none.message().as_str()),
         (
             403,
             "pods \"n\" is forbidden: no PriorityClass with name none was found"
@@ -182,7 +181,7 @@ async fn runtime_classes_bring_their_costs_and_missing_ones_are_refused() {
     )
     .await;
     let why = "pods \"n\" is forbidden: pod rejected: RuntimeClass \"none\" not found";
-    assert_eq!((none.code, message(&none).as_str()), (403, why));
+    assert_eq!((none.code, none.message().as_str()), (403, why));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -231,7 +230,7 @@ async fn limit_ranges_fill_in_and_bound() {
     });
     let refused = post(&admin, PODS, &large).await;
     assert_eq!(
-        (refused.code, message(&refused).as_str()),
+        (refused.code, refused.message().as_str()),
         (
             403,
             "pods \"large\" is forbidden: maximum cpu usage per Container is 1, but limit is 2"
@@ -267,7 +266,7 @@ async fn quotas_are_charged_once_for_each_that_is_let_in() {
     .await;
     let silent = post(&admin, PODS, &pod("silent")).await;
     assert_eq!(
-        (silent.code, message(&silent).as_str()),
+        (silent.code, silent.message().as_str()),
         (
             403,
             "pods \"silent\" is forbidden: failed quota: q: must specify requests.cpu for: c"
@@ -297,7 +296,7 @@ async fn quotas_are_charged_once_for_each_that_is_let_in() {
     assert_eq!(used, json!({"pods": "5", "requests.cpu": "500m"}));
     let refused = post(&admin, PODS, &sized("more")).await;
     assert_eq!(
-        message(&refused),
+        refused.message(),
         "pods \"more\" is forbidden: exceeded quota: q, requested: pods=1, used: pods=5, limited: pods=5"
     );
     let taken = post(&admin, PODS, &sized("p0")).await;
@@ -319,7 +318,7 @@ async fn quotas_count_kinds_and_node_ports_and_know_their_scopes() {
     make(&cluster, maps, json!({"metadata": {"name": "a"}})).await;
     let second = post(&admin, maps, &json!({"metadata": {"name": "b"}})).await;
     assert_eq!(
-        message(&second),
+        second.message(),
         "configmaps \"b\" is forbidden: exceeded quota: q, requested: count/configmaps=1, used: count/configmaps=1, limited: count/configmaps=1"
     );
     let services = "/api/v1/namespaces/default/services";
@@ -328,7 +327,7 @@ async fn quotas_count_kinds_and_node_ports_and_know_their_scopes() {
     let open = merge(&admin, &format!("{services}/s"), &json!({"spec": {"type": "NodePort"}})).await;
     assert_eq!(open.code, 403, "{}", open.text);
     assert!(
-        message(&open)
+        open.message()
             .contains("requested: services.nodeports=2, used: services.nodeports=0, limited: services.nodeports=1")
     );
     assert_eq!(delete(&admin, &path).await.code, 200);

@@ -4,12 +4,10 @@
 mod cluster;
 
 use client::Transport;
-use cluster::{Cluster, Reply, config_map, get, merge, pod, post, put, raw, send, text};
+use cluster::{Cluster, MAPS, PODS, Reply, config_map, get, merge, pod, post, put, raw, send, text};
 use http::Method;
 use serde_json::{Value, json};
 
-const MAPS: &str = "/api/v1/namespaces/default/configmaps";
-const PODS: &str = "/api/v1/namespaces/default/pods";
 const APPLY: &str = "application/apply-patch+yaml";
 
 /// Applies a configuration; `query` says for whom, such as `fieldManager=a&force=true`.
@@ -31,11 +29,6 @@ fn owners(object: &Value) -> Vec<String> {
         format!("{} {}", words.join(" ").trim_end(), entry["fieldsV1"])
     };
     entries.into_iter().flatten().map(brief).collect()
-}
-
-fn warnings(reply: &Reply) -> Vec<String> {
-    let values = reply.headers.get_all("warning");
-    values.iter().map(|value| value.to_str().unwrap().to_owned()).collect()
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -119,7 +112,7 @@ async fn a_status_is_owned_through_its_subresource() {
     let refused = apply(&admin, &format!("{PODS}/p/status"), "fieldManager=other", &config).await;
     assert_eq!(refused.code, 409, "{}", refused.text);
     assert_eq!(
-        text(&refused.body, "/message"),
+        refused.message(),
         "Apply failed with 1 conflict: conflict with \"node\" with subresource \"status\" using v1: .status.phase"
     );
     let forced = apply(
@@ -204,7 +197,7 @@ async fn conflicts_have_causes_and_can_be_forced() {
         (409, "Conflict")
     );
     assert_eq!(
-        text(&refused.body, "/message"),
+        refused.message(),
         "Apply failed with 2 conflicts: conflicts with \"owner\" using v1:\n- .data.x\n- .data.y"
     );
     assert_eq!(
@@ -222,316 +215,6 @@ async fn conflicts_have_causes_and_can_be_forced() {
     )
     .await;
     assert_eq!((forced.code, &forced.body["data"]), (200, &json!({"x": "2", "y": "2"})));
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn applies_that_make_no_sense_are_refused() {
-    let cluster = Cluster::start().await;
-    let admin = cluster.admin();
-    let made = post(&admin, MAPS, &config_map("there", &json!({}), &json!({"x": "1"}))).await;
-    let with = |name: &str, key: &str, value: Value| {
-        let mut config = map(json!({"x": "1"}));
-        config["metadata"]["name"] = json!(name);
-        match key.strip_prefix("metadata.") {
-            Some(key) => config["metadata"][key] = value,
-            None => config[key] = value,
-        }
-        config
-    };
-    let typed = "failed to create typed patch object (/a; /v1, Kind=ConfigMap): .foo: field not declared in schema";
-    for (name, query, config, code, message) in [
-        (
-            "a",
-            "",
-            map(json!({})),
-            422,
-            "PatchOptions.meta.k8s.io \"\" is invalid: fieldManager: Required value: is required for apply patch",
-        ),
-        (
-            "a",
-            "fieldManager=a",
-            with("a", "metadata.managedFields", json!([])),
-            400,
-            "metadata.managedFields must be nil",
-        ),
-        (
-            "a",
-            "fieldManager=a",
-            with("a", "kind", json!("Secret")),
-            400,
-            "invalid object type: /v1, Kind=Secret",
-        ),
-        ("a", "fieldManager=a", with("a", "foo", json!(1)), 500, typed),
-        (
-            "a",
-            "fieldManager=a",
-            with("b", "data", json!({})),
-            400,
-            "the name of the object (b) does not match the name on the URL (a)",
-        ),
-        (
-            "a",
-            "fieldManager=a",
-            with("a", "metadata.uid", json!("u")),
-            409,
-            "Operation cannot be fulfilled on configmaps \"a\": uid mismatch: the provided object specified uid u, and no existing object was found",
-        ),
-        (
-            "there",
-            "fieldManager=a",
-            with("there", "metadata.uid", json!("u")),
-            409,
-            &format!(
-                "Operation cannot be fulfilled on configmaps \"there\": Precondition failed: UID in precondition: u, UID in object meta: {}",
-                text(&made.body, "/metadata/uid")
-            ),
-        ),
-        (
-            "there",
-            "fieldManager=a",
-            with("there", "metadata.resourceVersion", json!("1")),
-            409,
-            "Operation cannot be fulfilled on configmaps \"there\": the object has been modified; please apply your changes to the latest version and try again",
-        ),
-    ] {
-        let refused = apply(&admin, &format!("{MAPS}/{name}"), query, &config).await;
-        assert_eq!(
-            (refused.code, text(&refused.body, "/message").as_str()),
-            (code, message),
-            "{config}"
-        );
-    }
-    let forced = send(
-        &admin,
-        Method::PATCH,
-        &format!("{MAPS}/there?force=true"),
-        "application/merge-patch+json",
-        &json!({}),
-    )
-    .await;
-    assert_eq!(
-        (forced.code, text(&forced.body, "/message").as_str()),
-        (
-            422,
-            "PatchOptions.meta.k8s.io \"\" is invalid: force: Forbidden: may not be specified for non-apply patch"
-        )
-    );
-    let twice = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: a}\ndata:\n  x: '1'\n  x: '2'\n";
-    let headers = [("content-type", APPLY)];
-    let strict = raw(
-        &admin,
-        Method::PATCH,
-        &format!("{MAPS}/a?fieldManager=a&fieldValidation=Strict"),
-        &headers,
-        twice.into(),
-    )
-    .await;
-    assert_eq!(
-        (strict.code, text(&strict.body, "/message").as_str()),
-        (
-            400,
-            "error strict decoding YAML: error converting YAML to JSON: yaml: unmarshal errors:\n  line 6: key \"x\" already set in map"
-        )
-    );
-    let warned = raw(
-        &admin,
-        Method::PATCH,
-        &format!("{MAPS}/a?fieldManager=a"),
-        &headers,
-        twice.into(),
-    )
-    .await;
-    assert_eq!(
-        (warned.code, text(&warned.body, "/data/x").as_str()),
-        (201, "2"),
-        "{}",
-        warned.text
-    );
-    assert_eq!(
-        warnings(&warned),
-        ["299 - \"line 6: key \\\"x\\\" already set in map\""]
-    );
-    let garbage = raw(
-        &admin,
-        Method::PATCH,
-        &format!("{MAPS}/a?fieldManager=a"),
-        &headers,
-        "a: [".into(),
-    )
-    .await;
-    assert!(
-        garbage.code == 400 && text(&garbage.body, "/message").starts_with("error decoding YAML: "),
-        "{}",
-        garbage.text
-    );
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn unknown_fields_are_dropped_and_told() {
-    let cluster = Cluster::start().await;
-    let admin = cluster.admin();
-    let body = r#"{"metadata":{"name":"p","lables":{}},"spec":{"unknown1":"v","unknownDupe":1,"unknownDupe":2,
-        "hostNetwork":false,"hostNetwork":false,"containers":[{"name":"c","image":"i","img":1}]}}"#;
-    let json = [("content-type", "application/json")];
-    let strict = raw(
-        &admin,
-        Method::POST,
-        &format!("{PODS}?fieldValidation=Strict"),
-        &json,
-        body.into(),
-    )
-    .await;
-    assert_eq!(
-        text(&strict.body, "/message"),
-        "Pod in version \"v1\" cannot be handled as a Pod: strict decoding error: unknown field \"metadata.lables\", \
-         unknown field \"spec.unknown1\", unknown field \"spec.unknownDupe\", duplicate field \"spec.hostNetwork\", \
-         unknown field \"spec.containers[0].img\""
-    );
-    let warned = raw(&admin, Method::POST, PODS, &json, body.into()).await;
-    assert_eq!(warned.code, 201, "{}", warned.text);
-    assert_eq!(warnings(&warned).len(), 5);
-    let stored = get(&admin, &format!("{PODS}/p")).await.body;
-    assert!(stored["spec"].get("unknown1").is_none() && stored["spec"]["containers"][0].get("img").is_none());
-    let yaml = "metadata:\n  name: why\ndata:\n  x: '1'\n  x: '2'\nbogus: 1\n";
-    let yaml_type = [("content-type", "application/yaml")];
-    let strict = raw(
-        &admin,
-        Method::POST,
-        &format!("{MAPS}?fieldValidation=Strict"),
-        &yaml_type,
-        yaml.into(),
-    )
-    .await;
-    assert_eq!(
-        text(&strict.body, "/message"),
-        "ConfigMap in version \"v1\" cannot be handled as a ConfigMap: strict decoding error: yaml: unmarshal errors:\n  \
-         line 5: key \"x\" already set in map, unknown field \"bogus\""
-    );
-    let warned = raw(&admin, Method::POST, MAPS, &yaml_type, yaml.into()).await;
-    assert_eq!(
-        warnings(&warned),
-        [
-            "299 - \"line 5: key \\\"x\\\" already set in map\"",
-            "299 - \"unknown field \\\"bogus\\\"\""
-        ]
-    );
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn patches_with_mistakes_are_told_of_in_upstreams_words() {
-    let cluster = Cluster::start().await;
-    let admin = cluster.admin();
-    post(&admin, MAPS, &config_map("a", &json!({}), &json!({"x": "1"}))).await;
-    let patch = async |media_type: &str, query: &str, body: &str| {
-        let headers = [("content-type", media_type)];
-        raw(
-            &admin,
-            Method::PATCH,
-            &format!("{MAPS}/a?{query}"),
-            &headers,
-            body.to_owned().into(),
-        )
-        .await
-    };
-    let (json, merge, strategic) = (
-        "application/json-patch+json",
-        "application/merge-patch+json",
-        "application/strategic-merge-patch+json",
-    );
-    let rejected = "the server rejected our request due to an error in our request";
-    for (media_type, body, code, message) in [
-        (json, r#"[{"op":"test","path":"/data/x","value":"2"}]"#, 422, rejected),
-        (
-            merge,
-            "[]",
-            400,
-            "error decoding patch: json: cannot unmarshal array into Go value of type map[string]interface {}",
-        ),
-        (
-            strategic,
-            r#"{"data":{"$patch":"what"}}"#,
-            500,
-            "unknown patch type found: what",
-        ),
-        (
-            strategic,
-            r#"{"metadata":{"$retainKeys":1}}"#,
-            400,
-            "invalid patch format of retainKeys",
-        ),
-        (strategic, r#"{"data":{"$retainKeys":["a"],"b":"1"}}"#, 422, rejected),
-        (
-            strategic,
-            r#"{"metadata":{"$setElementOrder/finalizers":1,"finalizers":[]}}"#,
-            400,
-            "invalid patch format of setElementOrder list",
-        ),
-        (
-            strategic,
-            r#"{"metadata":{"$deleteFromPrimitiveList/finalizers":1}}"#,
-            400,
-            "invalid patch format of primitive list",
-        ),
-    ] {
-        let refused = patch(media_type, "", body).await;
-        assert_eq!(
-            (refused.code, text(&refused.body, "/message").as_str()),
-            (code, message),
-            "{body}"
-        );
-    }
-    let strict = patch(
-        merge,
-        "fieldValidation=Strict",
-        r#"{"bogus":1,"data":{"y":"1"},"data":{"y":"2"}}"#,
-    )
-    .await;
-    let message = text(&strict.body, "/message");
-    assert_eq!(strict.code, 422);
-    assert!(
-        message.starts_with(" \"\" is invalid: patch: Invalid value: \"{\\\"apiVersion\\\":\\\"v1\\\""),
-        "{message}"
-    );
-    assert!(
-        message.ends_with("strict decoding error: duplicate field \"data\", unknown field \"bogus\""),
-        "{message}"
-    );
-    let strict = patch(strategic, "fieldValidation=Strict", r#"{"bogus":1}"#).await;
-    assert_eq!(
-        text(&strict.body, "/message"),
-        " \"\" is invalid: patch: Invalid value: \"map[bogus:1]\": strict decoding error: unknown field \"bogus\""
-    );
-    let strict = patch(
-        json,
-        "fieldValidation=Strict",
-        r#"[{"op":"add","op":"add","path":"/data/z","value":"1","foo":1}]"#,
-    )
-    .await;
-    let message = text(&strict.body, "/message");
-    assert!(
-        message.ends_with(
-            "strict decoding error: json patch duplicate field \"[0].op\", json patch unknown field \"[0].foo\""
-        ),
-        "{message}"
-    );
-    let wrong = patch(merge, "", r#"{"data":5}"#).await;
-    assert!(
-        wrong.code == 422 && text(&wrong.body, "/message").contains("cannot unmarshal number"),
-        "{}",
-        wrong.text
-    );
-    let operations = format!(
-        "[{}]",
-        vec![r#"{"op":"test","path":"/data/x","value":"1"}"#; 10_001].join(",")
-    );
-    let many = patch(json, "", &operations).await;
-    assert_eq!(
-        (many.code, text(&many.body, "/message").as_str()),
-        (
-            413,
-            "Request entity too large: The allowed maximum operations in a JSON patch is 10000, got 10001"
-        ),
-    );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -559,7 +242,114 @@ async fn replicas_are_owned_through_the_scale_that_set_them() {
     );
     let refused = apply(&admin, path, "fieldManager=a", &config(1)).await;
     assert_eq!(
-        text(&refused.body, "/message"),
+        refused.message(),
         "Apply failed with 1 conflict: conflict with \"scaler\" with subresource \"scale\" using apps/v1: .spec.replicas"
+    );
+}
+
+/// A configuration of the ConfigMap of that name with one more field; the key may begin with `metadata.`.
+fn with(name: &str, key: &str, value: Value) -> Value {
+    let mut config = map(json!({"x": "1"}));
+    config["metadata"]["name"] = json!(name);
+    match key.strip_prefix("metadata.") {
+        Some(key) => config["metadata"][key] = value,
+        None => config[key] = value,
+    }
+    config
+}
+
+/// Asserts that a configuration is refused with that code and sentence.
+async fn assert_refused(client: &dyn Transport, path: &str, config: &Value, code: u16, message: &str) {
+    let refused = apply(client, path, "fieldManager=a", config).await;
+    assert_eq!((refused.code, refused.message().as_str()), (code, message), "{config}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn configurations_that_make_no_sense_are_refused() {
+    let cluster = Cluster::start().await;
+    let admin = cluster.admin();
+    let path = format!("{MAPS}/a");
+    let typed = "failed to create typed patch object (/a; /v1, Kind=ConfigMap): .foo: field not declared in schema";
+    for (config, code, message) in [
+        (
+            with("a", "metadata.managedFields", json!([])),
+            400,
+            "metadata.managedFields must be nil",
+        ),
+        (
+            with("a", "kind", json!("Secret")),
+            400,
+            "invalid object type: /v1, Kind=Secret",
+        ),
+        (with("a", "foo", json!(1)), 500, typed),
+        (
+            with("b", "data", json!({})),
+            400,
+            "the name of the object (b) does not match the name on the URL (a)",
+        ),
+    ] {
+        assert_refused(&admin, &path, &config, code, message).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn configurations_of_another_object_or_version_are_refused() {
+    let cluster = Cluster::start().await;
+    let admin = cluster.admin();
+    let made = post(&admin, MAPS, &config_map("there", &json!({}), &json!({"x": "1"}))).await;
+    let uid = text(&made.body, "/metadata/uid");
+    for (name, field, value, message) in [
+        (
+            "a",
+            "metadata.uid",
+            "u",
+            "configmaps \"a\": uid mismatch: the provided object specified uid u, and no existing object was found",
+        ),
+        (
+            "there",
+            "metadata.uid",
+            "u",
+            &format!("configmaps \"there\": Precondition failed: UID in precondition: u, UID in object meta: {uid}"),
+        ),
+        (
+            "there",
+            "metadata.resourceVersion",
+            "1",
+            "configmaps \"there\": the object has been modified; please apply your changes to the latest version and try again",
+        ),
+    ] {
+        let message = format!("Operation cannot be fulfilled on {message}");
+        let config = with(name, field, json!(value));
+        assert_refused(&admin, &format!("{MAPS}/{name}"), &config, 409, &message).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_apply_needs_a_manager_and_nothing_else_may_be_forced() {
+    let cluster = Cluster::start().await;
+    let admin = cluster.admin();
+    let nobody = apply(&admin, &format!("{MAPS}/a"), "", &map(json!({}))).await;
+    assert_eq!(
+        (nobody.code, nobody.message().as_str()),
+        (
+            422,
+            "PatchOptions.meta.k8s.io \"\" is invalid: fieldManager: Required value: is required for apply patch"
+        )
+    );
+    post(&admin, MAPS, &config_map("there", &json!({}), &json!({}))).await;
+    let forced = send(
+        &admin,
+        Method::PATCH,
+        &format!("{MAPS}/there?force=true"),
+        "application/merge-patch+json",
+        &json!({}),
+    )
+    .await;
+    assert_eq!(
+        (forced.code, forced.message().as_str()),
+        (
+            422,
+            "PatchOptions.meta.k8s.io \"\" is invalid: force: Forbidden: may not be specified for non-apply patch"
+        )
     );
 }

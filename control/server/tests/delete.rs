@@ -3,12 +3,9 @@
 
 mod cluster;
 
-use cluster::{Cluster, config_map, delete, get, merge, pod, post, put, send, text, watch};
+use cluster::{Cluster, MAPS, PODS, config_map, delete, get, merge, pod, post, put, send, text, watch};
 use http::Method;
 use serde_json::{Value, json};
-
-const MAPS: &str = "/api/v1/namespaces/default/configmaps";
-const PODS: &str = "/api/v1/namespaces/default/pods";
 
 async fn bound_pod(cluster: &Cluster, name: &str) {
     let admin = cluster.admin();

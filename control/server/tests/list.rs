@@ -3,11 +3,9 @@
 
 mod cluster;
 
-use cluster::{Cluster, config_map, delete, get, pod, post, raw, text};
+use cluster::{Cluster, MAPS, config_map, delete, get, pod, post, raw, text};
 use http::Method;
 use serde_json::json;
-
-const MAPS: &str = "/api/v1/namespaces/default/configmaps";
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_pages_of_a_list_agree_with_each_other() {

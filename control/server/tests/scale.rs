@@ -3,12 +3,11 @@
 
 mod cluster;
 
-use cluster::{Cluster, get, merge, post, put, text};
+use cluster::{Cluster, PODS, get, merge, post, put, text};
 use serde_json::{Value, json};
 
 const DEPLOYMENTS: &str = "/apis/apps/v1/namespaces/default/deployments";
 const BUDGETS: &str = "/apis/policy/v1/namespaces/default/poddisruptionbudgets";
-const PODS: &str = "/api/v1/namespaces/default/pods";
 
 fn template() -> Value {
     json!({ "metadata": { "labels": { "app": "web" } }, "spec": { "containers": [{ "name": "c", "image": "i" }] } })

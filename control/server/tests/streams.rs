@@ -4,7 +4,7 @@
 mod cluster;
 
 use bytes::Bytes;
-use cluster::{Cluster, DEADLINE, get, issue, merge, pod, post, text};
+use cluster::{Cluster, DEADLINE, PODS, get, issue, merge, pod, post, text};
 use config::Bundle;
 use http::{Request, Response, StatusCode, header};
 use http_body_util::{Empty, Full};
@@ -19,8 +19,6 @@ use std::convert::Infallible;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::{TlsAcceptor, TlsConnector};
-
-const PODS: &str = "/api/v1/namespaces/default/pods";
 
 fn nodes(bundle: &Bundle) -> Nodes {
     let own = issue(

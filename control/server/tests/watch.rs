@@ -3,10 +3,8 @@
 
 mod cluster;
 
-use cluster::{Cluster, config_map, delete, get, merge, post, text, watch};
+use cluster::{Cluster, MAPS, config_map, delete, get, merge, post, text, watch};
 use serde_json::json;
-
-const MAPS: &str = "/api/v1/namespaces/default/configmaps";
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn changes_come_in_order_with_growing_revisions() {

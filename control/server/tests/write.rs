@@ -3,12 +3,9 @@
 
 mod cluster;
 
-use cluster::{Cluster, config_map, get, merge, pod, post, put, raw, send, text};
+use cluster::{Cluster, MAPS, PODS, config_map, get, merge, pod, post, put, raw, send, text};
 use http::Method;
 use serde_json::{Value, json};
-
-const MAPS: &str = "/api/v1/namespaces/default/configmaps";
-const PODS: &str = "/api/v1/namespaces/default/pods";
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_new_object_gets_its_metadata_from_the_server() {

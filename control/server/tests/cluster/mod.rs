@@ -1,6 +1,7 @@
 //! An API server for tests: real TLS on loopback, a store in a throw-away folder, certificates of its own.
 #![allow(dead_code, reason = "each test file uses a part of it")]
 
+pub mod definitions;
 pub mod kubectl;
 
 use bytes::Bytes;
@@ -13,7 +14,7 @@ use identity::{Authority, Leaf, Purpose};
 use serde_json::{Value, json};
 use server::{InProcess, Nodes, PROTOCOLS, Server, Tokens};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use store::Store;
 use tempfile::TempDir;
 use tokio::net::TcpListener;
@@ -24,6 +25,9 @@ pub const DEADLINE: Duration = Duration::from_secs(30);
 
 /// Who issues service-account tokens here.
 pub const ISSUER: &str = "https://kubernetes.default.svc.cluster.local";
+
+pub const MAPS: &str = "/api/v1/namespaces/default/configmaps";
+pub const PODS: &str = "/api/v1/namespaces/default/pods";
 
 /// A running server.
 pub struct Cluster {
@@ -147,6 +151,20 @@ impl Drop for Cluster {
     }
 }
 
+// === impl Reply ===
+
+impl Reply {
+    /// The sentence of a refusal.
+    pub fn message(&self) -> String {
+        text(&self.body, "/message")
+    }
+
+    pub fn warnings(&self) -> Vec<String> {
+        let values = self.headers.get_all("warning");
+        values.iter().map(|value| value.to_str().unwrap().to_owned()).collect()
+    }
+}
+
 /// A certificate of the cluster's CA.
 pub fn issue(bundle: &Bundle, name: &str, groups: &[&str], names: Vec<String>, purpose: Purpose) -> KeyPair {
     let ca = Authority::from_pem(&bundle.cluster_ca.certificate, &bundle.cluster_ca.key).unwrap();
@@ -259,6 +277,15 @@ impl Lines {
             Some(event) => format!("{} {}", text(&event, "/type"), text(&event, "/object/metadata/name")),
             None => "END".to_owned(),
         }
+    }
+}
+
+/// Waits until it holds.
+pub async fn eventually(what: &str, mut holds: impl AsyncFnMut() -> bool) {
+    let begun = Instant::now();
+    while !holds().await {
+        assert!(begun.elapsed() < DEADLINE, "{what}: not in time");
+        tokio::time::sleep(Duration::from_millis(20)).await;
     }
 }
 
