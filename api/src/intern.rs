@@ -28,7 +28,8 @@ mod tests {
 
     #[test]
     fn equal_names_are_one() {
-        let (first, second) = (intern(&"widgets".to_owned()), intern("widgets"));
+        let elsewhere = "widgets".to_owned();
+        let (first, second) = (intern(&elsewhere), intern("widgets"));
         assert!(std::ptr::eq(first, second));
         assert_ne!(first, intern("gadgets"));
     }

@@ -243,11 +243,9 @@ fn settings(body: &[u8]) -> Option<Option<u32>> {
         return None;
     }
     let (entries, _) = entries.as_chunks::<8>();
-    let window = entries
-        .iter()
-        .filter(|entry| u32::from_be_bytes([0, entry[1], entry[2], entry[3]]) == INITIAL_WINDOW);
-    let values = window.map(|entry| u32::from_be_bytes([entry[4], entry[5], entry[6], entry[7]]));
-    Some(values.last())
+    let is_window = |entry: &&[u8; 8]| u32::from_be_bytes([0, entry[1], entry[2], entry[3]]) == INITIAL_WINDOW;
+    let window = entries.iter().rfind(is_window);
+    Some(window.map(|entry| u32::from_be_bytes([entry[4], entry[5], entry[6], entry[7]])))
 }
 
 #[cfg(test)]

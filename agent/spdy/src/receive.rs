@@ -122,7 +122,7 @@ impl Receiver {
     }
 
     fn open(&mut self, id: StreamId, fin: bool, headers: Headers) {
-        if id % 2 == 0 || id <= self.last {
+        if id.is_multiple_of(2) || id <= self.last {
             return self.answer(Answer::Reset(id, Reset::Protocol));
         }
         self.last = id;

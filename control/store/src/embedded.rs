@@ -208,7 +208,7 @@ impl Disk {
                 let (dir, number, ceiling, entries) = (self.dir.clone(), self.number, self.ceiling, live());
                 let write = move || checkpoint::write(&dir, number, ceiling, &seals, &entries);
                 let thread = std::thread::Builder::new().name("checkpoint".into()).spawn(write);
-                self.checkpoint = thread.inspect_err(|error| warn_late(error)).ok();
+                self.checkpoint = thread.inspect_err(warn_late).ok();
             }
             Err(error) => warn_late(&error),
         }

@@ -47,11 +47,11 @@ enum Dependents {
 }
 
 fn is_pod(rules: &Rules) -> bool {
-    &*rules.plural == "pods" && rules.group.is_empty()
+    rules.plural == "pods" && rules.group.is_empty()
 }
 
 fn is_namespace(rules: &Rules) -> bool {
-    &*rules.plural == "namespaces" && rules.group.is_empty()
+    rules.plural == "namespaces" && rules.group.is_empty()
 }
 
 fn is_definition(rules: &Rules) -> bool {
@@ -59,7 +59,7 @@ fn is_definition(rules: &Rules) -> bool {
 }
 
 fn is_job(rules: &Rules) -> bool {
-    &*rules.plural == "jobs" && &*rules.group == "batch"
+    rules.plural == "jobs" && rules.group == "batch"
 }
 
 /// The grace of an object that is not being deleted yet (upstream: podStrategy `CheckGracefulDelete`).
@@ -112,7 +112,7 @@ pub(crate) fn finalizers(rules: &Rules, object: &Value, options: &DeleteOptions)
 }
 
 fn dependents(rules: &Rules) -> Dependents {
-    match (&*rules.group, &*rules.plural) {
+    match (rules.group, rules.plural) {
         ("", "replicationcontrollers") | ("batch", "jobs") => Dependents::Orphaned,
         ("" | "events.k8s.io", "events") => Dependents::None,
         (_, _) => Dependents::Deleted,
@@ -157,7 +157,7 @@ fn begin_definition(definition: &mut Value) {
 
 /// Whether a delete answers with the object instead of a Status.
 pub(crate) fn returns_object(rules: &Rules) -> bool {
-    RETURNED.contains(&(&*rules.group, &*rules.plural))
+    RETURNED.contains(&(rules.group, rules.plural))
 }
 
 /// Refuses to delete another incarnation or state than the one that is meant.

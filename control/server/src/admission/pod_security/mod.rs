@@ -207,7 +207,7 @@ fn containers(spec: &Value) -> impl Iterator<Item = &Value> {
 }
 
 /// The names of the containers for which `is` holds.
-fn named<'a>(spec: &'a Value, is: impl Fn(&Value) -> bool) -> Vec<&'a str> {
+fn named(spec: &Value, is: impl Fn(&Value) -> bool) -> Vec<&str> {
     containers(spec)
         .filter(|container| is(container))
         .map(|container| read::text(container, "/name"))
