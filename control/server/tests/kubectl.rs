@@ -420,19 +420,14 @@ async fn people_set_quotas_and_budgets() {
 async fn people_look_at_everything_and_delete_it() {
     let cluster = Cluster::start().await;
     let Some(kubectl) = Kubectl::of(&cluster) else { return };
-    kubectl
-        .run("create deployment web --image=registry.local/web:1 --replicas=2", "")
-        .await;
-    kubectl
-        .run("autoscale deployment web --min=1 --max=4 --cpu-percent=50", "")
-        .await;
-    kubectl.run("create job once --image=registry.local/job:1", "").await;
-    kubectl
-        .run(
-            "create cronjob nightly --image=registry.local/job:1 --schedule=@daily",
-            "",
-        )
-        .await;
+    for command in [
+        "create deployment web --image=registry.local/web:1 --replicas=2",
+        "autoscale deployment web --min=1 --max=4 --cpu-percent=50",
+        "create job once --image=registry.local/job:1",
+        "create cronjob nightly --image=registry.local/job:1 --schedule=@daily",
+    ] {
+        kubectl.run(command, "").await;
+    }
     let all = kubectl.run("get all -A -o wide", "").await;
     for row in [
         "deployment.apps/web",
