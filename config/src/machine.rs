@@ -134,6 +134,23 @@ pub struct ControlPlane {
     pub cert_sans: Vec<String>,
     /// Whether pods may run on a machine that is both control plane and worker.
     pub taint: bool,
+    /// What is written down of requests to the Kubernetes API, as JSON lines in DATA; without it nothing is.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub audit: Option<AuditLog>,
+}
+
+/// The audit log of the Kubernetes API.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct AuditLog {
+    /// Which requests, and how much of them: a Policy of `audit.k8s.io/v1`, its YAML as it would stand in a file.
+    pub policy: String,
+    /// A file that would grow past so many MiB is put aside.
+    #[serde(default = "default_audit_mib")]
+    pub max_mib: u32,
+    /// How many of those are kept.
+    #[serde(default = "default_audit_files")]
+    pub max_files: u32,
 }
 
 /// What keeps the cluster's state.
@@ -202,6 +219,14 @@ impl JsonSchema for Cidr {
     fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
         schemars::json_schema!({ "type": "string", "format": "cidr" })
     }
+}
+
+fn default_audit_mib() -> u32 {
+    100
+}
+
+fn default_audit_files() -> u32 {
+    10
 }
 
 fn default_pod_cidrs() -> Vec<IpNet> {

@@ -1,5 +1,6 @@
 //! The control plane in one process: API server, scheduler, controllers.
 
+mod audit;
 mod bootstrap;
 mod plane;
 mod run;
@@ -48,6 +49,12 @@ enum Command {
         /// Keep the cluster's state in this etcd instead of in the folder: `http://host:port`, several separated by commas.
         #[arg(long, value_delimiter = ',', value_name = "ENDPOINTS")]
         etcd: Vec<String>,
+        /// Write down requests as this `audit.k8s.io/v1` Policy says.
+        #[arg(long, value_name = "FILE", requires = "audit_log")]
+        audit_policy: Option<PathBuf>,
+        /// Write them to this file, one JSON event a line.
+        #[arg(long, value_name = "FILE", requires = "audit_policy")]
+        audit_log: Option<PathBuf>,
         /// Print each state change, not only what a person must look at.
         #[arg(long)]
         verbose: bool,
@@ -79,8 +86,14 @@ fn main() -> anyhow::Result<()> {
                 data,
                 listen,
                 etcd,
+                audit_policy,
+                audit_log,
                 verbose: _,
-            } => serve::serve(&data, listen, &etcd).await,
+            } => {
+                let files = audit_policy.zip(audit_log);
+                let audit = files.map(|(policy, log)| audit::of_files(&policy, &log)).transpose()?;
+                serve::serve(&data, listen, &etcd, audit).await
+            }
         }
     })
 }

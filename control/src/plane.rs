@@ -7,7 +7,7 @@ use config::{MachineConfig, Secrets};
 use controllers::Signer;
 use identity::Authority;
 use identity::tls::{self, Callers, Trust};
-use server::{InProcess, Nodes, PROTOCOLS, Server, Tokens};
+use server::{Audit, InProcess, Nodes, PROTOCOLS, Server, Tokens};
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -31,6 +31,7 @@ pub struct Plane {
     services: Vec<config::IpNet>,
     pods: Vec<config::IpNet>,
     cluster_ca: String,
+    audit: Option<Audit>,
 }
 
 // === impl Plane ===
@@ -65,13 +66,19 @@ impl Plane {
             services: config.cluster.service_cidrs.clone(),
             pods: config.cluster.pod_cidrs.clone(),
             cluster_ca: secrets.cluster_ca.clone(),
+            audit: None,
         })
+    }
+
+    /// The same with an audit log, if there is one.
+    pub fn audited(self, audit: Option<Audit>) -> Self {
+        Self { audit, ..self }
     }
 
     /// Serves on `listener` until SIGTERM or SIGINT; `advertised` (host:port) is where clients are told to go.
     pub async fn run(self, listener: TcpListener, advertised: &str) -> anyhow::Result<()> {
         let stop = CancellationToken::new();
-        let server = Server::new(self.store, self.nodes, self.tokens, advertised);
+        let server = Server::audited(self.store, self.nodes, self.tokens, advertised, self.audit);
         server.repair().await;
         let serving = tokio::spawn(server::listen(server.clone(), listener, self.tls, stop.clone()));
         let settings = controllers::Settings {

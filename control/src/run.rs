@@ -1,7 +1,7 @@
 //! `control run`: the control plane of a machine, from the files that its agent wrote.
 
 use crate::plane::{Plane, advertised};
-use crate::{seal, serve};
+use crate::{audit, seal, serve};
 use anyhow::{Context, anyhow};
 use config::{MachineConfig, Secrets};
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -15,7 +15,8 @@ const PORT: u16 = 6443;
 pub async fn run(config: &Path, secrets: &Path, data: &Path) -> anyhow::Result<()> {
     let (config, secrets) = read(config, secrets)?;
     let seals = secrets.control_plane.as_ref().map(seal::seals).unwrap_or_default();
-    let plane = Plane::new(&config, &secrets, serve::open(data, seals)?)?;
+    let audit = audit::of_machine(&config, data)?;
+    let plane = Plane::new(&config, &secrets, serve::open(data, seals)?)?.audited(audit);
     let listener = listen().await?;
     plane.run(listener, &advertised(&config, PORT)).await
 }

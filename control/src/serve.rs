@@ -4,6 +4,7 @@ use crate::plane::Plane;
 use crate::seal;
 use anyhow::{Context, anyhow};
 use config::{Bundle, MachineConfig};
+use server::Audit;
 use std::io::Write;
 use std::net::SocketAddr;
 use std::os::unix::fs::OpenOptionsExt;
@@ -15,7 +16,7 @@ use tokio::net::TcpListener;
 const ETCD_PREFIX: &str = "/pintle";
 
 /// Runs until told to stop.
-pub async fn serve(data: &Path, listen: SocketAddr, etcd: &[String]) -> anyhow::Result<()> {
+pub async fn serve(data: &Path, listen: SocketAddr, etcd: &[String], audit: Option<Audit>) -> anyhow::Result<()> {
     std::fs::create_dir_all(data).with_context(|| format!("make the folder {}", data.display()))?;
     let listener = TcpListener::bind(listen)
         .await
@@ -35,7 +36,7 @@ pub async fn serve(data: &Path, listen: SocketAddr, etcd: &[String]) -> anyhow::
             Store::connect_sealed(&options, seals).await.context("open the store")?
         }
     };
-    let plane = Plane::new(&config, &secrets, store)?;
+    let plane = Plane::new(&config, &secrets, store)?.audited(audit);
     let kubeconfig = data.join("kubeconfig");
     let text = identity::cluster::kubeconfig(&bundle, &format!("https://{address}")).context("issue a kubeconfig")?;
     write_private(&kubeconfig, &text)?;

@@ -1,7 +1,7 @@
 //! Rules of `[machine]` and `[control-plane]`.
 
 use super::words::{is_dns_label, is_dns_name, is_label_key, is_label_value};
-use crate::machine::{MachineConfig, Role};
+use crate::machine::{AuditLog, MachineConfig, Role};
 use crate::place::Place;
 use std::net::IpAddr;
 
@@ -56,11 +56,28 @@ fn control_plane(config: &MachineConfig) -> Vec<(Place, String)> {
             "`[control-plane]` stands here, but `machine.roles` lacks control-plane; add the role or drop the table";
         broken.push((Place::of("control-plane"), message.to_owned()));
     }
+    broken.extend(table.audit.iter().flat_map(audit));
     for (nth, name) in table.cert_sans.iter().enumerate() {
         if name.parse::<IpAddr>().is_err() && !is_dns_name(name) {
             let message = format!("{name:?} is neither a DNS name nor an IP address");
             broken.push((Place::of("control-plane.cert-sans").index(nth), message));
         }
+    }
+    broken
+}
+
+/// Whether the policy's rules are good shows where it is used.
+fn audit(log: &AuditLog) -> Vec<(Place, String)> {
+    let place = Place::of("control-plane.audit");
+    let mut broken = Vec::new();
+    if !log.policy.contains("audit.k8s.io/v1") {
+        let message =
+            "`control-plane.audit.policy` is no Policy of audit.k8s.io/v1; write its YAML here, not a file's name";
+        broken.push((place.key("policy"), message.to_owned()));
+    }
+    if log.max_mib == 0 {
+        let message = "`control-plane.audit.max-mib` is 0, which holds no event; write at least 1";
+        broken.push((place.key("max-mib"), message.to_owned()));
     }
     broken
 }

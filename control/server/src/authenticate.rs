@@ -7,9 +7,10 @@ mod token;
 
 pub use token::{Tokens, TokensError};
 
+use crate::audit::Asker;
 use crate::authorize::Authorizer;
 use crate::user::User;
-use api::status::{self, Status};
+use api::status;
 use http::{HeaderMap, header};
 use jiff::Timestamp;
 use ring::digest;
@@ -56,21 +57,27 @@ impl Authenticator {
         }
     }
 
-    /// Whom a request acts as. `connection` is whom its connection's certificate speaks for, if it showed one.
-    pub(crate) fn user(
+    /// Who asks, and whom their request acts as. `connection` is whom its connection's certificate speaks for, if it showed one.
+    pub(crate) fn asker(
         &self,
         authorizer: &Authorizer,
-        connection: Option<&User>,
+        connection: Option<User>,
         headers: &HeaderMap,
         path: &str,
-    ) -> Result<User, Status> {
-        let user = match (connection, headers.get(header::AUTHORIZATION)) {
-            (Some(user), _) => user.clone(),
-            (None, Some(shown)) => self.bearer(shown.as_bytes()).ok_or_else(status::unauthorized)?,
-            (None, None) if is_public(path) => User::anonymous(),
-            (None, None) => return Err(status::unauthorized()),
+    ) -> Asker {
+        let proven = match (connection, headers.get(header::AUTHORIZATION)) {
+            (Some(user), _) => Ok(user),
+            (None, Some(shown)) => self.bearer(shown.as_bytes()).ok_or_else(status::unauthorized),
+            (None, None) if is_public(path) => Ok(User::anonymous()),
+            (None, None) => Err(status::unauthorized()),
         };
-        impersonate::act_as(authorizer, user, headers)
+        match proven {
+            Ok(user) => Asker {
+                acting: impersonate::act_as(authorizer, user.clone(), headers),
+                proven: Some(user),
+            },
+            Err(refusal) => Asker::unknown(refusal),
+        }
     }
 
     fn bearer(&self, header: &[u8]) -> Option<User> {

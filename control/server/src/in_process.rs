@@ -38,6 +38,6 @@ impl Transport for InProcess {
         if let Ok(agent) = HeaderValue::from_str(user.name.trim_start_matches("system:")) {
             request.headers_mut().entry(USER_AGENT).or_insert(agent);
         }
-        Box::pin(async move { Ok(server.answer(user, request.map(Payload::Whole)).await) })
+        Box::pin(async move { Ok(server.answer(user.into(), request.map(Payload::Whole)).await) })
     }
 }

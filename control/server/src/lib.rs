@@ -5,6 +5,7 @@
 
 mod actions;
 mod admission;
+mod audit;
 mod authenticate;
 mod authorize;
 mod body;
@@ -29,6 +30,7 @@ mod streams;
 mod user;
 mod verbs;
 
+pub use audit::{Audit, AuditError, AuditFile};
 pub use authenticate::{Tokens, TokensError};
 pub use authorize::policy::reconcile as reconcile_policy;
 pub use authorize::{Asked, Attributes, Authorizer, Decision, Resource};

@@ -1,5 +1,6 @@
 //! Connections: TLS, HTTP/2 and HTTP/1.1, limits that bound slow and dead clients, and an orderly end.
 
+use crate::audit::{AUDIT_ID, Asker, AuditId};
 use crate::body::Payload;
 use crate::definitions;
 use crate::reply;
@@ -166,16 +167,17 @@ async fn serve(
     request: Request<Incoming>,
 ) -> Response<Body> {
     let path = request.uri().path().to_owned();
-    let user = connection.and_then(|user| {
-        let authenticator = &server.authenticator;
-        authenticator.user(&server.authorizer, user.as_ref(), request.headers(), &path)
-    });
-    let user = match user {
-        Ok(user) => user,
-        Err(refusal) => return reply::refusal(&refusal),
+    let asker = match connection {
+        Ok(user) => server
+            .authenticator
+            .asker(&server.authorizer, user, request.headers(), &path),
+        Err(refusal) => Asker::unknown(refusal),
     };
-    let answer = AssertUnwindSafe(server.answer(user, request.map(Payload::Streaming))).catch_unwind();
-    match tokio::time::timeout(REQUEST_DEADLINE, answer).await {
+    let id = AuditId::of(request.headers());
+    let mut request = request.map(Payload::Streaming);
+    request.extensions_mut().insert(id.clone());
+    let answer = AssertUnwindSafe(server.answer(asker, request)).catch_unwind();
+    let mut response = match tokio::time::timeout(REQUEST_DEADLINE, answer).await {
         Ok(Ok(response)) => response,
         Ok(Err(_)) => {
             error!(%path, "a request made the server panic");
@@ -184,5 +186,7 @@ async fn serve(
             ))
         }
         Err(_) => reply::refusal(&status::timeout("request did not complete within the allotted timeout")),
-    }
+    };
+    response.headers_mut().insert(AUDIT_ID, id.0);
+    response
 }

@@ -1,6 +1,7 @@
 //! The chain that every request goes through: what is asked, by whom, may they, what is in it, do it.
 
 use crate::actions::allocation::{self, Allocation};
+use crate::audit::{Asker, Audit, Sent};
 use crate::authenticate::{Authenticator, Tokens};
 use crate::authorize::Authorizer;
 use crate::body::Payload;
@@ -33,6 +34,8 @@ pub struct Server {
     /// Where clients reach it, for discovery.
     pub(crate) address: String,
     pub(crate) requests: AtomicU64,
+    /// What is written down of requests; none: nothing.
+    audit: Option<Arc<Audit>>,
     /// Addresses and node ports of Services.
     pub(crate) allocation: Allocation,
     /// What is served just now: the one place where kinds are looked up.
@@ -44,7 +47,19 @@ pub struct Server {
 impl Server {
     /// A server over `store`; `address` (host:port) is what discovery tells clients.
     pub fn new(store: Store, nodes: Nodes, tokens: Tokens, address: impl Into<String>) -> Arc<Self> {
+        Self::audited(store, nodes, tokens, address, None)
+    }
+
+    /// The same, with an audit log.
+    pub fn audited(
+        store: Store,
+        nodes: Nodes,
+        tokens: Tokens,
+        address: impl Into<String>,
+        audit: Option<Audit>,
+    ) -> Arc<Self> {
         let server = Self {
+            audit: audit.map(Arc::new),
             authenticator: Authenticator::new(store.clone(), tokens),
             authorizer: Authorizer::new(store.clone()),
             store,
@@ -86,9 +101,21 @@ impl Server {
         self.stopping.cancel();
     }
 
-    /// Answers one request of `user`. Whatever goes wrong is in the answer.
-    pub(crate) async fn answer(self: &Arc<Self>, user: User, request: Request<Payload>) -> Response<Body> {
+    /// Answers one request. Whatever goes wrong is in the answer.
+    pub(crate) async fn answer(self: &Arc<Self>, asker: Asker, request: Request<Payload>) -> Response<Body> {
         self.requests.fetch_add(1, Ordering::Relaxed);
+        let respond = |user, request| self.respond(user, request);
+        match &self.audit {
+            Some(audit) => audit.follow(asker, request, respond).await,
+            None => respond(asker.acting, request).await,
+        }
+    }
+
+    async fn respond(self: &Arc<Self>, user: Result<User, Status>, request: Request<Payload>) -> Response<Body> {
+        let user = match user {
+            Ok(user) => user,
+            Err(refusal) => return reply::refusal(&refusal),
+        };
         let head = request.method() == http::Method::HEAD;
         let answer = self
             .try_answer(user, request)
@@ -157,7 +184,8 @@ impl Server {
         }
         let warnings = call.warnings.clone();
         warnings.extend(call.rules.deprecation());
-        let mut response = dispatch(call, payload).await?;
+        let sent = parts.extensions.get::<Sent>();
+        let mut response = dispatch(call, payload, sent).await?;
         reply::warn(&mut response, &warnings.take());
         Ok(response)
     }
@@ -186,7 +214,7 @@ fn served(rules: &Rules, asked: &ResourceInfo) -> Result<(), Status> {
     Ok(())
 }
 
-async fn dispatch(call: Call, payload: Payload) -> Result<Response<Body>, Status> {
+async fn dispatch(call: Call, payload: Payload, sent: Option<&Sent>) -> Result<Response<Body>, Status> {
     match call.verb {
         Verb::Get if call.subresource == "scale" => return actions::scale::get(&call),
         Verb::Get => return verbs::get(&call),
@@ -195,6 +223,7 @@ async fn dispatch(call: Call, payload: Payload) -> Result<Response<Body>, Status
         Verb::Create | Verb::Update | Verb::Patch | Verb::Delete | Verb::DeleteCollection => {}
     }
     let body = payload.read().await?;
+    sent.inspect(|sent| sent.leave(&body));
     if let Some(outcome) = actions::act(&call, &body).await {
         return outcome;
     }
