@@ -15,7 +15,7 @@ pub(super) fn is_ours(signer: &str) -> bool {
 /// Why the signer does not sign, if it does not.
 pub(super) fn refuses(signer: &str, user: &str, request: &Request, usages: &[String]) -> Option<String> {
     match signer {
-        CLIENT => usages_differ(usages, "client auth"),
+        CLIENT => not_a_clients(usages),
         NODE_CLIENT => node(request)
             .or_else(|| no_names(request, true))
             .or_else(|| usages_differ(usages, "client auth")),
@@ -61,6 +61,19 @@ fn no_names(request: &Request, none_at_all: bool) -> Option<String> {
     Some(why.to_owned())
 }
 
+/// The purpose, and of the others none that is no client's.
+fn not_a_clients(usages: &[String]) -> Option<String> {
+    let known = ["digital signature", "key encipherment", "client auth"];
+    let strange = usages.iter().find(|usage| !known.contains(&usage.as_str()));
+    match strange {
+        Some(usage) => Some(format!("invalid usage for client certificate: {usage}")),
+        None if !usages.iter().any(|usage| usage == "client auth") => {
+            Some("missing required usage for client certificate: client auth".to_owned())
+        }
+        None => None,
+    }
+}
+
 /// Besides the purpose nothing but signatures, and the encipherment that RSA keys are used for.
 fn usages_differ(usages: &[String], purpose: &str) -> Option<String> {
     let known = ["digital signature", "key encipherment", purpose];
@@ -97,7 +110,15 @@ mod tests {
                 "a",
                 request("a", "dev", &[]),
                 &server[..],
-                Some("usages did not match"),
+                Some("invalid usage for client certificate: server auth"),
+            ),
+            (CLIENT, "a", request("a", "dev", &[]), &client[1..], None),
+            (
+                CLIENT,
+                "a",
+                request("a", "dev", &[]),
+                &client[..1],
+                Some("missing required usage"),
             ),
             (NODE_CLIENT, node, request(node, "system:nodes", &[]), &client[..], None),
             (
