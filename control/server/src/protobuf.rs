@@ -6,6 +6,7 @@
 mod decode;
 mod encode;
 mod numbers;
+pub(crate) mod swagger;
 mod wire;
 
 pub use decode::decode;

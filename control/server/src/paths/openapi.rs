@@ -1,6 +1,7 @@
 //! `/openapi/v2`, `/openapi/v3`: what `kubectl explain` and validation in clients read. Documents are built when asked for.
 
 use crate::negotiate::Encoding;
+use crate::protobuf::swagger;
 use crate::reply;
 use crate::request::RequestInfo;
 use crate::server::Server;
@@ -10,8 +11,8 @@ use client::Body;
 use http::{HeaderMap, HeaderValue, Response, header};
 use std::sync::Arc;
 
-/// Documents are written in JSON alone.
-const OFFERED: &[&str] = &["application/json"];
+/// Version 2 is written in protobuf too, because Go's clients ask for nothing else.
+const OFFERED: &[&str] = &["application/json", swagger::MEDIA_TYPE];
 
 pub(super) fn serve(
     server: &Arc<Server>,
@@ -24,12 +25,25 @@ pub(super) fn serve(
     }
     let catalog = server.catalog();
     match rest {
-        ["v2"] => Ok(document(&openapi::v2_document(&catalog), false)),
+        ["v2"] => Ok(v2(&openapi::v2_document(&catalog), headers)),
         ["v3"] => Ok(reply::object(200, Encoding::Json, &openapi::v3_index(&catalog))),
         ["v3", "api", version] => group_version(&catalog, "", version, info),
         ["v3", "apis", group, version] => group_version(&catalog, group, version, info),
         _ => Err(status::no_such_path()),
     }
+}
+
+fn v2(text: &Arc<str>, headers: &HeaderMap) -> Response<Body> {
+    let first = media_types(headers).next().unwrap_or_default();
+    if !first.contains("proto-openapi") {
+        return document(text, false);
+    }
+    let value = serde_json::from_str(text).expect("parses because it was just written");
+    let mut response = reply::json_bytes(200, swagger::encode(&value).into());
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(swagger::MEDIA_TYPE));
+    headers.insert(header::VARY, HeaderValue::from_static("Accept"));
+    response
 }
 
 fn group_version(catalog: &Catalog, group: &str, version: &str, info: &RequestInfo) -> Result<Response<Body>, Status> {
@@ -51,21 +65,21 @@ fn document(text: &Arc<str>, forever: bool) -> Response<Body> {
     response
 }
 
-/// Clients that would rather have protobuf take JSON if they say so, or say nothing.
+/// Whether one of the documents' types is named, or none at all.
 fn takes_json(headers: &HeaderMap) -> bool {
-    let mut clauses = headers
-        .get_all(header::ACCEPT)
-        .iter()
-        .filter_map(|value| value.to_str().ok())
-        .flat_map(|value| value.split(','));
-    let media_type = |clause: &str| clause.split(';').next().unwrap_or_default().trim().to_owned();
-    let first = clauses.next();
-    first.is_none_or(|first| {
-        std::iter::once(first).chain(clauses).any(|clause| {
-            let media_type = media_type(clause);
-            // gnostic's protobuf is what kubectl 1.32 names first and alone for v2; an honest Content-Type lets it read JSON.
+    let mut named = media_types(headers).peekable();
+    named.peek().is_none()
+        || named.any(|media_type| {
             matches!(media_type.as_str(), "application/json" | "application/*" | "*/*")
                 || media_type.contains("proto-openapi")
         })
-    })
+}
+
+/// What the client names, in its order.
+fn media_types(headers: &HeaderMap) -> impl Iterator<Item = String> {
+    let clauses = headers.get_all(header::ACCEPT).iter();
+    clauses
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|value| value.split(','))
+        .map(|clause| clause.split(';').next().unwrap_or_default().trim().to_owned())
 }
