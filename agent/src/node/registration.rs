@@ -113,7 +113,7 @@ pub async fn report(
         let due = sent
             .as_ref()
             .is_none_or(|(value, at)| *value != status || at.elapsed() >= REPORT);
-        if due {
+        if due || overruled(&api, &name, &status, &mut conditions).await {
             let patch = json!({"status": with_times(status.clone(), &mut conditions, Timestamp::now())});
             match api.patch_status(&name, &Patch::Strategic(patch)).await {
                 Ok(_) => {
@@ -131,6 +131,27 @@ pub async fn report(
         // A change of readiness is not kept waiting; its sender lives as long as the node.
         let _ = tokio::time::timeout(pause, readiness.changed()).await;
     }
+}
+
+/// Whether the API has other conditions than this node sent, whose times then begin anew: of a node that was silent for
+/// long, the control plane says that it is Unknown, until the node speaks again.
+async fn overruled(
+    api: &Api<Node>,
+    name: &str,
+    status: &Value,
+    known: &mut BTreeMap<&'static str, (String, Timestamp)>,
+) -> bool {
+    // An API that does not answer has nothing to compare with.
+    let Ok(node) = api.get(name).await else { return false };
+    let present = node.status.and_then(|status| status.conditions).unwrap_or_default();
+    let before = known.len();
+    known.retain(|kind, _| {
+        let sent = status["conditions"].as_array().into_iter().flatten();
+        let sent = sent.filter(|sent| sent["type"] == *kind).map(|sent| &sent["status"]);
+        let present = present.iter().filter(|present| present.type_ == *kind);
+        sent.eq(present.map(|present| &present.status))
+    });
+    known.len() < before
 }
 
 /// The status without times: what is compared to know whether anything changed.
