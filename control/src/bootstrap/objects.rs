@@ -5,6 +5,7 @@ use anyhow::Context;
 use api::KINDS;
 use api::kinds::flow_control;
 use client::{Api, Dynamic, Error, Resource, Transport};
+use futures_util::future;
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -13,32 +14,38 @@ const FLOW_CONTROL: &str = "flowcontrol.apiserver.k8s.io";
 
 /// Makes what is missing and leaves alone what is there.
 pub async fn populate(transport: &Arc<dyn Transport>) -> anyhow::Result<()> {
-    flow_control(transport)
-        .await
-        .context("make the priority levels and flow schemas")?;
-    api_services(transport)
-        .await
-        .context("make the APIServices of what is built in")
+    let flow_control = async {
+        let made = flow_control(transport).await;
+        made.context("make the priority levels and flow schemas")
+    };
+    let api_services = async {
+        let made = api_services(transport).await;
+        made.context("make the APIServices of what is built in")
+    };
+    future::try_join(flow_control, api_services).await.map(drop)
 }
 
+/// Each kind of them all at once, so that the first start of a cluster costs a few commits and not a hundred.
 async fn flow_control(transport: &Arc<dyn Transport>) -> Result<(), Error> {
     let levels = of(transport, FLOW_CONTROL, "prioritylevelconfigurations");
-    for level in flow_control::levels() {
-        ensure(&levels, level).await?;
-    }
+    let all = flow_control::levels().into_iter().map(|level| ensure(&levels, level));
+    future::try_join_all(all).await?;
     let schemas = of(transport, FLOW_CONTROL, "flowschemas");
-    for schema in flow_control::schemas() {
-        let level = schema["spec"]["priorityLevelConfiguration"]["name"].clone();
-        let why =
-            format!("This FlowSchema references the PriorityLevelConfiguration object named {level} and it exists");
-        if let Some(mut made) = made(&schemas, schema).await? {
-            let since = made.0["metadata"]["creationTimestamp"].clone();
-            made.0["status"] = json!({ "conditions": [{
-                "type": "Dangling", "status": "False", "reason": "Found", "message": why, "lastTransitionTime": since,
-            }] });
-            let name = made.0["metadata"]["name"].as_str().unwrap_or_default().to_owned();
-            schemas.replace_status(&name, &made).await?;
-        }
+    let all = flow_control::schemas().into_iter();
+    let all = all.map(|schema| flow_schema(&schemas, schema));
+    future::try_join_all(all).await.map(drop)
+}
+
+async fn flow_schema(schemas: &Api<Dynamic>, schema: Value) -> Result<(), Error> {
+    let level = schema["spec"]["priorityLevelConfiguration"]["name"].clone();
+    let why = format!("This FlowSchema references the PriorityLevelConfiguration object named {level} and it exists");
+    if let Some(mut made) = made(schemas, schema).await? {
+        let since = made.0["metadata"]["creationTimestamp"].clone();
+        made.0["status"] = json!({ "conditions": [{
+            "type": "Dangling", "status": "False", "reason": "Found", "message": why, "lastTransitionTime": since,
+        }] });
+        let name = made.0["metadata"]["name"].as_str().unwrap_or_default().to_owned();
+        schemas.replace_status(&name, &made).await?;
     }
     Ok(())
 }
@@ -46,12 +53,10 @@ async fn flow_control(transport: &Arc<dyn Transport>) -> Result<(), Error> {
 async fn api_services(transport: &Arc<dyn Transport>) -> Result<(), Error> {
     let services = of(transport, "apiregistration.k8s.io", "apiservices");
     let served: BTreeSet<(&str, &str)> = KINDS.iter().map(|rules| (rules.group, rules.version)).collect();
-    for (group, version) in served {
-        if let Some(service) = api::kinds::api_service::local(group, version) {
-            ensure(&services, service).await?;
-        }
-    }
-    Ok(())
+    let wanted = served.into_iter();
+    let wanted = wanted.filter_map(|(group, version)| api::kinds::api_service::local(group, version));
+    let all = wanted.map(|service| ensure(&services, service));
+    future::try_join_all(all).await.map(drop)
 }
 
 fn of(transport: &Arc<dyn Transport>, group: &str, plural: &str) -> Api<Dynamic> {
