@@ -39,13 +39,31 @@ fn what_a_person_looks_at_is_there() {
 }
 
 #[test]
-fn an_ordered_reboot_brings_the_node_and_its_objects_back() {
-    let cluster = cluster(ClusterSpec::new("again", 1)).unwrap();
+fn an_ordered_reboot_and_a_reset_of_state_bring_the_node_and_its_objects_back() {
+    let mut spec = ClusterSpec::new("again", 1);
+    spec.machines[0].cpus = crate::REBOOTING_CPUS;
+    let cluster = cluster(spec).unwrap();
     cluster.wait_healthy(HEALTHY_DEADLINE).unwrap();
     kubectl(&cluster, &["create", "configmap", "kept", "--from-literal=a=b"]);
     let machine = cluster.machine(0);
     let before = machine.console().len();
     said(&cluster, &["reboot"]);
+    machine
+        .wait_console("init: agent runs as process", before, crate::DEADLINE)
+        .unwrap();
+    cluster.wait_healthy(HEALTHY_DEADLINE).unwrap();
+    assert_eq!(
+        kubectl(&cluster, &["get", "configmap", "kept", "-o", "jsonpath={.data.a}"]),
+        "b"
+    );
+
+    // Without STATE the machine is what its firmware says; DATA is another matter.
+    let before = machine.console().len();
+    said(&cluster, &["reset", "--yes"]);
+    let console = machine
+        .wait_console("state: a new file system", before, crate::DEADLINE)
+        .unwrap();
+    assert!(!console[before..].contains("data: a new file system"), "{console}");
     machine
         .wait_console("init: agent runs as process", before, crate::DEADLINE)
         .unwrap();
