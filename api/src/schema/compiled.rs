@@ -132,7 +132,7 @@ impl Type {
     }
 
     /// All fields, by name.
-    pub(crate) fn fields(&self) -> &[Field] {
+    pub fn fields(&self) -> &[Field] {
         &self.fields
     }
 

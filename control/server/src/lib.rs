@@ -20,7 +20,7 @@ mod manage;
 mod negotiate;
 mod options;
 mod paths;
-mod protobuf;
+pub mod protobuf;
 mod query;
 mod render;
 mod reply;

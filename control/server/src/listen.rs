@@ -3,9 +3,9 @@
 use crate::audit::{AUDIT_ID, Asker, AuditId};
 use crate::body::Payload;
 use crate::definitions;
-use crate::reply;
 use crate::server::Server;
 use crate::user::User;
+use crate::{negotiate, reply};
 use api::status::{self, Status};
 use client::Body;
 use futures_util::FutureExt;
@@ -167,6 +167,7 @@ async fn serve(
     request: Request<Incoming>,
 ) -> Response<Body> {
     let path = request.uri().path().to_owned();
+    let refusals = negotiate::of_refusal(request.headers());
     let asker = match connection {
         Ok(user) => server
             .authenticator
@@ -181,11 +182,15 @@ async fn serve(
         Ok(Ok(response)) => response,
         Ok(Err(_)) => {
             error!(%path, "a request made the server panic");
-            reply::refusal(&status::internal(
-                "this request met an error in the server; its log says where",
-            ))
+            reply::refusal(
+                refusals,
+                &status::internal("this request met an error in the server; its log says where"),
+            )
         }
-        Err(_) => reply::refusal(&status::timeout("request did not complete within the allotted timeout")),
+        Err(_) => reply::refusal(
+            refusals,
+            &status::timeout("request did not complete within the allotted timeout"),
+        ),
     };
     response.headers_mut().insert(AUDIT_ID, id.0);
     response

@@ -4,7 +4,16 @@ use api::status::{self, Status};
 use http::{HeaderMap, header::ACCEPT};
 
 /// Media types that this server writes.
-pub const OFFERED: &[&str] = &["application/json", "application/yaml"];
+pub const OFFERED: &[&str] = &["application/json", "application/yaml", PROTOBUF];
+
+/// Media types in which events are written.
+const OFFERED_TO_WATCHES: &[&str] = &[
+    "application/json;stream=watch",
+    "application/vnd.kubernetes.protobuf;stream=watch",
+];
+
+/// Upstream's messages, and what Go's typed clients ask for first.
+pub const PROTOBUF: &str = "application/vnd.kubernetes.protobuf";
 
 /// How a reply is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -13,6 +22,8 @@ pub enum Encoding {
     Json,
     /// YAML, for a single reply; never for a watch.
     Yaml,
+    /// Upstream's protobuf.
+    Protobuf,
 }
 
 /// What becomes of an object on its way out.
@@ -62,43 +73,67 @@ pub const JSON: Accepted = Accepted {
     form: Form::Whole,
 };
 
-/// Picks the first acceptable clause of highest quality; without an Accept header, JSON.
-pub fn negotiate(headers: &HeaderMap) -> Result<Accepted, Status> {
-    let mut clauses: Vec<(u16, Accepted)> = Vec::new();
-    let mut asked = false;
-    for clause in headers
-        .get_all(ACCEPT)
-        .iter()
-        .filter_map(|value| value.to_str().ok())
-        .flat_map(|value| value.split(','))
-    {
-        asked = true;
-        if let Some(accepted) = read(clause) {
-            clauses.push(accepted);
-        }
-    }
-    if !asked {
-        return Ok(JSON);
-    }
-    // Stable, so that equal qualities keep the client's order.
-    clauses.sort_by_key(|(quality, _)| u16::MAX - quality);
-    clauses
-        .first()
-        .map(|(_, accepted)| *accepted)
-        .ok_or_else(|| status::not_acceptable(OFFERED))
+/// What a reply could be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Offer {
+    /// Whole objects have a protobuf form; those of custom resources have none.
+    pub protobuf: bool,
+    /// It is a stream of events.
+    pub watch: bool,
 }
 
-/// One clause with its quality in thousandths, if this server can satisfy it.
+/// Picks the first acceptable clause of highest quality; without an Accept header, JSON.
+pub fn negotiate(headers: &HeaderMap, offer: Offer) -> Result<Accepted, Status> {
+    if !headers.contains_key(ACCEPT) {
+        return Ok(JSON);
+    }
+    let offered = if offer.watch { OFFERED_TO_WATCHES } else { OFFERED };
+    let can = |accepted: Accepted| match (accepted.encoding, accepted.form) {
+        (Encoding::Json, _) => true,
+        (Encoding::Yaml, _) => !offer.watch,
+        (Encoding::Protobuf, Form::Whole) => offer.protobuf,
+        (Encoding::Protobuf, Form::Metadata(_)) => true,
+        (Encoding::Protobuf, Form::Table(_)) => false,
+    };
+    best(headers, can).ok_or_else(|| status::not_acceptable(offered))
+}
+
+/// How a Status is written to whoever sent these headers: refusals have no other form, and are always written.
+pub fn of_refusal(headers: &HeaderMap) -> Encoding {
+    let whole = best(headers, |accepted| accepted.form == Form::Whole);
+    whole
+        .or_else(|| best(headers, |_| true))
+        .map_or(Encoding::Json, |accepted| accepted.encoding)
+}
+
+/// The first clause of highest quality that `can` be served.
+fn best(headers: &HeaderMap, can: impl Fn(Accepted) -> bool) -> Option<Accepted> {
+    let mut best: Option<(u16, Accepted)> = None;
+    let values = headers.get_all(ACCEPT).iter().filter_map(|value| value.to_str().ok());
+    for (quality, accepted) in values.flat_map(|value| value.split(',')).filter_map(read) {
+        // Of equal qualities the client's first one counts.
+        if can(accepted) && best.is_none_or(|(before, _)| quality > before) {
+            best = Some((quality, accepted));
+        }
+    }
+    best.map(|(_, accepted)| accepted)
+}
+
+/// One clause with its quality in thousandths, if this server knows what it asks for.
 fn read(clause: &str) -> Option<(u16, Accepted)> {
     let mut parts = clause.split(';').map(str::trim);
     let encoding = match parts.next()? {
         "application/json" | "*/*" | "application/*" => Encoding::Json,
         "application/yaml" => Encoding::Yaml,
+        PROTOBUF => Encoding::Protobuf,
         _ => return None,
     };
     let (mut quality, mut kind, mut version, mut group) = (1000, "", "", "");
-    for parameter in parts {
-        match parameter.split_once('=')? {
+    for parameter in parts.filter(|parameter| !parameter.is_empty()) {
+        match parameter
+            .split_once('=')
+            .map(|(name, value)| (name.trim(), value.trim()))?
+        {
             ("q", value) => quality = thousandths(value)?,
             ("as", value) => kind = value,
             ("v", value) => version = value,
@@ -150,15 +185,23 @@ mod tests {
                 form: Form::Table(version),
             })
         };
+        let offer = Offer {
+            protobuf: true,
+            watch: false,
+        };
         for (accept, expected) in [
             ("*/*", whole(Encoding::Json)),
             ("application/yaml", whole(Encoding::Yaml)),
             ("application/yaml;q=0.5, application/json", whole(Encoding::Json)),
             (
                 "application/vnd.kubernetes.protobuf,application/json",
+                whole(Encoding::Protobuf),
+            ),
+            (
+                "application/vnd.kubernetes.protobuf;q=0.1,application/json",
                 whole(Encoding::Json),
             ),
-            ("application/vnd.kubernetes.protobuf", None),
+            ("application/vnd.kubernetes.protobuf;as=Table;v=v1;g=meta.k8s.io", None),
             ("text/html", None),
             (
                 "application/json;as=Table;v=v1;g=meta.k8s.io,application/json;as=Table;v=v1beta1;g=meta.k8s.io,application/json",
@@ -171,9 +214,49 @@ mod tests {
             ("application/json;as=Table;v=v2;g=meta.k8s.io", None),
             ("application/json;stream=watch", whole(Encoding::Json)),
         ] {
-            let mut headers = HeaderMap::new();
-            headers.insert(ACCEPT, accept.parse().unwrap());
-            assert_eq!(negotiate(&headers).ok(), expected, "{accept}");
+            assert_eq!(negotiate(&headers(accept), offer).ok(), expected, "{accept}");
+        }
+    }
+
+    fn headers(accept: &str) -> HeaderMap {
+        HeaderMap::from_iter([(ACCEPT, accept.parse().unwrap())])
+    }
+
+    #[test]
+    fn what_has_no_protobuf_is_written_in_the_second_choice() {
+        let custom = Offer {
+            protobuf: false,
+            watch: false,
+        };
+        let both = headers("application/vnd.kubernetes.protobuf,application/json");
+        assert_eq!(negotiate(&both, custom).unwrap(), JSON);
+        let refused = negotiate(&headers(PROTOBUF), custom).unwrap_err();
+        assert_eq!(
+            refused.message,
+            "only the following media types are accepted: application/json, application/yaml, application/vnd.kubernetes.protobuf"
+        );
+        let metadata = headers("application/vnd.kubernetes.protobuf;as=PartialObjectMetadata;g=meta.k8s.io;v=v1");
+        assert_eq!(negotiate(&metadata, custom).unwrap().encoding, Encoding::Protobuf);
+        let watch = Offer { watch: true, ..custom };
+        let refused = negotiate(&headers("application/yaml"), watch).unwrap_err();
+        assert!(
+            refused.message.contains("application/json;stream=watch"),
+            "{}",
+            refused.message
+        );
+    }
+
+    #[test]
+    fn refusals_are_written_as_objects_are() {
+        for (accept, expected) in [
+            ("application/vnd.kubernetes.protobuf", Encoding::Protobuf),
+            (
+                "application/vnd.kubernetes.protobuf;as=PartialObjectMetadata;g=meta.k8s.io;v=v1,application/json",
+                Encoding::Json,
+            ),
+            ("text/html", Encoding::Json),
+        ] {
+            assert_eq!(of_refusal(&headers(accept)), expected, "{accept}");
         }
     }
 }

@@ -1,19 +1,17 @@
 //! Objects on their way out: whole, as tables, or as metadata alone; one by one and in lists.
 
+mod list;
+
 use crate::call::Call;
 use crate::negotiate::{Encoding, Form, TableVersion};
 use crate::{encode, reply};
 use api::status::{self, Status};
 use api::table::{self, Include};
-use bytes::{BufMut, Bytes, BytesMut};
 use client::Body;
 use http::Response;
 use jiff::Timestamp;
 use serde_json::{Map, Value, json};
 use store::{Entry, Revision};
-
-/// Lists are written in pieces of about this size, so that a large one costs its entries and not its text.
-const PIECE: usize = 64 * 1024;
 
 /// `metadata` of a list.
 #[derive(Clone, Debug, Default)]
@@ -61,25 +59,15 @@ pub fn one(call: &Call, code: u16, entry: &Entry) -> Result<Response<Body>, Stat
 
 /// A list.
 pub fn many(call: &Call, entries: Vec<Entry>, meta: &ListMeta) -> Result<Response<Body>, Status> {
-    if call.accepted.form == Form::Whole && call.accepted.encoding == Encoding::Json && call.rules.is_kept_as_served() {
-        return Ok(reply::of(200, "application/json", whole_list(call, entries, meta)));
-    }
-    let objects: Vec<Value> = entries.iter().map(|entry| call.object(entry)).collect();
-    let shaped = match call.accepted.form {
-        Form::Whole => json!({
-            "kind": call.rules.list_kind(), "apiVersion": call.rules.api_version(),
-            "metadata": meta.value(), "items": objects,
-        }),
-        Form::Metadata(version) => {
-            let items: Vec<Value> = objects.iter().map(|object| partial(object, version)).collect();
-            json!({
-                "kind": "PartialObjectMetadataList", "apiVersion": version.api_version(),
-                "metadata": meta.value(), "items": items,
-            })
-        }
-        Form::Table(version) => table_of(call, meta.value(), &objects, version, true)?,
+    let version = match (call.accepted.form, call.accepted.encoding) {
+        (Form::Table(version), _) => version,
+        (_, Encoding::Json) => return Ok(list::json(call, entries, meta)),
+        (_, Encoding::Protobuf) => return list::protobuf(call, entries, meta),
+        (_, Encoding::Yaml) => return Ok(list::yaml(call, &entries, meta)),
     };
-    Ok(reply::object(200, call.accepted.encoding, &shaped))
+    let objects: Vec<Value> = entries.iter().map(|entry| call.object(entry)).collect();
+    let table = table_of(call, meta.value(), &objects, version, true)?;
+    Ok(reply::object(200, call.accepted.encoding, &table))
 }
 
 /// The object of one watch event.
@@ -94,7 +82,8 @@ pub fn event_object(call: &Call, object: &Value, first: bool) -> Result<Value, S
     }
 }
 
-fn partial(object: &Value, version: TableVersion) -> Value {
+/// An object's metadata alone.
+pub(crate) fn partial(object: &Value, version: TableVersion) -> Value {
     let mut partial = table::partial(object);
     partial["apiVersion"] = version.api_version().into();
     partial
@@ -118,60 +107,4 @@ fn table_of(
     let mut table = table::table(meta, &call.rules, rows, columns);
     table["apiVersion"] = version.api_version().into();
     Ok(table)
-}
-
-fn whole_list(call: &Call, entries: Vec<Entry>, meta: &ListMeta) -> Body {
-    let mut head = BytesMut::with_capacity(256);
-    head.put_slice(
-        format!(
-            "{{\"kind\":\"{}\",\"apiVersion\":\"{}\",\"metadata\":{},\"items\":[",
-            call.rules.list_kind(),
-            call.rules.api_version(),
-            meta.value()
-        )
-        .as_bytes(),
-    );
-    let mut pieces = Pieces {
-        head: Some(head),
-        entries: entries.into_iter(),
-        first: true,
-    };
-    let small = pieces
-        .entries
-        .as_slice()
-        .iter()
-        .map(|entry| entry.value.len())
-        .sum::<usize>()
-        < PIECE;
-    if small {
-        return reply::whole(pieces.next().unwrap_or_default());
-    }
-    reply::streaming(futures_util::stream::iter(pieces))
-}
-
-/// The text of a list, piece by piece.
-struct Pieces {
-    head: Option<BytesMut>,
-    entries: std::vec::IntoIter<Entry>,
-    first: bool,
-}
-
-impl Iterator for Pieces {
-    type Item = Bytes;
-
-    fn next(&mut self) -> Option<Bytes> {
-        let mut out = self.head.take()?;
-        while out.len() < PIECE {
-            let Some(entry) = self.entries.next() else {
-                out.put_slice(b"]}");
-                return Some(out.freeze());
-            };
-            if !std::mem::take(&mut self.first) {
-                out.put_u8(b',');
-            }
-            encode::append(&mut out, &entry.value, entry.modified);
-        }
-        self.head = Some(BytesMut::with_capacity(PIECE + 4096));
-        Some(out.freeze())
-    }
 }

@@ -1,6 +1,7 @@
 //! Replies: heads and bodies as clients expect them.
 
-use crate::negotiate::Encoding;
+use crate::negotiate::{Encoding, PROTOBUF};
+use crate::protobuf;
 use api::status::Status;
 use bytes::Bytes;
 use client::Body;
@@ -27,6 +28,12 @@ pub fn streaming(frames: impl Stream<Item = Bytes> + Send + Sync + 'static) -> B
     ))
 }
 
+/// The same, whose making may fail: the client then sees that the body was cut off.
+pub fn breakable(frames: impl Stream<Item = io::Result<Bytes>> + Send + Sync + 'static) -> Body {
+    use futures_util::StreamExt;
+    BodyExt::boxed(StreamBody::new(frames.map(|bytes| bytes.map(Frame::data))))
+}
+
 /// A reply with a body of one media type.
 pub fn of(code: u16, media_type: &'static str, body: Body) -> Response<Body> {
     let mut response = Response::new(body);
@@ -50,6 +57,11 @@ pub fn object(code: u16, encoding: Encoding, object: &Value) -> Response<Body> {
             Ok(text) => of(code, "application/yaml", whole(text)),
             Err(_) => json_bytes(code, object.to_string().into()),
         },
+        Encoding::Protobuf => match protobuf::encode(object) {
+            Some(bytes) => of(code, PROTOBUF, whole(bytes)),
+            // Such as an answer of a version that has no protobuf form; the Content-Type says what it is.
+            None => json_bytes(code, object.to_string().into()),
+        },
     }
 }
 
@@ -63,8 +75,8 @@ pub fn text(code: u16, text: impl Into<Bytes>) -> Response<Body> {
 }
 
 /// A refusal, as a Status object; with Retry-After where it says when to come again.
-pub fn refusal(status: &Status) -> Response<Body> {
-    let mut response = object(status.code, Encoding::Json, &status.to_value());
+pub fn refusal(encoding: Encoding, status: &Status) -> Response<Body> {
+    let mut response = object(status.code, encoding, &status.to_value());
     if let Some(seconds) = status.details.get("retryAfterSeconds").and_then(Value::as_u64) {
         response
             .headers_mut()

@@ -6,11 +6,11 @@ use crate::authenticate::{Authenticator, Tokens};
 use crate::authorize::Authorizer;
 use crate::body::Payload;
 use crate::call::{Call, Warnings};
-use crate::negotiate::negotiate;
+use crate::negotiate::{self, Offer, negotiate};
 use crate::request::{RequestInfo, ResourceInfo};
 use crate::streams::{self, Nodes};
 use crate::user::User;
-use crate::{actions, definitions, paths, reply, verbs};
+use crate::{actions, definitions, paths, protobuf, reply, verbs};
 use api::status::{self, Status};
 use api::{Catalog, Rules, RulesRef, Verb};
 use client::Body;
@@ -117,10 +117,11 @@ impl Server {
             Err(refusal) => return reply::refusal(&refusal),
         };
         let head = request.method() == http::Method::HEAD;
+        let refusals = negotiate::of_refusal(request.headers());
         let answer = self
             .try_answer(user, request)
             .await
-            .unwrap_or_else(|status| reply::refusal(&status));
+            .unwrap_or_else(|status| reply::refusal(refusals, &status));
         if head { answer.map(|_| reply::whole("")) } else { answer }
     }
 
@@ -157,6 +158,10 @@ impl Server {
             });
         }
         let streams = streams::serves(&rules, &resource.subresource);
+        let offer = Offer {
+            protobuf: resource.subresource == "scale" || protobuf::is_known(&rules.api_version(), rules.kind),
+            watch: resource.verb == Verb::Watch,
+        };
         let call = Call {
             server: self.clone(),
             user,
@@ -174,7 +179,7 @@ impl Server {
             accepted: if streams {
                 crate::negotiate::JSON
             } else {
-                negotiate(&parts.headers)?
+                negotiate(&parts.headers, offer)?
             },
             headers: parts.headers.clone(),
             warnings: Warnings::default(),

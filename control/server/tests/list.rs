@@ -144,7 +144,7 @@ async fn a_list_is_whole_a_table_or_metadata_as_the_client_likes() {
     assert!(partial.pointer("/items/0/spec").is_none());
     let yaml = read("application/yaml", "").await;
     assert!(yaml.text.contains("kind: PodList"), "{}", yaml.text);
-    let whole = read("application/vnd.kubernetes.protobuf, */*", "").await.body;
+    let whole = read("text/html, */*", "").await.body;
     assert_eq!(text(&whole, "/items/0/kind"), "Pod");
     assert_eq!(read("text/html", "").await.code, 406);
     assert_eq!(

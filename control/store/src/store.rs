@@ -154,6 +154,18 @@ impl Store {
         self.view.range_at(prefix, after, limit, revision)
     }
 
+    /// A page whose rest nobody counts: as of `at`, or of now. Its `remaining` is 1 if there is more, else 0, so that it costs
+    /// what is on it, and what was written since `at`.
+    pub fn page(
+        &self,
+        prefix: &str,
+        after: Option<&str>,
+        limit: usize,
+        at: Option<Revision>,
+    ) -> Result<Snapshot, Compacted> {
+        self.view.read(prefix, after, limit, at, false)
+    }
+
     /// Every change after revision `from` to keys that start with `prefix`, in order, each once.
     ///
     /// A watch from the revision of a [`Snapshot`] misses nothing and repeats nothing of it.

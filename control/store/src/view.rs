@@ -2,6 +2,7 @@
 
 use crate::engine::{Change, Entry, Revision, Snapshot};
 use crate::watch::{Feed, Watch};
+use std::cmp;
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::ops::Bound;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -88,7 +89,7 @@ impl View {
 
     pub(crate) fn range(&self, prefix: &str, after: Option<&str>, limit: usize) -> Snapshot {
         let state = self.state();
-        snapshot(state.revision, state.live(prefix, after).cloned(), limit)
+        snapshot(state.revision, state.live(prefix, after).cloned(), limit, true)
     }
 
     pub(crate) fn range_at(
@@ -98,19 +99,31 @@ impl View {
         limit: usize,
         revision: Revision,
     ) -> Result<Snapshot, Compacted> {
+        self.read(prefix, after, limit, Some(revision), true)
+    }
+
+    /// `counts`: whether all that is left is counted; else it is one if there is any.
+    pub(crate) fn read(
+        &self,
+        prefix: &str,
+        after: Option<&str>,
+        limit: usize,
+        at: Option<Revision>,
+        counts: bool,
+    ) -> Result<Snapshot, Compacted> {
         let state = self.state();
-        if revision >= state.revision {
-            return Ok(snapshot(state.revision, state.live(prefix, after).cloned(), limit));
+        let live = state.live(prefix, after);
+        let Some(revision) = at.filter(|revision| *revision < state.revision) else {
+            return Ok(snapshot(state.revision, live.cloned(), limit, counts));
+        };
+        // What was there instead, for each key that changed since: the oldest change knows.
+        let mut before: BTreeMap<&str, Option<&Entry>> = BTreeMap::new();
+        for change in state.since(revision)?.rev() {
+            if in_range(&change.entry.key, prefix, after) {
+                before.insert(&change.entry.key, change.previous.as_ref());
+            }
         }
-        let since = state.since(revision)?;
-        let mut entries: BTreeMap<&str, &Entry> = state.live(prefix, after).map(|entry| (&*entry.key, entry)).collect();
-        for change in since.rev().filter(|change| in_range(&change.entry.key, prefix, after)) {
-            match &change.previous {
-                Some(before) => entries.insert(&before.key, before),
-                None => entries.remove(&*change.entry.key),
-            };
-        }
-        Ok(snapshot(revision, entries.into_values().cloned(), limit))
+        Ok(snapshot(revision, as_before(live, before).cloned(), limit, counts))
     }
 
     pub(crate) fn watch(self: &Arc<View>, prefix: &str, from: Revision) -> Result<Watch, Compacted> {
@@ -272,15 +285,47 @@ fn first_past(prefix: &str) -> Option<String> {
     }
 }
 
-fn snapshot(revision: Revision, mut entries: impl Iterator<Item = Entry>, limit: usize) -> Snapshot {
+/// Present entries with those of `before` in their places, in key order; none there is none.
+fn as_before<'a>(
+    live: impl Iterator<Item = &'a Entry>,
+    before: BTreeMap<&'a str, Option<&'a Entry>>,
+) -> impl Iterator<Item = &'a Entry> {
+    let (mut live, mut before) = (live.peekable(), before.into_iter().peekable());
+    std::iter::from_fn(move || {
+        loop {
+            let order = match (live.peek(), before.peek()) {
+                (Some(live), Some((key, _))) => (*live.key).cmp(key),
+                (Some(_), None) => cmp::Ordering::Less,
+                (None, Some(_)) => cmp::Ordering::Greater,
+                (None, None) => return None,
+            };
+            if order == cmp::Ordering::Less {
+                return live.next();
+            }
+            if order == cmp::Ordering::Equal {
+                live.next();
+            }
+            if let Some((_, Some(entry))) = before.next() {
+                return Some(entry);
+            }
+        }
+    })
+}
+
+fn snapshot(revision: Revision, mut entries: impl Iterator<Item = Entry>, limit: usize, counts: bool) -> Snapshot {
     let page: Vec<Entry> = entries
         .by_ref()
         .take(if limit == 0 { usize::MAX } else { limit })
         .collect();
+    let remaining = if counts {
+        entries.count()
+    } else {
+        entries.next().iter().count()
+    };
     Snapshot {
         revision,
         entries: page,
-        remaining: entries.count() as u64,
+        remaining: remaining as u64,
     }
 }
 

@@ -30,14 +30,40 @@ pub fn decode(bytes: &[u8]) -> Result<Value> {
             _ => {}
         }
     }
-    let Some(of) = type_of(&api_version, &kind) else {
-        return Err(ProtobufError::UnknownKind { kind });
-    };
     let mut object = Map::new();
+    let item = kind.strip_suffix("List").and_then(|item| type_of(&api_version, item));
+    match (type_of(&api_version, &kind), item) {
+        (Some(of), _) => members(numbers_of(of)?, of, raw, &mut object, 0)?,
+        (None, Some(item)) => list(item, raw, &mut object)?,
+        (None, None) => return Err(ProtobufError::UnknownKind { kind }),
+    }
     object.insert("kind".to_owned(), kind.into());
     object.insert("apiVersion".to_owned(), api_version.into());
-    members(numbers_of(of)?, of, raw, &mut object, 0)?;
     Ok(Value::Object(object))
+}
+
+/// A list's members; its items say no kind of their own.
+fn list(of: &Type, bytes: &[u8], into: &mut Map<String, Value>) -> Result<()> {
+    let meta = schema::types()
+        .by_name(super::parts::LIST_META)
+        .ok_or(ProtobufError::Malformed)?;
+    let mut items = Vec::new();
+    for field in Wire(bytes) {
+        let mut object = Map::new();
+        match field? {
+            (1, payload) => {
+                members(numbers_of(meta)?, meta, payload.bytes()?, &mut object, 0)?;
+                into.insert("metadata".to_owned(), object.into());
+            }
+            (2, payload) => {
+                members(numbers_of(of)?, of, payload.bytes()?, &mut object, 0)?;
+                items.push(Value::Object(object));
+            }
+            _ => {}
+        }
+    }
+    into.insert("items".to_owned(), items.into());
+    Ok(())
 }
 
 fn numbers_of(of: &Type) -> Result<&'static Message> {

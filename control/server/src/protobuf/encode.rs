@@ -1,8 +1,8 @@
 //! JSON to protobuf.
 
 use super::numbers::{self, Form, Message};
+use super::type_of;
 use super::wire::{bytes_field, number_field};
-use super::{MAGIC, type_of};
 use api::schema::{self, Shape, Type};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -22,24 +22,14 @@ pub fn encode(object: &Value) -> Option<Vec<u8>> {
         (None, Some(item)) => list(members, type_of(api_version, item)?)?,
         (None, None) => return None,
     };
-    let mut type_meta = Vec::new();
-    bytes_field(&mut type_meta, 1, api_version.as_bytes());
-    bytes_field(&mut type_meta, 2, kind.as_bytes());
-    let mut body = MAGIC.to_vec();
-    bytes_field(&mut body, 1, &type_meta);
+    let mut body = super::parts::head(api_version, kind);
     bytes_field(&mut body, 2, &raw);
-    // Encoding and media type of the content: empty, but written, as upstream writes them.
-    bytes_field(&mut body, 3, b"");
-    bytes_field(&mut body, 4, b"");
+    body.extend_from_slice(super::parts::TAIL);
     Some(body)
 }
 
 fn list(members: &Map<String, Value>, of: &Type) -> Option<Vec<u8>> {
-    let meta = schema::types().by_name("io.k8s.apimachinery.pkg.apis.meta.v1.ListMeta")?;
-    let mut out = Vec::new();
-    if let Some(metadata) = members.get("metadata").and_then(Value::as_object) {
-        bytes_field(&mut out, 1, &message(numbers::of(&meta.name)?, meta, metadata)?);
-    }
+    let mut out = super::parts::list_meta(members.get("metadata")?)?;
     let numbers = numbers::of(&of.name)?;
     for item in members.get("items")?.as_array()? {
         bytes_field(&mut out, 2, &message(numbers, of, item.as_object()?)?);
@@ -48,7 +38,7 @@ fn list(members: &Map<String, Value>, of: &Type) -> Option<Vec<u8>> {
 }
 
 /// A message's bytes. None where a value is not of its field's type, which nothing that was validated is.
-fn message(numbers: &Message, of: &Type, members: &Map<String, Value>) -> Option<Vec<u8>> {
+pub(super) fn message(numbers: &Message, of: &Type, members: &Map<String, Value>) -> Option<Vec<u8>> {
     let mut out = Vec::new();
     for field in numbers {
         if field.form == Form::Inline {

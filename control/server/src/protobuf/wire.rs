@@ -101,9 +101,14 @@ pub(super) fn number_field(out: &mut Vec<u8>, field: u64, number: u64) {
 
 /// Appends a field that is text, bytes or a message.
 pub(super) fn bytes_field(out: &mut Vec<u8>, field: u64, content: &[u8]) {
-    varint(out, field << 3 | 2);
-    varint(out, content.len() as u64);
+    length_field(out, field, content.len());
     out.extend_from_slice(content);
+}
+
+/// Appends the beginning of such a field, whose content of `length` bytes follows.
+pub(super) fn length_field(out: &mut Vec<u8>, field: u64, length: usize) {
+    varint(out, field << 3 | 2);
+    varint(out, length as u64);
 }
 
 /// Appends a field that is a floating-point number.

@@ -2,10 +2,10 @@
 
 use crate::call::Call;
 use crate::filter::Filter;
-use crate::negotiate::{Accepted, Encoding, Form};
+use crate::negotiate::{Encoding, Form};
 use crate::options::ListOptions;
 use crate::verbs::get::readable;
-use crate::{encode, render, reply};
+use crate::{encode, protobuf, render, reply};
 use api::status::{self, Status};
 use bytes::{BufMut, Bytes, BytesMut};
 use client::Body;
@@ -14,6 +14,7 @@ use serde_json::{Value, json};
 use std::time::Duration;
 use store::{Change, Compacted, Entry, Revision, Watch};
 use tokio::time::{Instant, sleep_until};
+use tracing::warn;
 
 /// How often a watcher that may be told hears how far it is; upstream's interval.
 const BOOKMARK: Duration = Duration::from_secs(60);
@@ -30,6 +31,7 @@ const PIECE: usize = 64 * 1024;
 /// Where a watch stands.
 struct Watching {
     call: Call,
+    encoding: Encoding,
     filter: Filter,
     initial: std::vec::IntoIter<Entry>,
     /// Revision of the initial entries, if their end must be announced.
@@ -46,12 +48,9 @@ struct Watching {
 pub(crate) fn watch(call: Call) -> Result<Response<Body>, Status> {
     let options = ListOptions::of_watch(&call.query)?;
     let filter = Filter::of(&call.query, &call.rules)?;
-    let call = Call {
-        accepted: Accepted {
-            encoding: Encoding::Json,
-            ..call.accepted
-        },
-        ..call
+    let (encoding, media_type) = match call.accepted.encoding {
+        Encoding::Protobuf => (Encoding::Protobuf, "application/vnd.kubernetes.protobuf;stream=watch"),
+        Encoding::Json | Encoding::Yaml => (Encoding::Json, "application/json"),
     };
     let watching = match begin(&call, &filter, &options) {
         Ok((watch, initial, announce)) => Watching {
@@ -62,18 +61,23 @@ pub(crate) fn watch(call: Call) -> Result<Response<Body>, Status> {
             next_bookmark: Instant::now() + BOOKMARK,
             deadline: Instant::now() + options.timeout.unwrap_or_else(default_timeout),
             first: true,
+            encoding,
             call,
             filter,
         },
         // Upstream answers so inside the stream: the request itself was good.
-        Err(compacted) => return Ok(reply::of(200, "application/json", reply::whole(too_old(compacted)))),
+        Err(compacted) => {
+            let mut out = BytesMut::new();
+            put(&mut out, encoding, "ERROR", &too_old(compacted).to_value());
+            return Ok(reply::of(200, media_type, reply::whole(out.freeze())));
+        }
     };
     // A table that cannot be made (`includeObject=x`) is refused before the stream begins.
     watching.check_form()?;
     let events = futures_util::stream::unfold(watching, |mut watching| async move {
         watching.next().await.map(|bytes| (bytes, watching))
     });
-    Ok(reply::of(200, "application/json", reply::streaming(events)))
+    Ok(reply::of(200, media_type, reply::streaming(events)))
 }
 
 type Beginning = (Watch, Vec<Entry>, Option<Revision>);
@@ -107,16 +111,24 @@ fn default_timeout() -> Duration {
     MIN_TIMEOUT + Duration::from_secs(random % MIN_TIMEOUT.as_secs())
 }
 
-fn too_old(compacted: Compacted) -> Bytes {
-    let status = status::expired(format!(
+fn too_old(compacted: Compacted) -> Status {
+    status::expired(format!(
         "too old resource version: {} ({})",
         compacted.asked, compacted.compacted
-    ));
-    error_line(&status)
+    ))
 }
 
-fn error_line(status: &Status) -> Bytes {
-    format!("{}\n", json!({ "type": "ERROR", "object": status.to_value() })).into()
+/// Appends an event.
+fn put(out: &mut BytesMut, encoding: Encoding, event: &str, object: &Value) {
+    match encoding {
+        Encoding::Protobuf => match protobuf::encode(object) {
+            Some(enveloped) => out.put_slice(&protobuf::frame(event, &enveloped)),
+            None => warn!(event, kind = %object["kind"], "an event's object does not fit its protobuf message"),
+        },
+        Encoding::Json | Encoding::Yaml => {
+            out.put_slice(format!("{}\n", json!({ "type": event, "object": object })).as_bytes());
+        }
+    }
 }
 
 // === impl Watching ===
@@ -162,7 +174,7 @@ impl Watching {
                     Ok(changes) => changes.iter().for_each(|change| self.append_change(&mut out, change)),
                     Err(lagged) => {
                         self.watch = None;
-                        out.put_slice(&error_line(&status::expired(lagged.to_string())));
+                        put(&mut out, self.encoding, "ERROR", &status::expired(lagged.to_string()).to_value());
                     }
                 },
                 () = sleep_until(self.deadline) => {
@@ -199,16 +211,16 @@ impl Watching {
                 "kind": "Table", "apiVersion": version.api_version(), "metadata": { "resourceVersion": revision.to_string() },
                 "columnDefinitions": null, "rows": [{ "cells": [], "object": api::table::partial(&object) }],
             }),
-            Form::Metadata(_) => api::table::partial(&object),
+            Form::Metadata(version) => render::partial(&object, version),
         };
-        out.put_slice(format!("{}\n", json!({ "type": "BOOKMARK", "object": object })).as_bytes());
+        put(out, self.encoding, "BOOKMARK", &object);
     }
 
     /// Ends the watch with an error at an object that could not be decrypted, as upstream does.
     fn can_show(&mut self, out: &mut BytesMut, entry: &Entry) -> bool {
         let readable = readable(entry);
         if let Err(refused) = &readable {
-            out.put_slice(&error_line(refused));
+            put(out, self.encoding, "ERROR", &refused.to_value());
             self.watch = None;
         }
         readable.is_ok()
@@ -235,7 +247,8 @@ impl Watching {
     }
 
     fn append(&mut self, out: &mut BytesMut, event: &str, entry: &Entry, revision: Revision) {
-        if self.call.accepted.form == Form::Whole && self.call.rules.is_kept_as_served() {
+        let is_plain = self.encoding == Encoding::Json && self.call.accepted.form == Form::Whole;
+        if is_plain && self.call.rules.is_kept_as_served() {
             out.put_slice(b"{\"type\":\"");
             out.put_slice(event.as_bytes());
             out.put_slice(b"\",\"object\":");
@@ -246,7 +259,7 @@ impl Watching {
         let object: Value = self.call.object_at(entry, revision);
         let first = std::mem::take(&mut self.first);
         if let Ok(object) = render::event_object(&self.call, &object, first) {
-            out.put_slice(format!("{}\n", json!({ "type": event, "object": object })).as_bytes());
+            put(out, self.encoding, event, &object);
         }
     }
 }

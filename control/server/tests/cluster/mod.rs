@@ -28,6 +28,7 @@ pub const ISSUER: &str = "https://kubernetes.default.svc.cluster.local";
 
 pub const MAPS: &str = "/api/v1/namespaces/default/configmaps";
 pub const PODS: &str = "/api/v1/namespaces/default/pods";
+pub const PROTOBUF: &str = "application/vnd.kubernetes.protobuf";
 
 /// A running server.
 pub struct Cluster {
@@ -43,6 +44,7 @@ pub struct Cluster {
 pub struct Reply {
     pub code: u16,
     pub headers: http::HeaderMap,
+    /// Read from JSON or protobuf, whatever the reply says that it is; null where it is neither.
     pub body: Value,
     pub text: String,
 }
@@ -228,7 +230,12 @@ pub async fn raw(
         .unwrap()
         .to_bytes();
     let text = String::from_utf8_lossy(&bytes).into_owned();
-    let body = serde_json::from_slice(&bytes).unwrap_or_default();
+    let is_protobuf = parts.headers.get("content-type").is_some_and(|value| value == PROTOBUF);
+    let body = if is_protobuf {
+        server::protobuf::decode(&bytes).unwrap()
+    } else {
+        serde_json::from_slice(&bytes).unwrap_or_default()
+    };
     Reply {
         code: parts.status.as_u16(),
         headers: parts.headers,
@@ -271,6 +278,33 @@ impl Lines {
         }
     }
 
+    /// The next event of a watch in protobuf: its type and its object.
+    pub async fn next_frame(&mut self) -> Option<(String, Value)> {
+        let length = self.take(4).await?;
+        let length = u32::from_be_bytes(length.try_into().unwrap()) as usize;
+        let event = self.take(length).await.expect("a frame is whole");
+        // WatchEvent { type = 1, object = 2 { raw = 1 } }.
+        let (kind, rest) = field(&event);
+        let (object, _) = field(field(rest).0);
+        Some((
+            String::from_utf8(kind.to_vec()).unwrap(),
+            server::protobuf::decode(object).unwrap(),
+        ))
+    }
+
+    /// So many bytes; none at the end.
+    async fn take(&mut self, count: usize) -> Option<Vec<u8>> {
+        while self.rest.len() < count {
+            let frame = tokio::time::timeout(DEADLINE, self.body.frame())
+                .await
+                .expect("an event in time")?;
+            if let Ok(data) = frame.unwrap().into_data() {
+                self.rest.extend_from_slice(&data);
+            }
+        }
+        Some(self.rest.drain(..count).collect())
+    }
+
     /// Type and name of the next event.
     pub async fn brief(&mut self) -> String {
         match self.next().await {
@@ -287,6 +321,19 @@ pub async fn eventually(what: &str, mut holds: impl AsyncFnMut() -> bool) {
         assert!(begun.elapsed() < DEADLINE, "{what}: not in time");
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
+}
+
+/// The first field of a protobuf message, which has a length, and what follows it.
+fn field(message: &[u8]) -> (&[u8], &[u8]) {
+    let (mut length, mut at) = (0, 1);
+    for shift in (0..).step_by(7) {
+        length |= usize::from(message[at] & 0x7f) << shift;
+        at += 1;
+        if message[at - 1] & 0x80 == 0 {
+            break;
+        }
+    }
+    message[at..].split_at(length)
 }
 
 /// Text at a JSON pointer, or empty.

@@ -88,6 +88,9 @@ impl Model {
             let rest: Vec<Entry> = all.into_iter().filter(|entry| &*entry.key > "/a/4").collect();
             assert_eq!(page.entries, rest[..rest.len().min(2)]);
             assert_eq!(page.remaining as usize, rest.len() - page.entries.len());
+            let uncounted = store.page(prefix, Some("/a/4"), 2, None).unwrap();
+            assert_eq!(uncounted.entries, page.entries);
+            assert_eq!(uncounted.remaining, page.remaining.min(1));
         }
         for (revision, state) in &self.states {
             match store.range_at("/", None, 0, *revision) {
