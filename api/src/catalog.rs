@@ -17,6 +17,8 @@ pub struct Catalog {
     by_plural: HashMap<Name, usize>,
     /// Filled by `/openapi/v3`'s index: the hash of each group-version's document.
     pub(crate) hashes: OnceLock<Vec<(String, u64)>>,
+    /// Filled by `/openapi/v2`: the hash of that document.
+    pub(crate) v2_hash: OnceLock<u64>,
 }
 
 // === impl Catalog ===
@@ -37,6 +39,7 @@ impl Catalog {
             kinds,
             by_plural,
             hashes: OnceLock::new(),
+            v2_hash: OnceLock::new(),
         }
     }
 

@@ -102,7 +102,21 @@ pub fn v2_document(catalog: &Catalog) -> Arc<str> {
         "paths": paths::of(catalog, Dialect::V2, None),
         "definitions": schemas::of(catalog, Dialect::V2, None),
     });
-    document.to_string().into()
+    let text = document.to_string();
+    catalog.v2_hash.get_or_init(|| fnv1a(text.as_bytes()));
+    text.into()
+}
+
+/// What stands for [`v2_document`]'s text, once that was made.
+pub fn v2_hash(catalog: &Catalog) -> Option<u64> {
+    catalog.v2_hash.get().copied()
+}
+
+/// What stands for [`v3_document`]'s text, once the index was made.
+pub fn v3_hash(catalog: &Catalog, group: &str, version: &str) -> Option<u64> {
+    let path = path_of(group, version);
+    let (_, hash) = catalog.hashes.get()?.iter().find(|(known, _)| *known == path)?;
+    Some(*hash)
 }
 
 fn info() -> Value {
@@ -110,7 +124,7 @@ fn info() -> Value {
 }
 
 /// FNV-1a, 64 bits: a stable hash for cache keys, not for security.
-pub(crate) fn fnv1a(bytes: &[u8]) -> u64 {
+pub fn fnv1a(bytes: &[u8]) -> u64 {
     bytes.iter().fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
         (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3)
     })

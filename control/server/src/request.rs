@@ -2,7 +2,9 @@
 
 use crate::query::{Query, decode};
 use api::Verb;
+use api::status::{self, Status};
 use http::Method;
+use std::time::Duration;
 
 /// What a request asks for.
 #[derive(Clone, Debug)]
@@ -60,6 +62,61 @@ impl RequestInfo {
             resource,
         })
     }
+
+    /// How long its reply's head may take: what the client says in `timeout=`, at most upstream's request timeout.
+    pub fn timeout(&self) -> Result<Duration, Status> {
+        let asked = match self.query.get("timeout") {
+            None => Duration::ZERO,
+            Some(text) => duration(text).ok_or_else(|| {
+                status::bad_request(format!(
+                    "invalid timeout specified in the request URL - time: invalid duration {text:?}"
+                ))
+            })?,
+        };
+        Ok(if asked.is_zero() { TIMEOUT } else { asked.min(TIMEOUT) })
+    }
+
+    /// Whether it goes on for as long as the client likes: watches, and what is passed on to nodes and pods
+    /// (apiserver `BasicLongRunningRequestCheck`).
+    pub fn is_long_running(&self) -> bool {
+        let passed_on = ["attach", "exec", "log", "portforward", "proxy"];
+        self.resource
+            .as_ref()
+            .is_some_and(|asked| asked.verb == Verb::Watch || passed_on.contains(&&*asked.subresource))
+    }
+}
+
+/// Upstream's `--request-timeout`.
+const TIMEOUT: Duration = Duration::from_secs(60);
+
+/// A duration as Go writes it: `1m30s`, `1.5s`, `200ms`. Negative ones are none.
+fn duration(text: &str) -> Option<Duration> {
+    let (mut rest, mut seconds) = (text.strip_prefix('+').unwrap_or(text), 0.0);
+    if rest == "0" {
+        return Some(Duration::ZERO);
+    }
+    if rest.is_empty() {
+        return None;
+    }
+    while !rest.is_empty() {
+        let digits = rest.find(|c: char| !c.is_ascii_digit() && c != '.')?;
+        let (number, unit) = rest.split_at(digits);
+        let end = unit
+            .find(|c: char| c.is_ascii_digit() || c == '.')
+            .unwrap_or(unit.len());
+        let scale = match &unit[..end] {
+            "ns" => 1e-9,
+            "us" | "µs" | "μs" => 1e-6,
+            "ms" => 1e-3,
+            "s" => 1.0,
+            "m" => 60.0,
+            "h" => 3600.0,
+            _ => return None,
+        };
+        seconds += number.parse::<f64>().ok()? * scale;
+        rest = &unit[end..];
+    }
+    Duration::try_from_secs_f64(seconds).ok()
 }
 
 /// Outer none: no such verb. Inner none: the path names a group version and no resource.
@@ -178,6 +235,30 @@ mod tests {
         ] {
             assert_eq!(read(method, path, query).as_deref(), Some(expected), "{method} {path}");
         }
+    }
+
+    #[test]
+    fn timeouts_are_go_durations_and_at_most_a_minute() {
+        for (query, expected) in [
+            ("", Some(60_000)),
+            ("timeout=200ms", Some(200)),
+            ("timeout=1.5s", Some(1500)),
+            ("timeout=0", Some(60_000)),
+            ("timeout=1h30m", Some(60_000)),
+            ("timeout=10", None),
+            ("timeout=-1s", None),
+            ("timeout=s", None),
+            ("timeout=1parsec", None),
+        ] {
+            let info = RequestInfo::of(&Method::GET, "/api/v1/pods", query).unwrap();
+            let expected = expected.map(Duration::from_millis);
+            assert_eq!(info.timeout().ok(), expected, "{query}");
+        }
+        let info = RequestInfo::of(&Method::GET, "/api/v1/pods", "timeout=x").unwrap();
+        assert_eq!(
+            info.timeout().unwrap_err().message,
+            "invalid timeout specified in the request URL - time: invalid duration \"x\""
+        );
     }
 
     #[test]

@@ -6,9 +6,12 @@ use crate::authenticate::{Authenticator, Tokens};
 use crate::authorize::Authorizer;
 use crate::body::Payload;
 use crate::call::{Call, Warnings};
+use crate::compress;
+use crate::in_flight::InFlight;
 use crate::negotiate::{self, Offer, negotiate};
 use crate::request::{RequestInfo, ResourceInfo};
 use crate::streams::{self, Nodes};
+use crate::traffic::{Asked, Traffic};
 use crate::user::User;
 use crate::{actions, definitions, paths, protobuf, reply, verbs};
 use api::status::{self, Status};
@@ -16,8 +19,8 @@ use api::{Catalog, Rules, RulesRef, Verb};
 use client::Body;
 use http::request::Parts;
 use http::{Request, Response};
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, RwLock};
+use std::time::Instant;
 use store::Store;
 use tokio_util::sync::CancellationToken;
 
@@ -33,9 +36,12 @@ pub struct Server {
     pub(crate) stopping: CancellationToken,
     /// Where clients reach it, for discovery.
     pub(crate) address: String,
-    pub(crate) requests: AtomicU64,
     /// What is written down of requests; none: nothing.
     audit: Option<Arc<Audit>>,
+    /// What requests there were.
+    pub(crate) traffic: Traffic,
+    /// What requests there are just now.
+    pub(crate) in_flight: InFlight,
     /// Addresses and node ports of Services.
     pub(crate) allocation: Allocation,
     /// What is served just now: the one place where kinds are looked up.
@@ -66,7 +72,8 @@ impl Server {
             nodes,
             stopping: CancellationToken::new(),
             address: address.into(),
-            requests: AtomicU64::new(0),
+            traffic: Traffic::default(),
+            in_flight: InFlight::default(),
             allocation: Allocation::default(),
             catalog: RwLock::new(Arc::new(Catalog::new([]))),
         };
@@ -103,7 +110,6 @@ impl Server {
 
     /// Answers one request. Whatever goes wrong is in the answer.
     pub(crate) async fn answer(self: &Arc<Self>, asker: Asker, request: Request<Payload>) -> Response<Body> {
-        self.requests.fetch_add(1, Ordering::Relaxed);
         let respond = |user, request| self.respond(user, request);
         match &self.audit {
             Some(audit) => audit.follow(asker, request, respond).await,
@@ -112,24 +118,69 @@ impl Server {
     }
 
     async fn respond(self: &Arc<Self>, user: Result<User, Status>, request: Request<Payload>) -> Response<Body> {
+        let begun = Instant::now();
         let user = match user {
             Ok(user) => user,
-            Err(refusal) => return reply::refusal(&refusal),
+            Err(refusal) => return reply::refusal(negotiate::of_refusal(request.headers()), &refusal),
         };
         let head = request.method() == http::Method::HEAD;
         let refusals = negotiate::of_refusal(request.headers());
-        let answer = self
-            .try_answer(user, request)
-            .await
-            .unwrap_or_else(|status| reply::refusal(refusals, &status));
+        let uri = request.uri();
+        let info = RequestInfo::of(request.method(), uri.path(), uri.query().unwrap_or_default());
+        let asked = info.as_ref().map(Asked::of).unwrap_or_default();
+        let answer = match info {
+            Some(info) => self.try_answer(user, info, request).await,
+            None => Err(status::method_not_allowed()),
+        };
+        let answer = answer.unwrap_or_else(|status| reply::refusal(refusals, &status));
+        self.traffic.count(asked, answer.status().as_u16(), begun.elapsed());
         if head { answer.map(|_| reply::whole("")) } else { answer }
     }
 
-    async fn try_answer(self: &Arc<Self>, user: User, request: Request<Payload>) -> Result<Response<Body>, Status> {
+    async fn try_answer(
+        self: &Arc<Self>,
+        user: User,
+        info: RequestInfo,
+        request: Request<Payload>,
+    ) -> Result<Response<Body>, Status> {
         let (parts, payload) = request.into_parts();
-        let info = RequestInfo::of(&parts.method, parts.uri.path(), parts.uri.query().unwrap_or_default())
-            .ok_or_else(status::method_not_allowed)?;
+        // What comes from this process bounds itself.
+        let room = match payload {
+            Payload::Streaming(_) if !info.is_long_running() => self
+                .in_flight
+                .enter(&user, info.resource.as_ref().map(|asked| asked.verb))?,
+            Payload::Streaming(_) | Payload::Whole(_) => None,
+        };
         self.authorizer.check_request(&user, &info)?;
+        let takes_gzip = compress::is_taken(&parts.headers) && !info.is_long_running();
+        let timeout = if info.is_long_running() {
+            None
+        } else {
+            Some(info.timeout()?)
+        };
+        let answer = self.serve(user, info, parts, payload);
+        let answer = match timeout {
+            None => answer.await,
+            Some(timeout) => tokio::time::timeout(timeout, answer).await.unwrap_or_else(|_| {
+                let why = "request did not complete within requested timeout - context deadline exceeded";
+                Err(status::timeout(why))
+            }),
+        }?;
+        drop(room);
+        Ok(if takes_gzip {
+            compress::gzip(answer).await
+        } else {
+            answer
+        })
+    }
+
+    async fn serve(
+        self: &Arc<Self>,
+        user: User,
+        info: RequestInfo,
+        parts: Parts,
+        payload: Payload,
+    ) -> Result<Response<Body>, Status> {
         match info.resource.clone() {
             Some(resource) => self.resource(user, info, resource, parts, payload).await,
             None => paths::serve(self, &info, &parts.headers, payload).await,

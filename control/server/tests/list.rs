@@ -20,8 +20,9 @@ async fn the_pages_of_a_list_agree_with_each_other() {
     // What happens between the pages is not seen by them.
     delete(&admin, &format!("{MAPS}/m4")).await;
     post(&admin, MAPS, &config_map("m9", &json!({}), &json!({}))).await;
-    let (mut names, mut page) = (Vec::new(), first);
+    let (mut names, mut page, mut remaining) = (Vec::new(), first, vec![]);
     loop {
+        remaining.extend(page.pointer("/metadata/remainingItemCount").cloned());
         assert_eq!(text(&page, "/kind"), "ConfigMapList");
         assert_eq!(text(&page, "/metadata/resourceVersion"), revision);
         names.extend(
@@ -38,6 +39,7 @@ async fn the_pages_of_a_list_agree_with_each_other() {
         page = get(&admin, &format!("{MAPS}?limit=3&continue={token}")).await.body;
     }
     assert_eq!(names, ["m0", "m1", "m2", "m3", "m4", "m5", "m6"]);
+    assert_eq!(remaining, [json!(4), json!(1)]);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -60,7 +62,12 @@ async fn a_list_whose_revision_is_gone_can_go_on_as_of_now() {
     let rest = get(&admin, &format!("{MAPS}?limit=2&continue={token}")).await.body;
     assert_eq!(rest["items"].as_array().map(Vec::len), Some(1));
     assert_eq!(text(&rest, "/items/0/metadata/name"), "m3");
-    assert_eq!(get(&admin, &format!("{MAPS}?continue=nonsense!")).await.code, 400);
+    let nonsense = get(&admin, &format!("{MAPS}?continue=nonsense!")).await;
+    assert_eq!(nonsense.code, 400);
+    assert_eq!(
+        text(&nonsense.body, "/message"),
+        "invalid continue token: continue key is not valid: illegal base64 data at input byte 8"
+    );
     assert_eq!(
         get(&admin, &format!("{MAPS}?resourceVersion=1&resourceVersionMatch=Exact"))
             .await

@@ -7,6 +7,7 @@ use crate::request::RequestInfo;
 use crate::server::Server;
 use api::status::{self, Status};
 use api::{Catalog, openapi};
+use bytes::Bytes;
 use client::Body;
 use http::{HeaderMap, HeaderValue, Response, header};
 use std::sync::Arc;
@@ -25,20 +26,23 @@ pub(super) fn serve(
     }
     let catalog = server.catalog();
     match rest {
-        ["v2"] => Ok(v2(&openapi::v2_document(&catalog), headers)),
+        ["v2"] => Ok(v2(&catalog, headers)),
         ["v3"] => Ok(reply::object(200, Encoding::Json, &openapi::v3_index(&catalog))),
-        ["v3", "api", version] => group_version(&catalog, "", version, info),
-        ["v3", "apis", group, version] => group_version(&catalog, group, version, info),
+        ["v3", "api", version] => group_version(&catalog, "", version, info, headers),
+        ["v3", "apis", group, version] => group_version(&catalog, group, version, info, headers),
         _ => Err(status::no_such_path()),
     }
 }
 
-fn v2(text: &Arc<str>, headers: &HeaderMap) -> Response<Body> {
+fn v2(catalog: &Catalog, headers: &HeaderMap) -> Response<Body> {
     let first = media_types(headers).next().unwrap_or_default();
     if !first.contains("proto-openapi") {
-        return document(text, false);
+        return match openapi::v2_hash(catalog).filter(|hash| is_known(headers, *hash)) {
+            Some(hash) => unchanged(hash),
+            None => document(&openapi::v2_document(catalog), false),
+        };
     }
-    let value = serde_json::from_str(text).expect("parses because it was just written");
+    let value = serde_json::from_str(&openapi::v2_document(catalog)).expect("parses because it was just written");
     let mut response = reply::json_bytes(200, swagger::encode(&value).into());
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(swagger::MEDIA_TYPE));
@@ -46,13 +50,47 @@ fn v2(text: &Arc<str>, headers: &HeaderMap) -> Response<Body> {
     response
 }
 
-fn group_version(catalog: &Catalog, group: &str, version: &str, info: &RequestInfo) -> Result<Response<Body>, Status> {
+fn group_version(
+    catalog: &Catalog,
+    group: &str,
+    version: &str,
+    info: &RequestInfo,
+    headers: &HeaderMap,
+) -> Result<Response<Body>, Status> {
+    if let Some(hash) = openapi::v3_hash(catalog, group, version).filter(|hash| is_known(headers, *hash)) {
+        return Ok(unchanged(hash));
+    }
     let text = openapi::v3_document(catalog, group, version).ok_or_else(status::no_such_path)?;
     Ok(document(&text, info.query.get("hash").is_some()))
 }
 
+fn etag(hash: u64) -> String {
+    format!("\"{hash:016X}\"")
+}
+
+/// Whether the client has the document already.
+fn is_known(headers: &HeaderMap, hash: u64) -> bool {
+    let has = headers.get(header::IF_NONE_MATCH).and_then(|value| value.to_str().ok());
+    has.is_some_and(|has| has.split(',').any(|one| one.trim().trim_start_matches("W/") == etag(hash)))
+}
+
+/// 304: what the client has is still so.
+fn unchanged(hash: u64) -> Response<Body> {
+    let mut response = reply::json_bytes(304, Bytes::new());
+    response.headers_mut().remove(header::CONTENT_TYPE);
+    tagged(response, hash)
+}
+
+fn tagged(mut response: Response<Body>, hash: u64) -> Response<Body> {
+    if let Ok(value) = HeaderValue::from_str(&etag(hash)) {
+        response.headers_mut().insert(header::ETAG, value);
+    }
+    response
+}
+
 /// An address with a hash names one document forever.
 fn document(text: &Arc<str>, forever: bool) -> Response<Body> {
+    let hash = openapi::fnv1a(text.as_bytes());
     let mut response = reply::json_bytes(200, text.to_string().into());
     if forever {
         response
@@ -62,7 +100,7 @@ fn document(text: &Arc<str>, forever: bool) -> Response<Body> {
     response
         .headers_mut()
         .insert(header::VARY, HeaderValue::from_static("Accept"));
-    response
+    tagged(response, hash)
 }
 
 /// Whether one of the documents' types is named, or none at all.

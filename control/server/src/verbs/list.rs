@@ -8,8 +8,8 @@ use crate::render::{self, ListMeta};
 use crate::reply;
 use crate::verbs::get::{not_ahead, readable};
 use api::status::{self, Status};
-use base64::{DecodeError, Engine};
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use base64::{DecodeError, Engine};
 use client::Body;
 use http::Response;
 use serde_json::{Value, json};
@@ -209,7 +209,8 @@ impl Continue {
 
     /// With upstream's sentences (apiserver pkg/storage/continue.go).
     fn read(token: &str, prefix: &str) -> Result<Self, Status> {
-        let bad = |why: String| status::bad_request(format!("invalid continue token: continue key is not valid: {why}"));
+        let bad =
+            |why: String| status::bad_request(format!("invalid continue token: continue key is not valid: {why}"));
         let bytes = URL_SAFE_NO_PAD.decode(token).map_err(|cause| {
             let at = match cause {
                 DecodeError::InvalidByte(at, _) | DecodeError::InvalidLastSymbol(at, _) => at,
