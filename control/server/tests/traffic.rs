@@ -105,6 +105,10 @@ async fn who_has_a_document_does_not_get_it_again() {
         assert_eq!((again.code, again.text.as_str()), (304, ""), "{path}");
         assert_eq!(again.headers["etag"], tag.as_str());
         let other = [("if-none-match", "\"other\"")];
-        assert_eq!(raw(&admin, Method::GET, path, &other, Bytes::new()).await.code, 200, "{path}");
+        assert_eq!(
+            raw(&admin, Method::GET, path, &other, Bytes::new()).await.code,
+            200,
+            "{path}"
+        );
     }
 }

@@ -71,7 +71,10 @@ fn etag(hash: u64) -> String {
 /// Whether the client has the document already.
 fn is_known(headers: &HeaderMap, hash: u64) -> bool {
     let has = headers.get(header::IF_NONE_MATCH).and_then(|value| value.to_str().ok());
-    has.is_some_and(|has| has.split(',').any(|one| one.trim().trim_start_matches("W/") == etag(hash)))
+    has.is_some_and(|has| {
+        has.split(',')
+            .any(|one| one.trim().trim_start_matches("W/") == etag(hash))
+    })
 }
 
 /// 304: what the client has is still so.
