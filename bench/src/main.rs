@@ -91,7 +91,8 @@ async fn run(arguments: Arguments) -> anyhow::Result<()> {
     let mut report = Report::default();
     if let What::Start { times, command } = &arguments.what {
         start::measure(&target, command, *times, &mut report).await?;
-        return Ok(report.table());
+        report.table();
+        return Ok(());
     }
     target.prepare().await?;
     let outcome = measure(&target, &arguments.what, &mut report).await;

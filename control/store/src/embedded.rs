@@ -138,10 +138,10 @@ impl Disk {
         std::fs::create_dir_all(dir).map_err(|cause| reach(dir, cause))?;
         let lock = lock(dir)?;
         let mut found = recover::recover(dir)?;
-        let stale = found
-            .entries
-            .iter_mut()
-            .fold(false, |stale, entry| seals.open_entry(entry) || stale);
+        let mut stale = false;
+        for entry in &mut found.entries {
+            stale |= seals.open_entry(entry);
+        }
         let log = Log::begin(dir, found.number).map_err(|cause| reach(dir, cause))?;
         let disk = Disk {
             dir: dir.to_owned(),

@@ -154,7 +154,8 @@ impl Policy {
 impl Rule {
     /// What upstream refuses too (apiserver pkg/apis/audit/validation).
     fn check(&self) -> Result<(), String> {
-        if !self.non_resource_urls.is_empty() && !(self.resources.is_empty() && self.namespaces.is_empty()) {
+        let names_resources = !self.resources.is_empty() || !self.namespaces.is_empty();
+        if names_resources && !self.non_resource_urls.is_empty() {
             return Err("rules cannot apply to both regular resources and non-resource URLs".to_owned());
         }
         for url in self.non_resource_urls.iter().filter(|url| *url != "*") {
