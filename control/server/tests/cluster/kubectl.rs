@@ -18,11 +18,11 @@ impl Kubectl {
         let path = std::env::var_os("PATH").unwrap_or_default();
         let program = std::env::split_paths(&path)
             .map(|folder| folder.join("kubectl"))
-            .chain(std::env::var_os("PINTLE_TOOLS").map(|tools| Path::new(&tools).join("usr/bin/kubectl")))
+            .chain(std::env::var_os("PINTLE_TOOLS_TREE").map(|tools| Path::new(&tools).join("usr/bin/kubectl")))
             .find(|program| program.is_file());
         let Some(program) = program else {
             eprintln!(
-                "SKIPPED: there is no kubectl in PATH nor under $PINTLE_TOOLS, so nothing here was tried with one"
+                "SKIPPED: there is no kubectl in PATH nor under $PINTLE_TOOLS_TREE, so nothing here was tried with one"
             );
             return None;
         };
