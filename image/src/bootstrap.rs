@@ -12,7 +12,8 @@ use std::process::Command;
 const KEYRING: &str = "/usr/share/keyrings/debian-archive-keyring.gpg";
 /// debootstrap's recipes; an old one has none for a new suite, and unstable's is the one for all of them.
 const RECIPES: &str = "/usr/share/debootstrap/scripts";
-const MIRROR: &str = "http://deb.debian.org/debian";
+/// In the place of a mirror: the one that debootstrap takes by itself (debootstrap(8)); its recipe can only follow one.
+const DEFAULT_MIRROR: &str = "";
 /// What a program inside the tree needs of the environment to reach the mirrors as the host does.
 const PROXIES: [&str; 6] = [
     "http_proxy",
@@ -60,7 +61,12 @@ pub fn run(root: &Path, suite: &str, packages: &[&str]) -> Result<()> {
 }
 
 fn debootstrap_arguments(suite: &str, root: &Path) -> Vec<std::ffi::OsString> {
-    let mut arguments = vec!["--variant=minbase".into(), suite.into(), root.into(), MIRROR.into()];
+    let mut arguments = vec![
+        "--variant=minbase".into(),
+        suite.into(),
+        root.into(),
+        DEFAULT_MIRROR.into(),
+    ];
     if !Path::new(RECIPES).join(suite).exists() {
         arguments.push(Path::new(RECIPES).join("sid").into());
     }
