@@ -101,6 +101,18 @@ fn hand_down_controllers(dir: &Path) -> Result<(), CgroupError> {
 // === impl Group ===
 
 impl Group {
+    /// Where its files are.
+    pub(crate) fn dir(&self) -> &Path {
+        &self.dir
+    }
+
+    /// The group of that name in it.
+    pub(crate) fn child(&self, name: &str) -> Group {
+        Group {
+            dir: self.dir.join(name),
+        }
+    }
+
     fn limit(&self, limits: &Limits) -> Result<(), CgroupError> {
         for (file, value) in settings(limits) {
             let path = self.dir.join(file);

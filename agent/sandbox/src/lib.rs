@@ -13,10 +13,14 @@ mod sandboxes;
 mod state;
 pub mod sweep;
 mod terminal;
+pub mod usage;
 pub mod wire;
 
 pub use exec::{Exec, ExecError, Reader, Writer};
-pub use plan::{ContainerPlan, ExecPlan, LOG_SIZE, Limits, Mount, Network, PodPlan, Root, Seccomp, Source, User};
+pub use plan::{
+    ContainerPlan, ExecPlan, LOG_FILES, LOG_SIZE, Limits, Mount, Network, PodPlan, Root, Seccomp, Source, User,
+    log_files,
+};
 pub use pod::{CallError, DestroyError, Events, Pod, SOCKET, StartContainerError};
 pub use sandboxes::{AdoptError, OpenError, PLAN, READY, Sandboxes, Settings, StartError};
 pub use state::{ContainerState, Ended};

@@ -3,10 +3,22 @@
 //! Both plans travel to pod-init as JSON over its socket, so they are data and nothing else.
 
 use serde::{Deserialize, Serialize};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
-/// Bytes after which a container's log is begun anew; the one before is kept beside it. Upstream's default, kubelet's `containerLogMaxSize`.
+/// Bytes after which a container's log is begun anew; those before are kept beside it. Upstream's default, kubelet's `containerLogMaxSize`.
 pub const LOG_SIZE: u64 = 10 << 20;
+/// How many files a log has, the one that is written among them. Upstream's default, kubelet's `containerLogMaxFiles`.
+pub const LOG_FILES: usize = 5;
+
+/// The files that a log may have, the newest first: the log itself, then its name with `.1` after it, and so on.
+pub fn log_files(log: &Path) -> Vec<PathBuf> {
+    let older = (1..LOG_FILES).map(|age| {
+        let mut name = log.as_os_str().to_owned();
+        name.push(format!(".{age}"));
+        PathBuf::from(name)
+    });
+    std::iter::once(log.to_owned()).chain(older).collect()
+}
 
 /// One pod: the namespaces that its containers share.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -71,7 +83,7 @@ pub struct ContainerPlan {
     /// `/proc/PID/oom_score_adj`, -1000 to 1000.
     pub oom_score_adj: i32,
     /// Where output goes, in CRI log format: `<RFC 3339 nanoseconds> <stdout|stderr> <P|F> <line>`. When it has grown to
-    /// [`LOG_SIZE`] it is renamed to the same name with `.1` after it, over the one before.
+    /// [`LOG_SIZE`] it becomes the second of [`log_files`], the second the third, and so on; the oldest goes.
     pub log: PathBuf,
     /// Whether it gets a pseudo terminal as standard input and output.
     pub tty: bool,

@@ -1,6 +1,6 @@
 //! One running pod, as the agent holds it.
 
-use crate::cgroup::Tree;
+use crate::cgroup::{Group, Tree};
 use crate::connection::Connection;
 use crate::protocol::{Reply, Request};
 use crate::sweep::{self, Leftovers};
@@ -130,6 +130,11 @@ impl Pod {
     /// Process ID of its pod-init; `/proc/<pid>/ns/net` is the pod's network.
     pub fn pid(&self) -> u32 {
         self.inner.pid
+    }
+
+    /// Its cgroup, on a machine that has those.
+    pub(crate) fn group(&self) -> Option<&Group> {
+        self.inner.leftovers.cgroup.as_ref()
     }
 
     /// Starts one attempt of a container; returns when its program runs.

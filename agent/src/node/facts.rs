@@ -7,9 +7,9 @@ use std::fs;
 use std::net::IpAddr;
 
 /// The version of upstream's kubelet that this node behaves like.
-const KUBELET: &str = "v1.36.0+pintle";
+pub const KUBELET: &str = "v1.36.0+pintle";
 /// Pods that a node takes: upstream's default.
-const PODS: u32 = 110;
+pub const PODS: u32 = 110;
 /// Memory kept for the machine itself, upstream's hard eviction threshold: below it the node is short of memory.
 const MEMORY_KEPT: u64 = 100 << 20;
 /// Thousandths of DATA that are kept free: upstream's nodefs.available<10%.

@@ -32,7 +32,7 @@ const PAUSE: Duration = Duration::from_secs(5);
 pub async fn run(context: NodeContext) -> ! {
     tracing::info!(node = %context.config.machine.name, "node starts");
     let transport = again("reach the API server", || connect(&context)).await;
-    tokio::spawn(face::serve(context.clone(), context.directory.clone()));
+    tokio::spawn(face::serve(context.clone(), transport.clone()));
     let (readiness, is_ready) = watch::channel(Readiness {
         obstacle: Some("the node has no pod CIDR yet".to_owned()),
     });

@@ -1,7 +1,7 @@
 //! Which pods this node has right now, for the node's face: looked up by name, written by the pods' workers.
 
 use super::observed::{Observed, Run};
-use k8s_openapi::api::core::v1::Pod;
+use k8s_openapi::api::core::v1::{ContainerStatus, Pod};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -23,7 +23,9 @@ pub struct Entry {
 
 /// All pods, by namespace and name.
 #[derive(Default)]
-pub struct Directory(Mutex<BTreeMap<(String, String), Entry>>);
+pub struct Directory {
+    entries: Mutex<BTreeMap<(String, String), Entry>>,
+}
 
 impl Entry {
     /// As a worker sees its pod now.
@@ -43,6 +45,26 @@ impl Entry {
             attempts,
             running,
         }
+    }
+
+    /// Its namespace and name.
+    pub fn names(&self) -> (&str, &str) {
+        let meta = &self.pod.metadata;
+        (
+            meta.namespace.as_deref().unwrap_or_default(),
+            meta.name.as_deref().unwrap_or_default(),
+        )
+    }
+
+    /// What the status says of a container of any kind.
+    pub fn container_status(&self, name: &str) -> Option<&ContainerStatus> {
+        let status = self.pod.status.as_ref()?;
+        let kinds = [
+            &status.container_statuses,
+            &status.init_container_statuses,
+            &status.ephemeral_container_statuses,
+        ];
+        kinds.into_iter().flatten().flatten().find(|status| status.name == name)
     }
 
     /// A name may have moved on to another image while the pod runs, so its status counts as well.
@@ -94,7 +116,7 @@ impl Directory {
     }
 
     fn entries(&self) -> MutexGuard<'_, BTreeMap<(String, String), Entry>> {
-        self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+        self.entries.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 }
 

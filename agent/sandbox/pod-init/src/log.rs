@@ -63,10 +63,13 @@ impl Log {
 
     /// On failure the old file just goes on growing.
     fn rotate(&mut self) {
-        let mut old = self.path.clone().into_os_string();
-        old.push(".1");
-        if std::fs::rename(&self.path, old).is_err() {
-            return;
+        let files = sandbox::log_files(&self.path);
+        // The oldest first, each over the one that is older still; those that are not there yet cannot be renamed.
+        for pair in files.windows(2).rev() {
+            let renamed = std::fs::rename(&pair[0], &pair[1]);
+            if pair[0] == self.path && renamed.is_err() {
+                return;
+            }
         }
         if let Ok(file) = append(&self.path) {
             self.file = file;
@@ -204,17 +207,28 @@ mod tests {
     }
 
     #[test]
-    fn a_large_log_is_begun_anew_and_the_one_before_is_kept() {
+    fn a_large_log_is_begun_anew_and_those_before_are_kept() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("0.log");
         let mut log = Log::open(&path, 200).unwrap();
         let mut lines = Lines::new(Stream::Stdout);
-        for number in 0..10 {
+        for number in 10..50 {
             lines.push(format!("line {number}\n").as_bytes(), UNIX_EPOCH, &mut log);
         }
-        let newest = std::fs::read_to_string(&path).unwrap();
-        let before = std::fs::read_to_string(dir.path().join("0.log.1")).unwrap();
-        assert!(newest.ends_with("line 9\n") && newest.len() <= 200);
-        assert!(before.len() <= 200 && !before.is_empty());
+        let files = sandbox::log_files(&path);
+        let texts: Vec<String> = files
+            .iter()
+            .rev()
+            .map(|file| std::fs::read_to_string(file).unwrap())
+            .collect();
+        assert!(texts.iter().all(|text| text.len() <= 200 && !text.is_empty()));
+        // What is left is the end, without a gap.
+        let all = texts.concat();
+        let numbers: Vec<usize> = all
+            .lines()
+            .map(|line| line[line.len() - 2..].parse().unwrap())
+            .collect();
+        assert_eq!(numbers, (50 - numbers.len()..50).collect::<Vec<_>>());
+        assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), sandbox::LOG_FILES);
     }
 }

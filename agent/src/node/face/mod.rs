@@ -1,18 +1,25 @@
-//! The node's face on :10250: what the API server asks a node for its users: logs, exec, attach, port-forward, pods.
-//!
-//! Only callers with a certificate of the cluster's CA get through TLS, and of those only `system:masters`.
+//! The node's face on :10250: what the API server asks a node for its users: logs, exec, attach, port-forward, pods; and what
+//! programs that watch nodes ask it directly: metrics, statistics, health, configuration.
 
+mod access;
+mod configz;
 mod forward;
 mod logs;
+mod metrics;
 mod query;
 mod remote;
+mod requests;
 mod spdy;
+mod summary;
 mod upgrade;
+mod usage;
 mod websocket;
 
-use super::{NodeContext, chain};
+use super::{NodeContext, chain, facts};
 use crate::pods::directory::Directory;
+use access::Access;
 use bytes::Bytes;
+use client::Transport;
 use futures_util::Stream;
 use http::{Method, Request, Response, StatusCode, header};
 use http_body_util::combinators::BoxBody;
@@ -22,19 +29,21 @@ use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use identity::{Subject, tls};
 use query::Query;
+use requests::Requests;
+use serde_json::{Value, json};
 use std::convert::Infallible;
 use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr};
-use std::sync::Arc;
-use std::time::Duration;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, SystemTime};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::TlsAcceptor;
 
 /// A caller that has not finished its handshake by then is none.
 const HANDSHAKE: Duration = Duration::from_secs(10);
 
-/// The organization of callers that may ask anything: the API server is one of them.
-const MASTERS: &str = "system:masters";
+/// An earlier look at what pods use, from which rates are measured, is none when it is older.
+const RECENT: Duration = Duration::from_secs(600);
 
 type Body = BoxBody<Bytes, io::Error>;
 
@@ -42,11 +51,21 @@ type Body = BoxBody<Bytes, io::Error>;
 #[derive(Debug)]
 struct Refusal(StatusCode, String);
 
+/// What every connection needs.
+struct Face {
+    context: NodeContext,
+    directory: Arc<Directory>,
+    access: Access,
+    requests: Requests,
+    /// The last summary's numbers.
+    before: Mutex<Option<usage::Usage>>,
+}
+
 /// Serves for ever; what fails is logged and tried again.
-pub async fn serve(context: NodeContext, directory: Arc<Directory>) {
+pub async fn serve(context: NodeContext, transport: Arc<dyn Transport>) {
     let acceptor = loop {
         let ca = &context.secrets.cluster_ca;
-        match tls::server(&context.secrets.node, tls::Callers::Of(ca), &["http/1.1"]) {
+        match tls::server(&context.secrets.node, tls::Callers::MayBeOf(ca), &["http/1.1"]) {
             Ok(config) => break TlsAcceptor::from(config),
             Err(error) => tracing::error!(error = %chain(&error), "the node cannot serve logs and exec"),
         }
@@ -59,12 +78,19 @@ pub async fn serve(context: NodeContext, directory: Arc<Directory>) {
         }
         tokio::time::sleep(super::PAUSE).await;
     };
+    let face = Arc::new(Face {
+        access: Access::new(transport, &context.config.machine.name),
+        directory: context.directory.clone(),
+        context,
+        requests: Requests::default(),
+        before: Mutex::default(),
+    });
     loop {
         match listener.accept().await {
             Ok((stream, peer)) => {
-                let (acceptor, directory) = (acceptor.clone(), directory.clone());
+                let (acceptor, face) = (acceptor.clone(), face.clone());
                 tokio::spawn(async move {
-                    if let Err(error) = converse(stream, acceptor, directory).await {
+                    if let Err(error) = converse(stream, acceptor, face).await {
                         tracing::debug!(%peer, %error, "a caller's connection ended");
                     }
                 });
@@ -88,23 +114,17 @@ async fn listen(port: u16) -> io::Result<TcpListener> {
     }
 }
 
-async fn converse(stream: TcpStream, acceptor: TlsAcceptor, directory: Arc<Directory>) -> io::Result<()> {
+async fn converse(stream: TcpStream, acceptor: TlsAcceptor, face: Arc<Face>) -> io::Result<()> {
     stream.set_nodelay(true)?;
     let stream = tokio::time::timeout(HANDSHAKE, acceptor.accept(stream)).await??;
     let certificate = stream.get_ref().1.peer_certificates().and_then(<[_]>::first);
     let subject = certificate.and_then(|certificate| Subject::of(certificate).ok());
-    let may = subject.is_some_and(|subject| subject.organizations.iter().any(|group| group == MASTERS));
+    let subject = Arc::new(subject);
     let service = service_fn(move |request: Request<Incoming>| {
-        let directory = directory.clone();
+        let (face, subject) = (face.clone(), subject.clone());
         async move {
-            let reply = if may {
-                answer(request, &directory).await
-            } else {
-                Err(Refusal(
-                    StatusCode::FORBIDDEN,
-                    "only members of system:masters may ask a node".to_owned(),
-                ))
-            };
+            face.requests.count(request.method(), request.uri().path());
+            let reply = face.admit(subject.as_ref().as_ref(), request).await;
             Ok::<_, Infallible>(reply.unwrap_or_else(Refusal::into_response))
         }
     });
@@ -112,36 +132,121 @@ async fn converse(stream: TcpStream, acceptor: TlsAcceptor, directory: Arc<Direc
     connection.with_upgrades().await.map_err(io::Error::other)
 }
 
-async fn answer(request: Request<Incoming>, directory: &Arc<Directory>) -> Result<Response<Body>, Refusal> {
-    let path = request.uri().path().to_owned();
-    let parts: Vec<&str> = path.split('/').filter(|part| !part.is_empty()).collect();
-    let query = Query::parse(request.uri().query().unwrap_or_default());
-    match (request.method(), parts.as_slice()) {
-        (&Method::GET, ["healthz"]) => Ok(whole(StatusCode::OK, "text/plain", "ok")),
-        (&Method::GET, ["pods"]) => Ok(pods(directory)),
-        (&Method::GET, ["containerLogs", namespace, pod, container]) => {
-            logs::answer(request, directory, [namespace, pod, container], &query)
+// === impl Face ===
+
+impl Face {
+    async fn admit(&self, subject: Option<&Subject>, request: Request<Incoming>) -> Result<Response<Body>, Refusal> {
+        let caller = self.access.caller(subject, request.headers()).await?;
+        self.access
+            .check(&caller, request.method(), request.uri().path())
+            .await?;
+        self.answer(request).await
+    }
+
+    async fn answer(&self, request: Request<Incoming>) -> Result<Response<Body>, Refusal> {
+        let directory = &self.directory;
+        let path = request.uri().path().to_owned();
+        let parts: Vec<&str> = path.split('/').filter(|part| !part.is_empty()).collect();
+        let query = Query::parse(request.uri().query().unwrap_or_default());
+        match (request.method(), parts.as_slice()) {
+            (&Method::GET, ["healthz"] | ["healthz", "ping" | "log" | "syncloop"]) => {
+                Ok(whole(StatusCode::OK, "text/plain", "ok"))
+            }
+            (&Method::GET, ["pods"]) => Ok(json(&pods(directory))),
+            (&Method::GET, ["runningpods"]) => Ok(json(&running_pods(directory))),
+            (&Method::GET, ["configz"]) => Ok(json(&configz::document(&self.context))),
+            (&Method::GET, ["stats", "summary"]) => Ok(json(&self.summary(query.is_set("only_cpu_and_memory")).await)),
+            (&Method::GET, ["metrics", rest @ ..]) => self.metrics(rest).await.ok_or_else(|| nothing_at(&path)),
+            (&Method::GET, ["containerLogs", namespace, pod, container]) => {
+                logs::answer(request, directory, [namespace, pod, container], &query)
+            }
+            (&Method::GET | &Method::POST, ["exec", namespace, pod, container]) => {
+                remote::exec(request, directory, [namespace, pod, container], &query)
+            }
+            (&Method::GET | &Method::POST, ["attach", namespace, pod, container]) => {
+                remote::attach(request, directory, [namespace, pod, container], &query)
+            }
+            (&Method::GET | &Method::POST, ["portForward", namespace, pod]) => {
+                forward::answer(request, directory, [namespace, pod], &query)
+            }
+            (_, _) => Err(nothing_at(&path)),
         }
-        (&Method::GET | &Method::POST, ["exec", namespace, pod, container]) => {
-            remote::exec(request, directory, [namespace, pod, container], &query)
-        }
-        (&Method::GET | &Method::POST, ["attach", namespace, pod, container]) => {
-            remote::attach(request, directory, [namespace, pod, container], &query)
-        }
-        (&Method::GET | &Method::POST, ["portForward", namespace, pod]) => {
-            forward::answer(request, directory, [namespace, pod], &query)
-        }
-        (_, _) => Err(Refusal(
-            StatusCode::NOT_FOUND,
-            format!("this node has nothing at {path}"),
-        )),
+    }
+
+    async fn metrics(&self, which: &[&str]) -> Option<Response<Body>> {
+        let usage = usage::look(&self.directory, &self.context.paths);
+        let text = match which {
+            [] => {
+                let node = &self.context.config.machine.name;
+                metrics::kubelet(&usage.await, node, facts::KUBELET, &self.requests)
+            }
+            ["cadvisor"] => {
+                let kernel = std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
+                let cpus = std::thread::available_parallelism().map_or(1, |cpus| cpus.get() as u64);
+                metrics::cadvisor(&usage.await, kernel.trim(), cpus)
+            }
+            ["resource"] => metrics::resource(&usage.await),
+            _ => return None,
+        };
+        Some(whole(StatusCode::OK, metrics::CONTENT_TYPE, text))
+    }
+
+    async fn summary(&self, only_cpu_and_memory: bool) -> Value {
+        let usage = usage::look(&self.directory, &self.context.paths).await;
+        let mut before = self
+            .before
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .replace(usage.clone());
+        before = before.filter(|before| {
+            SystemTime::now()
+                .duration_since(before.at)
+                .is_ok_and(|age| age < RECENT)
+        });
+        let (paths, node) = (self.context.paths.clone(), self.context.config.machine.name.clone());
+        let written = tokio::task::spawn_blocking(move || {
+            let summary = summary::Summary {
+                usage: &usage,
+                before: before.as_ref(),
+                paths: &paths,
+                node: &node,
+            };
+            summary.document(only_cpu_and_memory)
+        });
+        written.await.unwrap_or_default()
     }
 }
 
-fn pods(directory: &Directory) -> Response<Body> {
+fn nothing_at(path: &str) -> Refusal {
+    Refusal(StatusCode::NOT_FOUND, format!("this node has nothing at {path}"))
+}
+
+fn pods(directory: &Directory) -> Value {
     let pods: Vec<_> = directory.all().into_iter().map(|entry| (*entry.pod).clone()).collect();
-    let list = serde_json::json!({"kind": "PodList", "apiVersion": "v1", "metadata": {}, "items": pods});
-    whole(StatusCode::OK, "application/json", list.to_string())
+    json!({"kind": "PodList", "apiVersion": "v1", "metadata": {}, "items": pods})
+}
+
+/// What runs, in as much of pods as the node knows without the API.
+fn running_pods(directory: &Directory) -> Value {
+    let running = directory.all().into_iter().filter(|entry| entry.sandbox.is_some());
+    let pods = running.map(|entry| {
+        let containers = entry.running.iter().map(|name| {
+            let image = crate::pods::container_of(&entry.pod, name).and_then(|container| container.image.clone());
+            json!({"name": name, "image": image.unwrap_or_default(), "resources": {}})
+        });
+        let containers: Vec<Value> = containers.collect();
+        let (namespace, name) = entry.names();
+        json!({
+            "metadata": {"name": name, "namespace": namespace, "uid": entry.pod.metadata.uid},
+            "spec": {"containers": containers}, "status": {},
+        })
+    });
+    let pods: Vec<Value> = pods.collect();
+    json!({"kind": "PodList", "apiVersion": "v1", "metadata": {}, "items": pods})
+}
+
+fn json(document: &Value) -> Response<Body> {
+    whole(StatusCode::OK, "application/json", document.to_string())
 }
 
 fn whole(code: StatusCode, kind: &'static str, text: impl Into<Bytes>) -> Response<Body> {

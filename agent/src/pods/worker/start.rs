@@ -153,9 +153,9 @@ impl Worker {
             let _ = fs::remove_dir_all(self.host.scratch_dir(&self.uid()).join(name).join(last.to_string()));
         }
         if let Some(oldest) = next.checked_sub(2) {
-            let log = self.log_file(name, oldest);
-            let _ = fs::remove_file(log.with_extension("log.1"));
-            let _ = fs::remove_file(log);
+            for log in sandbox::log_files(&self.log_file(name, oldest)) {
+                let _ = fs::remove_file(log);
+            }
             let _ = fs::remove_file(self.message_file(name, oldest));
         }
     }

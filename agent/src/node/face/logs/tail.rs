@@ -1,10 +1,10 @@
-//! Sends a log file, the part before its last rotation first, and what is appended to it while somebody wants it.
+//! Sends a log, the oldest of its files first, and what is appended to it while somebody wants it, over any rotations.
 
 use super::Wish;
 use super::line::Line;
 use bytes::Bytes;
 use std::fs::File;
-use std::io::{self, BufRead, BufReader, Read};
+use std::io::{self, BufRead, BufReader, Read, Seek};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -51,36 +51,35 @@ impl Tail {
     }
 
     async fn try_send(&mut self, sender: &Sender<io::Result<Bytes>>, is_running: impl Fn() -> bool) -> io::Result<()> {
+        let mut files = open_all(&self.path)?;
         let mut skip = match self.wish.tail {
-            Some(wanted) => self.count()?.saturating_sub(wanted),
+            Some(wanted) => self.count(&mut files)?.saturating_sub(wanted),
             None => 0,
         };
-        let rotated = rotated(&self.path);
-        if let Some(mut old) = open(&rotated)? {
-            let mut rest = Vec::new();
-            if self.drain(&mut old, &mut rest, &mut skip, sender).await? == More::Enough {
-                return Ok(());
-            }
-        }
-        let mut rest = Vec::new();
-        let mut file = open(&self.path)?;
+        let mut last = None;
         loop {
             // Asked before reading: what was written before the end is read after it.
             let ended = !is_running();
-            if let Some(file) = &mut file
-                && self.drain(file, &mut rest, &mut skip, sender).await? == More::Enough
+            for mut file in files {
+                let mut rest = Vec::new();
+                if self.drain(&mut file, &mut rest, &mut skip, sender).await? == More::Enough {
+                    return Ok(());
+                }
+                last = Some((file, rest));
+            }
+            if let Some((file, rest)) = &mut last
+                && self.drain(file, rest, &mut skip, sender).await? == More::Enough
             {
                 return Ok(());
             }
-            if was_replaced(&self.path, file.as_ref())? {
+            files = newer(&self.path, last.as_ref().map(|(file, _)| file))?;
+            if !files.is_empty() {
                 // What was written between the last look and the rotation.
-                if let Some(file) = &mut file
-                    && self.drain(file, &mut rest, &mut skip, sender).await? == More::Enough
+                if let Some((file, rest)) = &mut last
+                    && self.drain(file, rest, &mut skip, sender).await? == More::Enough
                 {
                     return Ok(());
                 }
-                file = open(&self.path)?;
-                rest.clear();
             } else if !self.wish.follow || ended {
                 return Ok(());
             } else {
@@ -150,27 +149,59 @@ impl Tail {
         since.is_none_or(|since| line.is_since(since)) && stream.is_none_or(|stream| line.stream == stream.as_bytes())
     }
 
-    /// How many lines there are that the caller may see.
-    fn count(&self) -> io::Result<usize> {
+    /// How many lines there are in these files that the caller may see; they are at their beginnings again afterwards.
+    fn count(&self, files: &mut [File]) -> io::Result<usize> {
         let mut count = 0;
-        for path in [rotated(&self.path), self.path.clone()] {
-            let Some(file) = open(&path)? else { continue };
-            let mut reader = BufReader::with_capacity(CHUNK, file);
+        for file in files {
+            let mut reader = BufReader::with_capacity(CHUNK, &mut *file);
             let mut bytes = Vec::new();
             while reader.read_until(b'\n', &mut bytes)? > 0 {
                 let line = Line::parse(&bytes);
                 count += usize::from(self.wants(&line) && line.is_full && bytes.ends_with(b"\n"));
                 bytes.clear();
             }
+            file.rewind()?;
         }
         Ok(count)
     }
 }
 
-fn rotated(path: &Path) -> PathBuf {
-    let mut name = path.as_os_str().to_owned();
-    name.push(".1");
-    PathBuf::from(name)
+/// All files of a log, the oldest first. They are opened the other way round: a rotation in between then shows one file
+/// twice, which is seen, and never none.
+fn open_all(path: &Path) -> io::Result<Vec<File>> {
+    let mut files: Vec<File> = Vec::new();
+    let mut before = None;
+    for path in sandbox::log_files(path) {
+        let Some(file) = open(&path)? else { continue };
+        let number = file.metadata()?.ino();
+        if before.replace(number) != Some(number) {
+            files.push(file);
+        }
+    }
+    files.reverse();
+    Ok(files)
+}
+
+/// The files that were begun after this one, the oldest first; all there are if it is gone, or was never there.
+fn newer(path: &Path, file: Option<&File>) -> io::Result<Vec<File>> {
+    let now = match std::fs::metadata(path) {
+        Ok(now) => now.ino(),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(error) => return Err(error),
+    };
+    let Some(file) = file else { return open_all(path) };
+    let mine = file.metadata()?.ino();
+    if now == mine {
+        return Ok(Vec::new());
+    }
+    let mut files = open_all(path)?;
+    let mut position = None;
+    for (index, file) in files.iter().enumerate() {
+        if file.metadata()?.ino() == mine {
+            position = Some(index);
+        }
+    }
+    Ok(files.split_off(position.map_or(0, |position| position + 1)))
 }
 
 /// None for a log that is not there: the container has said nothing yet.
@@ -180,19 +211,6 @@ fn open(path: &Path) -> io::Result<Option<File>> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
         Err(error) => Err(error),
     }
-}
-
-/// Whether another file has that name now: after a rotation, or when the first line made it.
-fn was_replaced(path: &Path, file: Option<&File>) -> io::Result<bool> {
-    let now = match std::fs::metadata(path) {
-        Ok(now) => now.ino(),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
-        Err(error) => return Err(error),
-    };
-    Ok(match file {
-        Some(file) => file.metadata()?.ino() != now,
-        None => true,
-    })
 }
 
 #[cfg(test)]
@@ -207,6 +225,10 @@ mod tests {
         "2026-11-20T13:00:00Z stdout F one\n2026-11-20T13:00:01Z stderr P tw\n2026-11-20T13:00:01Z stderr F o\n";
     const NEW: &str =
         "2026-11-20T13:00:02Z stdout F three\n2026-11-20T13:00:03Z stdout F four\n2026-11-20T13:00:04Z stdout F begun";
+
+    fn rotated(path: &Path) -> PathBuf {
+        sandbox::log_files(path).swap_remove(1)
+    }
 
     fn log() -> (tempfile::TempDir, PathBuf) {
         let dir = tempfile::tempdir().unwrap();
@@ -343,6 +365,49 @@ mod tests {
             .unwrap();
         runs.store(false, Ordering::SeqCst);
         assert_eq!(next(&mut receiver).await, "last\n");
+        tokio::time::timeout(Duration::from_secs(10), follower)
+            .await
+            .expect("the follower ends")
+            .unwrap();
+    }
+
+    #[tokio::test]
+    async fn follower_loses_nothing_when_files_are_begun_faster_than_it_looks() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("0.log");
+        let line = |number: usize| format!("2026-11-20T13:00:00Z stdout F {number}\n");
+        fs::write(&path, line(0)).unwrap();
+        let (sender, mut receiver) = tokio::sync::mpsc::channel(1);
+        let runs = Arc::new(AtomicBool::new(true));
+        let is_running = runs.clone();
+        let wish = Wish {
+            follow: true,
+            ..Wish::default()
+        };
+        let follower = Tail::new(path.clone(), wish).send(sender, move || is_running.load(Ordering::SeqCst));
+        let follower = tokio::spawn(follower);
+        let mut seen = String::new();
+        let mut take = async |until: usize| {
+            while !seen.ends_with(&format!("{until}\n")) {
+                let chunk = tokio::time::timeout(Duration::from_secs(10), receiver.recv()).await;
+                let chunk = chunk.expect("the line comes").unwrap().unwrap();
+                seen.push_str(std::str::from_utf8(&chunk).unwrap());
+            }
+        };
+        take(0).await;
+        let mut next = 1;
+        for _ in 0..3 {
+            for _ in 1..sandbox::LOG_FILES {
+                for pair in sandbox::log_files(&path).windows(2).rev() {
+                    let _ = fs::rename(&pair[0], &pair[1]);
+                }
+                fs::write(&path, line(next)).unwrap();
+                next += 1;
+            }
+            take(next - 1).await;
+        }
+        assert_eq!(seen, (0..next).map(|number| format!("{number}\n")).collect::<String>());
+        runs.store(false, Ordering::SeqCst);
         tokio::time::timeout(Duration::from_secs(10), follower)
             .await
             .expect("the follower ends")
