@@ -129,9 +129,30 @@ pub fn restrict(mount: BorrowedFd<'_>, attributes: Attributes, recursive: bool) 
     set(mount, "", u64::from(attributes.flags().bits()), 0, recursive)
 }
 
-/// From now on no mount comes into or leaves the calling process's mount namespace.
-pub fn make_private() -> Result<(), Error> {
-    set(rustix::fs::CWD, "/", 0, libc::MS_PRIVATE, true)
+/// Which later mounts pass between a mount and its peers, man 7 mount_namespaces.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Propagation {
+    /// None.
+    Private,
+    /// Theirs come here.
+    Slave,
+    /// Both ways.
+    Shared,
+}
+
+/// From now on no mount leaves the calling process's mount namespace; those of others still come.
+pub fn make_slave() -> Result<(), Error> {
+    set(rustix::fs::CWD, "/", 0, libc::MS_SLAVE, true)
+}
+
+/// Changes a mount and all below it.
+pub fn propagate(mount: BorrowedFd<'_>, propagation: Propagation) -> Result<(), Error> {
+    let propagation = match propagation {
+        Propagation::Private => libc::MS_PRIVATE,
+        Propagation::Slave => libc::MS_SLAVE,
+        Propagation::Shared => libc::MS_SHARED,
+    };
+    set(mount, "", 0, propagation, true)
 }
 
 fn set(place: BorrowedFd<'_>, path: &str, set: u64, propagation: u64, recursive: bool) -> Result<(), Error> {

@@ -132,8 +132,32 @@ pub struct Mount {
     pub source: Source,
     /// Where, inside the root; resolved without ever leaving it; made if it is missing.
     pub target: PathBuf,
-    /// Read-only, recursively.
-    pub readonly: bool,
+    /// What may be written.
+    pub access: Access,
+    /// Which later mounts pass between it and the machine.
+    pub propagation: Propagation,
+}
+
+/// What may be written through a mount.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Access {
+    /// All of it.
+    Writable,
+    /// Not the mount itself; what is mounted below it stays as it is.
+    Readonly,
+    /// Nothing, however much is mounted below it.
+    ReadonlyRecursive,
+}
+
+/// Which later mounts pass through, man 7 mount_namespaces.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Propagation {
+    /// None.
+    Private,
+    /// The machine's into the container.
+    FromMachine,
+    /// Both ways.
+    Both,
 }
 
 /// What a mount shows.
@@ -156,6 +180,15 @@ pub enum Source {
         /// Permission bits of its root.
         mode: u32,
     },
+    /// Unpacked layers, topmost first, shown as one folder that nobody can write to or execute from.
+    Layers {
+        /// Folders of the machine; at least one.
+        lower: Vec<PathBuf>,
+        /// What of them, relative; empty for all.
+        path: PathBuf,
+    },
+    /// A device file of the machine that may be opened as one.
+    Device(PathBuf),
 }
 
 /// Numeric identity.

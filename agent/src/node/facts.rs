@@ -76,12 +76,17 @@ impl Facts {
         self.memory.saturating_sub(MEMORY_KEPT)
     }
 
+    /// Disk that pods may fill.
+    pub fn allocatable_disk(&self) -> u64 {
+        self.disk / 1000 * (1000 - DISK_KEPT)
+    }
+
     pub(super) fn capacity(&self) -> Value {
         self.resources(self.memory, self.disk)
     }
 
     pub(super) fn allocatable(&self) -> Value {
-        self.resources(self.allocatable_memory(), self.disk / 1000 * (1000 - DISK_KEPT))
+        self.resources(self.allocatable_memory(), self.allocatable_disk())
     }
 
     fn resources(&self, memory: u64, disk: u64) -> Value {

@@ -102,6 +102,8 @@ async fn machine(context: &NodeContext) -> Machine {
                 node: context.config.machine.name.clone(),
                 cpu_milli: i64::try_from(facts.cpus).unwrap_or(1) * 1000,
                 memory: i64::try_from(facts.allocatable_memory()).unwrap_or(i64::MAX),
+                memory_capacity: i64::try_from(facts.memory).unwrap_or(i64::MAX),
+                ephemeral_storage: i64::try_from(facts.allocatable_disk()).unwrap_or(i64::MAX),
                 ips: facts.ips,
             };
         }

@@ -71,7 +71,9 @@ impl Entry {
     fn uses(&self, image: &oci::Image) -> bool {
         let spec = self.pod.spec.iter();
         let containers = spec.flat_map(|spec| spec.containers.iter().chain(spec.init_containers.iter().flatten()));
-        let names = containers.filter_map(|container| container.image.as_deref()?.parse::<oci::Reference>().ok());
+        let names = containers.filter_map(|container| container.image.as_deref());
+        let names = names.chain(super::spec::volume_images(&self.pod).map(|(_, image, _)| image));
+        let names = names.filter_map(|name| name.parse::<oci::Reference>().ok());
         let status = self.pod.status.iter();
         let mut ids = status.flat_map(|status| status.container_statuses.iter().flatten());
         self.sandbox.is_some()

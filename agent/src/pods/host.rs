@@ -3,11 +3,11 @@
 use super::directory::Directory;
 use super::events::Events;
 use super::images::Images;
-use super::plan::{Lookups, Machine, References};
+use super::plan::{Claim, Lookups, Machine, References};
 use super::tokens::Tokens;
 use crate::node::Paths;
 use client::{Api, Object, Transport};
-use k8s_openapi::api::core::v1::Pod;
+use k8s_openapi::api::core::v1::{PersistentVolume, PersistentVolumeClaim, Pod};
 use net::pods::PodNetwork;
 use sandbox::Sandboxes;
 use std::collections::{BTreeMap, BTreeSet};
@@ -70,8 +70,30 @@ impl Host {
             )
             .await?,
             secrets: read(Api::namespaced(self.transport.clone(), namespace), &references.secrets).await?,
-            tokens: BTreeMap::new(),
+            claims: self.claims(namespace, &references.claims).await?,
+            ..Lookups::default()
         })
+    }
+
+    async fn claims(
+        &self,
+        namespace: &str,
+        names: &BTreeSet<String>,
+    ) -> Result<BTreeMap<String, Option<Claim>>, client::Error> {
+        let api = Api::<PersistentVolumeClaim>::namespaced(self.transport.clone(), namespace);
+        let mut found = BTreeMap::new();
+        for (name, claim) in read(api, names).await? {
+            let Some(claim) = claim else {
+                found.insert(name, None);
+                continue;
+            };
+            let bound = claim.spec.as_ref().and_then(|spec| spec.volume_name.clone());
+            let wanted: BTreeSet<String> = bound.filter(|name| !name.is_empty()).into_iter().collect();
+            let volumes = read(Api::<PersistentVolume>::all(self.transport.clone()), &wanted).await?;
+            let volume = volumes.into_values().flatten().next();
+            found.insert(name, Some(Claim { claim, volume }));
+        }
+        Ok(found)
     }
 
     /// The same for one pod, with its tokens.

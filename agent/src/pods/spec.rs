@@ -69,6 +69,19 @@ pub fn container<'a>(pod: &'a Pod, name: &str) -> Option<&'a Container> {
         .find(|container| container.name == name)
 }
 
+/// Volumes that are images: the volume, the image, when to pull it.
+pub fn volume_images(pod: &Pod) -> impl Iterator<Item = (&str, &str, &str)> {
+    let volumes = pod.spec.iter().flat_map(|spec| spec.volumes.iter().flatten());
+    volumes.filter_map(|volume| {
+        let image = volume.image.as_ref()?;
+        Some((
+            volume.name.as_str(),
+            image.reference.as_deref().unwrap_or_default(),
+            image.pull_policy.as_deref().unwrap_or_default(),
+        ))
+    })
+}
+
 /// Whether an init container runs beside the others for the pod's whole life (KEP-753).
 pub fn is_sidecar(container: &Container) -> bool {
     container.restart_policy.as_deref() == Some("Always")

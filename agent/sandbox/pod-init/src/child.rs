@@ -4,7 +4,7 @@ use crate::identity::{self, Identity};
 use crate::program;
 use crate::report::Reporter;
 use crate::rootfs::{self, Places};
-use crate::setup::{IGNORED, ROOT};
+use crate::setup::{IGNORED, ROOT, STAGE};
 use sandbox::{ContainerPlan, sweep};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
@@ -42,6 +42,7 @@ fn prepare(
     let places = Places {
         root: &dir.join(ROOT),
         shm: &dir.join(sweep::SHM),
+        stage: &dir.join(STAGE),
         cgroups: has_cgroups,
     };
     rootfs::build(plan, &places).map_err(|error| error.to_string())?;

@@ -19,6 +19,7 @@ mod rootfs;
 mod seccomp;
 mod setup;
 mod supervisor;
+mod volume;
 
 use std::io::Write;
 use std::path::PathBuf;

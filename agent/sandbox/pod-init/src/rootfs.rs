@@ -4,10 +4,11 @@
 //! (`linux::beneath`), so an image full of hostile links cannot make us touch the machine. All mounts forbid device files;
 //! the devices that a container has are bound one by one, which makes CAP_MKNOD harmless without a device filter in BPF.
 
+use crate::volume;
 use linux::beneath::Folder;
 use linux::mounts::{self, Attributes, NotMounted};
 use rustix::fs::{FileType, Mode, OFlags};
-use sandbox::{ContainerPlan, Mount, Source};
+use sandbox::ContainerPlan;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
@@ -37,6 +38,9 @@ pub enum RootError {
         /// Why it failed.
         cause: linux::Error,
     },
+    /// What should be a device is none.
+    #[error("mount {0} into the container: it is no device")]
+    NoDevice(PathBuf),
     /// A mount would cover a part of /proc.
     #[error("mount {0} in the container: it leads into /proc, which may not be covered")]
     IntoProc(PathBuf),
@@ -51,16 +55,12 @@ pub struct Places<'a> {
     pub root: &'a Path,
     /// The memory that the pod's containers share.
     pub shm: &'a Path,
+    /// An empty folder to put mounts on of which the container sees a part.
+    pub stage: &'a Path,
     /// Whether there is a cgroup v2 tree to show.
     pub cgroups: bool,
 }
 
-const NODEV: Attributes = Attributes {
-    readonly: false,
-    nosuid: false,
-    nodev: true,
-    noexec: false,
-};
 /// For /dev: programs may not be put there, and its devices are mounts of their own.
 const DEV: Attributes = Attributes {
     readonly: false,
@@ -81,11 +81,13 @@ const LINKS: [(&str, &str); 5] = [
 
 /// Builds the container's root and makes it the process's own.
 pub fn build(plan: &ContainerPlan, places: &Places<'_>) -> Result<(), RootError> {
-    mounts::make_private().map_err(host("make mounts private below", Path::new("/")))?;
+    // Before this process turns its back on the machine: only peers of its mounts pass mounts to it.
+    let sources = volume::shared(&plan.mounts)?;
+    mounts::make_slave().map_err(host("keep to itself what is mounted below", Path::new("/")))?;
     let root = overlay(plan, places.root)?;
     fixed_mounts(&root, plan, places)?;
-    for mount in &plan.mounts {
-        add(&root, mount)?;
+    for (mount, shared) in plan.mounts.iter().zip(sources) {
+        volume::add(&root, mount, shared, general(plan), places.stage)?;
     }
     root.make_folder(&plan.cwd, 0o755)
         .map_err(place("make working folder", &plan.cwd))?;
@@ -98,9 +100,18 @@ pub fn build(plan: &ContainerPlan, places: &Places<'_>) -> Result<(), RootError>
         }
     }
     if plan.root.readonly {
-        mounts::restrict(root.as_fd(), readonly(NODEV), false).map_err(place("make read-only", Path::new("/")))?;
+        mounts::restrict(root.as_fd(), readonly(general(plan)), false)
+            .map_err(place("make read-only", Path::new("/")))?;
     }
     mounts::enter(root.as_fd()).map_err(host("enter", places.root))
+}
+
+/// What every mount of the container forbids: device files, unless all devices are its own anyway.
+fn general(plan: &ContainerPlan) -> Attributes {
+    Attributes {
+        nodev: !plan.privileged,
+        ..Attributes::default()
+    }
 }
 
 fn overlay(plan: &ContainerPlan, at: &Path) -> Result<Folder, RootError> {
@@ -114,7 +125,7 @@ fn overlay(plan: &ContainerPlan, at: &Path) -> Result<Folder, RootError> {
         .collect();
     options.push(("upperdir", &upper));
     options.push(("workdir", &work));
-    let mount = mounts::make("overlay", &options, NODEV)?;
+    let mount = mounts::make("overlay", &options, general(plan))?;
     let folder = Folder::open(at).map_err(host("open", at))?;
     mounts::attach(mount.as_fd(), folder.as_fd()).map_err(host("mount the container's root on", at))?;
     Folder::open(at).map_err(host("open", at))
@@ -181,65 +192,6 @@ fn put(root: &Folder, at: &str, mount: OwnedFd) -> Result<(), RootError> {
     mounts::attach(mount.as_fd(), target.as_fd()).map_err(place("mount on", at))
 }
 
-/// One of the plan's mounts.
-fn add(root: &Folder, mount: &Mount) -> Result<(), RootError> {
-    let (source, is_folder) = match &mount.source {
-        Source::Bind(path) => {
-            let copy = mounts::copy(path).map_err(host("mount into the container", path))?;
-            restrict(copy, path, mount.readonly)?
-        }
-        Source::Inside { folder, path } => restrict(inside(folder, path)?, &folder.join(path), mount.readonly)?,
-        Source::Tmpfs { size, mode } => (tmpfs(*size, *mode, mount.readonly)?, true),
-    };
-    let make = place("make mount point", &mount.target);
-    let target = if is_folder {
-        root.make_folder(&mount.target, 0o755).map_err(make)?
-    } else {
-        root.make_file(&mount.target, 0o644).map_err(make)?
-    };
-    let on = rustix::fs::fstatfs(&target)
-        .map_err(linux::Error::rustix("fstatfs"))
-        .map_err(place("look at", &mount.target))?;
-    if on.f_type == libc::PROC_SUPER_MAGIC {
-        return Err(RootError::IntoProc(mount.target.clone()));
-    }
-    mounts::attach(source.as_fd(), target.as_fd()).map_err(place("mount on", &mount.target))
-}
-
-/// The mount of what stands below `folder`, by the descriptor that was resolved: nobody can put a link there meanwhile.
-fn inside(folder: &Path, path: &Path) -> Result<OwnedFd, RootError> {
-    let volume = Folder::open(folder).map_err(host("open", folder))?;
-    let stat = rustix::fs::fstat(&volume)
-        .map_err(linux::Error::rustix("fstat"))
-        .map_err(host("look at", folder))?;
-    let escape = |cause: linux::Error| match cause.is(libc::EXDEV) {
-        true => RootError::Escape(folder.join(path), folder.to_owned()),
-        false => host("open", &folder.join(path))(cause),
-    };
-    let found = volume.have_beneath(path, stat.st_mode & 0o7777).map_err(escape)?;
-    mounts::copy_at(found.as_fd()).map_err(host("mount into the container", &folder.join(path)))
-}
-
-/// Forbids what no container's mount may; with it, whether it is a folder.
-fn restrict(copy: OwnedFd, path: &Path, is_readonly: bool) -> Result<(OwnedFd, bool), RootError> {
-    let attributes = if is_readonly { readonly(NODEV) } else { NODEV };
-    mounts::restrict(copy.as_fd(), attributes, true).map_err(host("restrict the mount of", path))?;
-    let stat = rustix::fs::fstat(&copy)
-        .map_err(linux::Error::rustix("fstat"))
-        .map_err(host("look at", path))?;
-    Ok((copy, FileType::from_raw_mode(stat.st_mode) == FileType::Directory))
-}
-
-fn tmpfs(size: u64, mode: u32, is_readonly: bool) -> Result<OwnedFd, RootError> {
-    let (size_text, mode) = (PathBuf::from(size.to_string()), PathBuf::from(format!("{mode:o}")));
-    let mut options: Vec<(&str, &Path)> = vec![("mode", &mode)];
-    if size > 0 {
-        options.push(("size", &size_text));
-    }
-    let attributes = if is_readonly { readonly(NODEV) } else { NODEV };
-    Ok(mounts::make("tmpfs", &options, attributes)?)
-}
-
 /// Hides a file or folder, if it is there.
 fn mask(root: &Folder, path: &Path) -> Result<(), RootError> {
     let Some(target) = existing(root, path)? else {
@@ -279,19 +231,19 @@ fn existing(root: &Folder, path: &Path) -> Result<Option<OwnedFd>, RootError> {
     }
 }
 
-fn readonly(attributes: Attributes) -> Attributes {
+pub fn readonly(attributes: Attributes) -> Attributes {
     Attributes {
         readonly: true,
         ..attributes
     }
 }
 
-fn place(what: &'static str, place: &Path) -> impl FnOnce(linux::Error) -> RootError {
+pub fn place(what: &'static str, place: &Path) -> impl FnOnce(linux::Error) -> RootError {
     let place = place.to_owned();
     move |cause| RootError::Place { what, place, cause }
 }
 
-fn host(what: &'static str, path: &Path) -> impl FnOnce(linux::Error) -> RootError {
+pub fn host(what: &'static str, path: &Path) -> impl FnOnce(linux::Error) -> RootError {
     let path = path.to_owned();
     move |cause| RootError::Host { what, path, cause }
 }

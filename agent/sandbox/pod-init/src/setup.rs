@@ -14,6 +14,8 @@ use std::path::{Path, PathBuf};
 
 /// The overlay of a container is put here, in a mount namespace that nobody else sees.
 pub const ROOT: &str = "root";
+/// So are mounts of which a container sees a part.
+pub const STAGE: &str = "stage";
 /// As containerd and Docker size it.
 const SHM_SIZE: &str = "65536k";
 /// What is meant for people at a terminal, or for whoever shuts the machine down. Containers get their own word from the agent.
@@ -88,6 +90,7 @@ pub fn prepare(dir: &Path, cgroups: &Path) -> Result<Supervisor, SetupError> {
         set_sysctl(name, value)?;
     }
     make_folder(&dir.join(ROOT))?;
+    make_folder(&dir.join(STAGE))?;
     make_folder(&dir.join(sweep::CONTAINERS))?;
     mount_shm(&dir.join(sweep::SHM))?;
     let own_pids = linux::namespaces::own_pid_namespace().map_err(kernel("open the PID namespace"))?;

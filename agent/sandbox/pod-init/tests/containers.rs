@@ -3,7 +3,7 @@
 
 mod world;
 
-use sandbox::{Mount, Source, StartContainerError};
+use sandbox::{Access, Mount, Propagation, Source, StartContainerError};
 use std::path::Path;
 use world::world;
 
@@ -92,21 +92,22 @@ async fn a_read_only_root_and_mounts_never_leave_the_root() {
         grep ' /scratch ' /proc/self/mounts";
     let mut plan = world.container("run", "main", script);
     plan.root.readonly = true;
-    let mount = |source, target: &str, readonly| Mount {
+    let mount = |source, target: &str, access| Mount {
         source,
         target: target.into(),
-        readonly,
+        access,
+        propagation: Propagation::Private,
     };
     plan.mounts = vec![
-        mount(Source::Bind(data.clone()), "/outside/mounted", true),
-        mount(Source::Bind(file), "/etc/link", true),
+        mount(Source::Bind(data.clone()), "/outside/mounted", Access::Readonly),
+        mount(Source::Bind(file), "/etc/link", Access::ReadonlyRecursive),
         mount(
             Source::Tmpfs {
                 size: 1 << 20,
                 mode: 0o1777,
             },
             "/scratch",
-            false,
+            Access::Writable,
         ),
     ];
     let (_, log) = world.run(&plan).await;
@@ -145,7 +146,8 @@ async fn a_part_of_a_volume_is_no_way_out_of_it() {
                 path: path.into(),
             },
             target: "/data".into(),
-            readonly: false,
+            access: Access::Writable,
+            propagation: Propagation::Private,
         }];
         plan
     };
@@ -205,7 +207,8 @@ async fn what_cannot_start_says_why_and_leaves_nothing() {
     into_proc.mounts = vec![Mount {
         source: Source::Bind("/tmp".into()),
         target: "/into-proc/sys".into(),
-        readonly: false,
+        access: Access::Writable,
+        propagation: Propagation::Private,
     }];
     let error = pod.start_container(&into_proc).await.unwrap_err();
     assert!(error.to_string().contains("leads into /proc"), "{error}");
@@ -214,7 +217,8 @@ async fn what_cannot_start_says_why_and_leaves_nothing() {
     no_volume.mounts = vec![Mount {
         source: Source::Bind("/no/such/volume".into()),
         target: "/data".into(),
-        readonly: false,
+        access: Access::Writable,
+        propagation: Propagation::Private,
     }];
     let error = pod.start_container(&no_volume).await.unwrap_err();
     assert!(error.to_string().contains("/no/such/volume"), "{error}");
@@ -250,4 +254,100 @@ async fn much_output_is_rotated_and_the_newest_is_kept() {
     let size = |path: &std::path::Path| std::fs::metadata(path).unwrap().len();
     assert!(size(&plan.log) <= sandbox::LOG_SIZE);
     assert!(size(&plan.log.with_extension("log.1")) <= sandbox::LOG_SIZE);
+}
+
+#[tokio::test]
+async fn layers_of_an_image_are_one_folder_that_nobody_can_change() {
+    let Some(world) = world("layers") else { return };
+    let layer = |name: &str, file: &str| {
+        let folder = world.dir.join(name);
+        std::fs::create_dir_all(folder.join("etc")).unwrap();
+        std::fs::write(folder.join("etc").join(file), format!("{file}\n")).unwrap();
+        folder
+    };
+    let (upper, lower) = (layer("upper", "above"), layer("lower", "below"));
+    let mount = |lower: Vec<_>, path: &str, target: &str| Mount {
+        source: Source::Layers {
+            lower,
+            path: path.into(),
+        },
+        target: target.into(),
+        access: Access::ReadonlyRecursive,
+        propagation: Propagation::Private,
+    };
+    let script = "cat /both/etc/above /both/etc/below /part/below /file /one/etc/below; \
+        touch /both/x /part/x /one/x 2>/dev/null || echo readonly; grep ' /both ' /proc/self/mounts";
+    let mut plan = world.container("run", "main", script);
+    let both = || vec![upper.clone(), lower.clone()];
+    plan.mounts = vec![
+        mount(both(), "", "/both"),
+        mount(both(), "etc", "/part"),
+        mount(both(), "etc/above", "/file"),
+        mount(vec![lower.clone()], "", "/one"),
+    ];
+    let (_, log) = world.run(&plan).await;
+    assert!(
+        log.starts_with("stdout above\nstdout below\nstdout below\nstdout above\nstdout below\nstdout readonly\n"),
+        "{log}"
+    );
+    assert!(log.contains("ro,nosuid,nodev,noexec"), "{log}");
+    assert!(!lower.join("x").exists());
+
+    plan.mounts = vec![mount(both(), "nowhere", "/part")];
+    let pod = world.sandboxes.start(&world.pod("layers")).await.unwrap();
+    let error = pod.start_container(&plan).await.unwrap_err();
+    assert!(error.to_string().contains("No such file"), "{error}");
+    pod.destroy().await.unwrap();
+}
+
+#[tokio::test]
+async fn later_mounts_of_the_machine_come_where_they_are_let_in() {
+    let Some(world) = world("propagation") else { return };
+    // A mount that has peers, whatever the machine's root is.
+    let volume = world.dir.join("volume");
+    std::fs::create_dir_all(&volume).unwrap();
+    let mounted = |arguments: &[&str]| {
+        let done = std::process::Command::new("mount").args(arguments).status().unwrap();
+        assert!(done.success());
+    };
+    let place = volume.to_str().unwrap();
+    mounted(&["-t", "tmpfs", "tmpfs", place]);
+    mounted(&["--make-shared", place]);
+    std::fs::create_dir(volume.join("later")).unwrap();
+    let mount = |target: &str, propagation| Mount {
+        source: Source::Bind(volume.clone()),
+        target: target.into(),
+        access: Access::Writable,
+        propagation,
+    };
+    let script = "echo ready; while ! [ -e /in/later/word ]; do sleep 0.1; done; \
+        ls /private/later /in/later /both/later; mount -t tmpfs tmpfs /both/own && touch /both/own/mine; sleep 100";
+    let mut plan = world.container("propagation", "main", script);
+    plan.mounts = vec![
+        mount("/private", Propagation::Private),
+        mount("/in", Propagation::FromMachine),
+        mount("/both", Propagation::Both),
+    ];
+    plan.capabilities.push("CAP_SYS_ADMIN".to_owned());
+    std::fs::create_dir(volume.join("own")).unwrap();
+    let pod = world.sandboxes.start(&world.pod("propagation")).await.unwrap();
+    pod.start_container(&plan).await.unwrap();
+    let later = volume.join("later");
+    mounted(&["-t", "tmpfs", "tmpfs", later.to_str().unwrap()]);
+    std::fs::write(later.join("word"), "").unwrap();
+
+    let arrived = async {
+        while !volume.join("own/mine").exists() {
+            tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+        }
+    };
+    let arrived = tokio::time::timeout(world::DEADLINE, arrived).await;
+    let said = world::log(&plan.log);
+    pod.destroy().await.unwrap();
+    for path in [volume.join("own"), later, volume.clone()] {
+        let _ = std::process::Command::new("umount").arg("-l").arg(path).status();
+    }
+    assert!(arrived.is_ok(), "the container's own mount did not come out:\n{said}");
+    assert!(said.ends_with("stdout /private/later:\n"), "{said}");
+    assert_eq!(said.matches("stdout word").count(), 2, "{said}");
 }

@@ -6,7 +6,7 @@ use super::mounts::{Volumes, mounts};
 use super::user::{Names, user};
 use super::{Refusal, resources, security};
 use k8s_openapi::api::core::v1::{Container, Pod, PodSpec};
-use sandbox::{ContainerPlan, Mount, Root, Source};
+use sandbox::{Access, ContainerPlan, Mount, Propagation, Root, Source};
 use std::path::{Path, PathBuf};
 
 /// Where programs are looked for when neither image nor pod says so; what Docker and containerd give.
@@ -149,7 +149,8 @@ fn all_mounts(inputs: &Inputs<'_>) -> Result<Vec<Mount>, Refusal> {
             all.push(Mount {
                 source: Source::Bind(source.clone()),
                 target: target.clone(),
-                readonly: false,
+                access: Access::Writable,
+                propagation: Propagation::Private,
             });
         }
     }

@@ -60,10 +60,12 @@ pub fn resource(container: &Container, machine: &Machine, selector: &ResourceFie
     let allocatable = match name {
         "cpu" => machine.cpu_milli,
         "memory" => machine.memory.saturating_mul(1000),
+        "ephemeral-storage" => machine.ephemeral_storage.saturating_mul(1000),
         _ => 0,
     };
     let milli = match list {
-        "limits" => amount(true).unwrap_or(allocatable),
+        // A limit of nothing is no limit (upstream: MergeContainerResourceLimits).
+        "limits" => amount(true).filter(|limit| *limit > 0).unwrap_or(allocatable),
         // An absent request is the limit: the API server's default writes it so.
         "requests" => amount(false).or_else(|| amount(true)).unwrap_or(0),
         _ => {
@@ -95,9 +97,37 @@ fn lines(entries: Option<&BTreeMap<String, String>>) -> String {
     let lines: Vec<String> = entries
         .into_iter()
         .flatten()
-        .map(|(key, value)| format!("{key}={value:?}"))
+        .map(|(key, value)| format!("{key}={}", quoted(value)))
         .collect();
     lines.join("\n")
+}
+
+/// As Go's `%q` writes a string: what cannot be printed becomes an escape.
+fn quoted(text: &str) -> String {
+    let mut quoted = String::with_capacity(text.len() + 2);
+    quoted.push('"');
+    for letter in text.chars() {
+        match letter {
+            '"' => quoted.push_str("\\\""),
+            '\\' => quoted.push_str("\\\\"),
+            '\u{7}' => quoted.push_str("\\a"),
+            '\u{8}' => quoted.push_str("\\b"),
+            '\u{b}' => quoted.push_str("\\v"),
+            '\u{c}' => quoted.push_str("\\f"),
+            '\n' => quoted.push_str("\\n"),
+            '\r' => quoted.push_str("\\r"),
+            '\t' => quoted.push_str("\\t"),
+            letter if u32::from(letter) < 0x20 || letter == '\u{7f}' => {
+                quoted.push_str(&format!("\\x{:02x}", u32::from(letter)));
+            }
+            letter if (0x80..0xa1).contains(&u32::from(letter)) || letter == '\u{ad}' => {
+                quoted.push_str(&format!("\\u{:04x}", u32::from(letter)));
+            }
+            letter => quoted.push(letter),
+        }
+    }
+    quoted.push('"');
+    quoted
 }
 
 fn first(ips: &[IpAddr]) -> String {
@@ -106,4 +136,22 @@ fn first(ips: &[IpAddr]) -> String {
 
 fn joined(ips: &[IpAddr]) -> String {
     ips.iter().map(ToString::to_string).collect::<Vec<_>>().join(",")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn values_are_quoted_as_go_does() {
+        let cases = [
+            ("plain", r#""plain""#),
+            ("a\"b\\c", r#""a\"b\\c""#),
+            ("line\nnext\ttab", r#""line\nnext\ttab""#),
+            ("\u{1}\u{7f}\u{ad}é", r#""\x01\x7f\u00adé""#),
+        ];
+        for (text, expected) in cases {
+            assert_eq!(quoted(text), expected);
+        }
+    }
 }

@@ -12,16 +12,16 @@ mod security;
 mod user;
 
 pub use container::{Inputs, container};
-pub use mounts::Volumes;
+pub use mounts::{Volume, Volumes, What};
 pub use pod::{LABEL_UID, pod};
 
 use super::tokens::TokenReference;
-use k8s_openapi::api::core::v1::{ConfigMap, Secret};
+use k8s_openapi::api::core::v1::{ConfigMap, PersistentVolume, PersistentVolumeClaim, Secret};
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 /// What plans say about the machine that they are for.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Machine {
     /// The node's name.
     pub node: String,
@@ -31,6 +31,10 @@ pub struct Machine {
     pub cpu_milli: i64,
     /// Allocatable memory in bytes.
     pub memory: i64,
+    /// All memory in bytes.
+    pub memory_capacity: i64,
+    /// Allocatable bytes of disk for logs, upper layers and volumes.
+    pub ephemeral_storage: i64,
 }
 
 /// ConfigMaps and Secrets of the pod's namespace, by name, None for one that does not exist; and the pod's tokens.
@@ -42,6 +46,19 @@ pub struct Lookups {
     pub secrets: BTreeMap<String, Option<Secret>>,
     /// Tokens of the pod's account.
     pub tokens: BTreeMap<TokenReference, String>,
+    /// Claims of the namespace, by name, each with the volume that it is bound to, if it is there.
+    pub claims: BTreeMap<String, Option<Claim>>,
+    /// Layers of the images that are volumes, by the volume's name.
+    pub images: BTreeMap<String, Vec<std::path::PathBuf>>,
+}
+
+/// A claim, and its volume once it is bound.
+#[derive(Clone, Debug)]
+pub struct Claim {
+    /// The claim.
+    pub claim: PersistentVolumeClaim,
+    /// Its volume.
+    pub volume: Option<PersistentVolume>,
 }
 
 /// Names of ConfigMaps and Secrets, and which tokens.
@@ -53,6 +70,8 @@ pub struct References {
     pub secrets: BTreeSet<String>,
     /// Tokens of the pod's account.
     pub tokens: BTreeSet<TokenReference>,
+    /// Claims.
+    pub claims: BTreeSet<String>,
 }
 
 /// A container that cannot be planned as the pod stands; one sentence for its status.

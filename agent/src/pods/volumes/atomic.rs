@@ -16,7 +16,7 @@ const DATA_NEW: &str = "..data_tmp";
 pub fn write(folder: &Path, files: &Files, group: Option<u32>) -> io::Result<()> {
     let old = fs::read_link(folder.join(DATA)).ok();
     if let Some(old) = &old
-        && shows(&folder.join(old), files)
+        && shows(&folder.join(old), files, group)
     {
         return Ok(());
     }
@@ -25,6 +25,9 @@ pub fn write(folder: &Path, files: &Files, group: Option<u32>) -> io::Result<()>
     fs::DirBuilder::new().mode(0o755).create(&fresh)?;
     for (path, file) in files {
         put(&fresh, path, file, group)?;
+    }
+    if let Some(group) = group {
+        own_folders(&fresh, group)?;
     }
     let link = folder.join(DATA_NEW);
     let _ = fs::remove_file(&link);
@@ -48,19 +51,33 @@ fn put(fresh: &Path, path: &str, file: &File, group: Option<u32>) -> io::Result<
     let mut open = fs::OpenOptions::new();
     let mut opened = open.write(true).create_new(true).mode(0o600).open(&target)?;
     io::Write::write_all(&mut opened, &file.bytes)?;
-    // A group for the whole pod must be able to read what it owns.
-    let mode = if group.is_some() { file.mode | 0o440 } else { file.mode };
-    if group.is_some() {
-        std::os::unix::fs::fchown(&opened, None, group)?;
+    if group.is_some() || file.owner.is_some() {
+        std::os::unix::fs::fchown(&opened, file.owner, group)?;
     }
-    opened.set_permissions(fs::Permissions::from_mode(mode))
+    opened.set_permissions(fs::Permissions::from_mode(mode(file, group)))
 }
 
-fn shows(version: &Path, files: &Files) -> bool {
+/// A group for the whole pod must be able to read what it owns.
+fn mode(file: &File, group: Option<u32>) -> u32 {
+    if group.is_some() { file.mode | 0o440 } else { file.mode }
+}
+
+/// Folders that the group can enter (upstream's SetVolumeOwnership of a read-only volume).
+fn own_folders(folder: &Path, group: u32) -> io::Result<()> {
+    for entry in fs::read_dir(folder)?.flatten() {
+        if entry.file_type()?.is_dir() {
+            own_folders(&entry.path(), group)?;
+        }
+    }
+    std::os::unix::fs::chown(folder, None, Some(group))?;
+    fs::set_permissions(folder, fs::Permissions::from_mode(0o2755))
+}
+
+fn shows(version: &Path, files: &Files, group: Option<u32>) -> bool {
     let same = |(path, file): (&String, &File)| {
         let path = version.join(path);
-        let mode = fs::metadata(&path).map(|found| found.permissions().mode() & 0o777);
-        fs::read(&path).is_ok_and(|bytes| bytes == file.bytes) && mode.is_ok_and(|mode| mode & file.mode == file.mode)
+        let found = fs::metadata(&path).map(|found| found.permissions().mode() & 0o7777);
+        fs::read(&path).is_ok_and(|bytes| bytes == file.bytes) && found.is_ok_and(|found| found == mode(file, group))
     };
     files.iter().all(same) && count(version) == files.len()
 }

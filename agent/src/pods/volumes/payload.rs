@@ -4,7 +4,9 @@ use super::Source;
 use crate::pods::plan::{Refusal, downward};
 use crate::pods::spec;
 use crate::pods::tokens::TokenReference;
-use k8s_openapi::api::core::v1::{ConfigMap, DownwardAPIVolumeFile, KeyToPath, Secret, Volume, VolumeProjection};
+use k8s_openapi::api::core::v1::{
+    ConfigMap, Container, DownwardAPIVolumeFile, KeyToPath, Pod, Secret, Volume, VolumeProjection,
+};
 use std::collections::BTreeMap;
 use std::path::{Component, Path};
 
@@ -15,6 +17,8 @@ pub struct File {
     pub bytes: Vec<u8>,
     /// Permission bits.
     pub mode: u32,
+    /// Who owns it, root if nobody is named.
+    pub owner: Option<u32>,
 }
 
 /// Relative path to file.
@@ -86,8 +90,9 @@ fn projection(source: &Source<'_>, part: &VolumeProjection, mode: i32) -> Result
 fn token(source: &Source<'_>, part: &VolumeProjection, path: &str, mode: i32) -> Result<Files, Refusal> {
     let token = TokenReference::of(part).and_then(|wanted| source.lookups.tokens.get(&wanted));
     let token = token.ok_or_else(|| Refusal("failed to fetch token: the API server gave none".to_owned()))?;
-    // Where a group owns the volume, the group and nobody else may read who the pod is.
-    let mode = if super::fs_group(source.pod).is_some() {
+    // Where it is known who will read it, nobody else may learn who the pod is.
+    let owner = only_user(source.pod);
+    let mode = if super::fs_group(source.pod).is_some() || owner.is_some() {
         0o600
     } else {
         mode
@@ -95,8 +100,30 @@ fn token(source: &Source<'_>, part: &VolumeProjection, path: &str, mode: i32) ->
     let file = File {
         bytes: token.clone().into_bytes(),
         mode: u32::try_from(mode).unwrap_or(0o600),
+        owner,
     };
     Ok(Files::from([(inside(path)?, file)]))
+}
+
+/// The user that all containers are to run as, if they say so and agree (upstream: volume/util.FsUserFrom).
+fn only_user(pod: &Pod) -> Option<u32> {
+    let of_pod = pod
+        .spec
+        .as_ref()?
+        .security_context
+        .as_ref()
+        .and_then(|context| context.run_as_user);
+    let containers = spec::init_containers(pod).iter().chain(spec::containers(pod));
+    let of = |container: &Container| {
+        container
+            .security_context
+            .as_ref()
+            .and_then(|context| context.run_as_user)
+    };
+    let mut users = containers.map(|container| of(container).or(of_pod));
+    let first = users.next()??;
+    let agree = users.all(|user| user == Some(first));
+    u32::try_from(first).ok().filter(|_| agree)
 }
 
 fn config_map(
@@ -164,6 +191,7 @@ fn choose(
     let file = |bytes: &[u8], mode: i32| File {
         bytes: bytes.to_vec(),
         mode: u32::try_from(mode).unwrap_or(0o644),
+        owner: None,
     };
     let Some(items) = items.filter(|items| !items.is_empty()) else {
         return Ok(all
@@ -201,6 +229,7 @@ fn downward_files(source: &Source<'_>, items: Option<&[DownwardAPIVolumeFile]>, 
             File {
                 bytes: value.into_bytes(),
                 mode,
+                owner: None,
             },
         );
     }

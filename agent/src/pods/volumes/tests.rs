@@ -2,6 +2,7 @@
 
 use super::*;
 use serde_json::{Value, json};
+use std::os::unix::fs::PermissionsExt;
 
 fn machine() -> Machine {
     Machine {
@@ -9,6 +10,7 @@ fn machine() -> Machine {
         ips: vec![],
         cpu_milli: 1000,
         memory: 1 << 30,
+        ..Machine::default()
     }
 }
 
@@ -23,11 +25,18 @@ fn lookups(color: &str) -> Lookups {
 }
 
 fn make(volume: Value, lookups: &Lookups, dir: &Path) -> Result<PathBuf, VolumeError> {
+    match make_for(volume, json!({}), lookups, dir)?.what {
+        What::Path(path) => Ok(path),
+        other => panic!("{other:?} is no path"),
+    }
+}
+
+fn make_for(volume: Value, context: Value, lookups: &Lookups, dir: &Path) -> Result<Volume, VolumeError> {
     let mut volume = volume;
     volume["name"] = json!("v");
     let pod: Pod = serde_json::from_value(json!({
-        "metadata": {"name": "web", "labels": {"app": "x", "tier": "y"}},
-        "spec": {"containers": [{"name": "a"}], "volumes": [volume]}}))
+        "metadata": {"name": "web", "namespace": "default", "uid": "u1", "labels": {"app": "x", "tier": "y"}},
+        "spec": {"containers": [{"name": "a"}], "volumes": [volume], "securityContext": context}}))
     .unwrap();
     let source = Source {
         pod: &pod,
@@ -35,7 +44,7 @@ fn make(volume: Value, lookups: &Lookups, dir: &Path) -> Result<PathBuf, VolumeE
         machine: &machine(),
         lookups,
     };
-    prepare(&source, dir).map(|volumes| volumes["v"].clone())
+    Ok(prepare(&source, dir)?["v"].clone())
 }
 
 fn mode(path: &Path) -> u32 {
@@ -149,7 +158,7 @@ fn empty_and_host_folders_are_what_they_should_be() {
         dir.path(),
     )
     .unwrap_err();
-    assert!(refused.to_string().contains("is not a File"), "{refused}");
+    assert!(refused.to_string().ends_with("is not a file"), "{refused}");
     take_away(dir.path()).unwrap();
     assert!(!path.exists() && host.exists());
 }
@@ -168,14 +177,96 @@ fn secrets_live_in_memory_and_go_with_the_pod() {
     )
     .unwrap();
     assert_eq!(fs::read_to_string(path.join("key")).unwrap(), "s3cret");
-    assert_eq!(mounts_below(dir.path()).unwrap(), std::slice::from_ref(&path));
+    assert_eq!(mounted::below(dir.path()).unwrap(), std::slice::from_ref(&path));
     make(
         json!({"emptyDir": {"medium": "Memory", "sizeLimit": "1Mi"}}),
         &lookups(""),
         dir.path(),
     )
     .unwrap();
-    assert_eq!(mounts_below(dir.path()).unwrap().len(), 2);
+    assert_eq!(mounted::below(dir.path()).unwrap().len(), 2);
     take_away(dir.path()).unwrap();
-    assert_eq!((path.exists(), mounts_below(dir.path()).unwrap().len()), (false, 0));
+    assert_eq!((path.exists(), mounted::below(dir.path()).unwrap().len()), (false, 0));
+}
+
+#[test]
+fn an_empty_folder_is_made_once_and_then_the_containers_own() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = make(json!({"emptyDir": {}}), &lookups(""), dir.path()).unwrap();
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o700)).unwrap();
+    make(json!({"emptyDir": {}}), &lookups(""), dir.path()).unwrap();
+    assert_eq!(mode(&path), 0o700);
+    let refused = make(json!({"emptyDir": {"medium": "Tape"}}), &lookups(""), dir.path()).unwrap_err();
+    assert!(refused.to_string().contains("no storage medium \"Tape\""), "{refused}");
+}
+
+#[test]
+fn files_belong_to_the_pods_group_and_tokens_to_its_user() {
+    if !nix::unistd::geteuid().is_root() {
+        eprintln!("SKIPPED: giving files to somebody needs root");
+        return;
+    }
+    use std::os::unix::fs::MetadataExt;
+    let dir = tempfile::tempdir().unwrap();
+    let mut lookups = lookups("blue");
+    let (audience, seconds) = (String::new(), 3600);
+    lookups.tokens = [(TokenReference { audience, seconds }, "t0ken".to_owned())].into();
+    let sources = json!({"projected": {"defaultMode": 0o400, "sources": [
+        {"serviceAccountToken": {"path": "token"}}, {"configMap": {"name": "map"}}]}});
+    let of = |context: Value, name: &str| {
+        let volume = make_for(sources.clone(), context, &lookups, dir.path()).unwrap();
+        assert!(volume.readonly);
+        let What::Path(path) = volume.what else {
+            panic!("no path")
+        };
+        let found = fs::metadata(path.join(name)).unwrap();
+        (found.uid(), found.gid(), found.mode() & 0o7777)
+    };
+    assert_eq!(of(json!({}), "token"), (0, 0, 0o400));
+    assert_eq!(of(json!({"runAsUser": 5}), "token"), (5, 0, 0o600));
+    assert_eq!(of(json!({"fsGroup": 6}), "token"), (0, 6, 0o640));
+    assert_eq!(of(json!({"fsGroup": 6}), "color"), (0, 6, 0o440));
+    assert_eq!(of(json!({"fsGroup": 6}), "..data").2, 0o2755);
+    take_away(dir.path()).unwrap();
+}
+
+#[test]
+fn claims_lead_to_what_the_machine_has() {
+    let dir = tempfile::tempdir().unwrap();
+    let claim = |phase: &str, volume: Value| {
+        let claim = json!({"metadata": {"name": "c"}, "spec": {"volumeName": "pv"}, "status": {"phase": phase}});
+        let found = super::super::plan::Claim {
+            claim: serde_json::from_value(claim).unwrap(),
+            volume: Some(serde_json::from_value(json!({"spec": volume})).unwrap()),
+        };
+        Lookups {
+            claims: [("c".to_owned(), Some(found))].into(),
+            ..Lookups::default()
+        }
+    };
+    let volume = json!({"persistentVolumeClaim": {"claimName": "c", "readOnly": true}});
+    let make = |lookups: &Lookups| make_for(volume.clone(), json!({}), lookups, dir.path());
+    let local = json!({"local": {"path": dir.path()}});
+    assert_eq!(
+        make(&claim("Bound", local.clone())).unwrap(),
+        Volume::readonly(dir.path().to_owned())
+    );
+    let cases = [
+        (
+            claim("Pending", local),
+            "error processing PVC default/c: PVC is not bound",
+        ),
+        (
+            Lookups::default(),
+            "error processing PVC default/c: failed to fetch PVC from API server: persistentvolumeclaims \"c\" not found",
+        ),
+        (
+            claim("Bound", json!({"volumeMode": "Block", "local": {"path": "/dev/null"}})),
+            "path \"/dev/null\" is not a block device",
+        ),
+    ];
+    for (lookups, sentence) in cases {
+        let refused = make(&lookups).unwrap_err().to_string();
+        assert!(refused.ends_with(sentence), "{refused}");
+    }
 }

@@ -1,5 +1,6 @@
 //! The worker's hands: each action changes what is observed, so that the next decision is another one.
 
+use super::volumes::BEING_PULLED;
 use super::{Flow, Input, Worker};
 use crate::pods::decide::Action;
 use crate::pods::observed::{Image, Sandbox, Stopping};
@@ -39,6 +40,8 @@ impl Worker {
         }
         match self.sandbox_from_nothing().await {
             Ok(()) => self.observed.sandbox = Sandbox::Up,
+            // Its end is an input, which tries again at once.
+            Err((BEING_PULLED, _)) => self.observed.sandbox = Sandbox::Failed { at: Timestamp::now() },
             Err((reason, message)) => {
                 tracing::warn!(pod = %spec::full_name(&self.pod), message, "pod cannot be made yet");
                 self.host.events.warning(&self.pod, "", reason, message);
@@ -53,6 +56,7 @@ impl Worker {
         let Some(spec) = &pod.spec else {
             return Err(("FailedCreatePodSandBox", "the pod has no spec".to_owned()));
         };
+        self.have_volume_images()?;
         self.prepare_volumes()
             .await
             .map_err(|message| ("FailedMount", message))?;
@@ -113,23 +117,6 @@ impl Worker {
             }
             let _ = sender.send(Input::SandboxGone);
         });
-    }
-
-    /// Makes the pod's volumes or brings them up to date; an error is one sentence.
-    pub(super) async fn prepare_volumes(&self) -> Result<plan::Volumes, String> {
-        let wanted = volumes::references(&self.pod);
-        let lookups = self
-            .host
-            .look_up_for(&self.pod, &wanted)
-            .await
-            .map_err(|error| crate::node::chain(&error))?;
-        let source = volumes::Source {
-            pod: &self.pod,
-            ips: &self.observed.ips,
-            machine: &self.host.machine,
-            lookups: &lookups,
-        };
-        volumes::prepare(&source, &self.host.pod_dir(&self.uid())).map_err(|error| error.to_string())
     }
 
     /// hosts and resolv.conf, the node's gift to every container.
@@ -265,7 +252,7 @@ impl Worker {
 }
 
 /// The pod's pull secrets; those that cannot be read are as good as none.
-async fn pull_secrets(host: &super::Host, pod: &k8s_openapi::api::core::v1::Pod) -> Vec<Secret> {
+pub(super) async fn pull_secrets(host: &super::Host, pod: &k8s_openapi::api::core::v1::Pod) -> Vec<Secret> {
     let names = pod
         .spec
         .iter()

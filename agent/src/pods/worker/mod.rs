@@ -4,6 +4,7 @@ mod act;
 pub mod adopt;
 mod publish;
 mod start;
+mod volumes;
 
 use super::backoff::Backoff;
 use super::decide::decide;
@@ -36,6 +37,13 @@ pub enum Input {
         /// The image, or why there is none.
         result: Box<Result<Got, Missing>>,
     },
+    /// The pull of an image that is a volume ended.
+    VolumePulled {
+        /// Which volume.
+        volume: String,
+        /// Why there is no image, if there is none.
+        result: Result<(), Missing>,
+    },
     /// A container's present state.
     State(ContainerState),
     /// The pod's supervisor is gone.
@@ -56,6 +64,10 @@ pub struct Worker {
     status: PodStatus,
     published: watch::Sender<Option<Wanted>>,
     publisher: tokio::task::JoinHandle<()>,
+    /// Volumes that are images, once somebody asked for them.
+    volume_images: volumes::Images,
+    /// Whether what volumes show of the pod itself has changed.
+    is_stale: bool,
 }
 
 /// Whether the worker goes on.
@@ -86,6 +98,8 @@ impl Worker {
             sender: sender.clone(),
             published,
             publisher,
+            volume_images: volumes::Images::default(),
+            is_stale: false,
         };
         worker.desire(pod);
         worker.watch_sandbox();
@@ -105,6 +119,9 @@ impl Worker {
                 }
             }
             self.publish();
+            if std::mem::take(&mut self.is_stale) {
+                self.refresh_volumes().await;
+            }
             if !decision.actions.is_empty() {
                 // An action changed what is known; look again before waiting.
                 self.take_waiting();
@@ -138,6 +155,7 @@ impl Worker {
                 self.observed.deleted = Some(Deleted { grace, in_api: false });
             }
             Input::Pulled { container, result } => self.pulled(&container, *result),
+            Input::VolumePulled { volume, result } => self.volume_pulled(&volume, result),
             Input::State(state) => self.state(&state),
             Input::SandboxGone => self.lose_sandbox(),
         }
@@ -156,6 +174,8 @@ impl Worker {
                 self.hurry(grace);
             }
         }
+        let (before, now) = (&self.pod.metadata, &pod.metadata);
+        self.is_stale |= before.labels != now.labels || before.annotations != now.annotations;
         let mut pod = (*pod).clone();
         if let (Some(theirs), Some(ours)) = (&mut pod.status, &self.status.conditions) {
             let foreign = theirs.conditions.take().unwrap_or_default();
@@ -307,15 +327,6 @@ impl Worker {
             status: wanted,
             finish: false,
         }));
-    }
-
-    async fn refresh_volumes(&mut self) {
-        if self.observed.sandbox != Sandbox::Up || self.observed.deleted.is_some() {
-            return;
-        }
-        if let Err(error) = self.prepare_volumes().await {
-            tracing::debug!(pod = %spec::full_name(&self.pod), cause = error, "volumes not brought up to date");
-        }
     }
 
     /// The last status, the API's goodbye, and nothing left on disk.

@@ -137,7 +137,7 @@ impl Worker {
             files: &files,
             scratch: self.host.scratch_dir(&self.uid()).join(name).join(attempt.to_string()),
             log,
-            memory: self.host.machine.memory,
+            memory: self.host.machine.memory_capacity,
         })
         .map_err(|refusal| refusal.0)?;
         crate::pods::volumes::sub_path::prepare(container, &plan)?;

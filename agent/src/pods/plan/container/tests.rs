@@ -1,6 +1,6 @@
 //! Specs and what becomes of them.
 
-use super::super::{Lookups, Machine, env};
+use super::super::{Lookups, Machine, Volume, What, env};
 use super::*;
 use serde_json::{Value, json};
 
@@ -10,6 +10,7 @@ fn machine() -> Machine {
         ips: vec!["10.77.0.11".parse().unwrap()],
         cpu_milli: 2000,
         memory: 1 << 30,
+        ..Machine::default()
     }
 }
 
@@ -48,12 +49,26 @@ fn plan_of(container: Value, image: &oci::Image) -> Result<ContainerPlan, Refusa
         passwd: "app:x:7:7::/home/app:/bin/sh\n".to_owned(),
         group: String::new(),
         env: &env,
-        volumes: &[("data".to_owned(), PathBuf::from("/vol/data"))].into(),
+        volumes: &volumes(),
         files: &[("/pod/hosts".into(), "/etc/hosts".into())],
         scratch: "/scratch".into(),
         log: "/log".into(),
         memory: 1 << 30,
     })
+}
+
+fn volumes() -> Volumes {
+    let of = |what, readonly| Volume { what, readonly };
+    [
+        ("data".to_owned(), Volume::writable("/vol/data".into())),
+        ("map".to_owned(), Volume::readonly("/vol/map".into())),
+        (
+            "image".to_owned(),
+            of(What::Image(vec!["/l2".into(), "/l1".into()]), true),
+        ),
+        ("disk".to_owned(), of(What::Device("/dev/sdb".into()), false)),
+    ]
+    .into()
 }
 
 fn env_of(env: Value) -> Result<Vec<(String, String)>, Refusal> {
@@ -180,9 +195,108 @@ fn volumes_cover_the_nodes_own_files() {
     let plan = mount("/data", json!({"subPath": "a/b", "readOnly": true})).unwrap();
     let (folder, path) = ("/vol/data".into(), "a/b".into());
     assert_eq!(plan.mounts[0].source, Source::Inside { folder, path });
-    assert!(plan.mounts[0].readonly);
+    assert_eq!(plan.mounts[0].access, Access::Readonly);
     assert_eq!(plan.mounts[1].target, PathBuf::from("/etc/hosts"));
     assert_eq!(mount("/etc/hosts", json!({})).unwrap().mounts.len(), 1);
     assert!(mount("/data", json!({"subPath": "../x"})).is_err());
     assert!(mount("/data", json!({"subPathExpr": "$(NOPE)"})).is_err());
+}
+
+#[test]
+fn mounts_say_who_may_write_and_what_passes_through() {
+    let mounts = |mounts: Value| {
+        let plan = plan_of(
+            json!({"name": "a", "command": ["x"], "volumeMounts": mounts}),
+            &image(json!({})),
+        )
+        .unwrap();
+        let facts = plan.mounts.iter().map(|mount| (mount.access, mount.propagation)).next();
+        facts.unwrap()
+    };
+    let mount = |name: &str, more: Value| {
+        let mut mount = json!({"name": name, "mountPath": "/m"});
+        mount.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        mounts(json!([mount]))
+    };
+    let cases = [
+        ("data", json!({}), Access::Writable, Propagation::Private),
+        ("map", json!({}), Access::Readonly, Propagation::Private),
+        (
+            "data",
+            json!({"readOnly": true, "recursiveReadOnly": "Disabled"}),
+            Access::Readonly,
+            Propagation::Private,
+        ),
+        (
+            "data",
+            json!({"readOnly": true, "recursiveReadOnly": "IfPossible"}),
+            Access::ReadonlyRecursive,
+            Propagation::Private,
+        ),
+        (
+            "data",
+            json!({"mountPropagation": "HostToContainer"}),
+            Access::Writable,
+            Propagation::FromMachine,
+        ),
+        (
+            "data",
+            json!({"mountPropagation": "Bidirectional"}),
+            Access::Writable,
+            Propagation::Both,
+        ),
+    ];
+    for (name, more, access, propagation) in cases {
+        assert_eq!(mount(name, more.clone()), (access, propagation), "{name} {more}");
+    }
+}
+
+#[test]
+fn images_and_devices_are_mounted_as_what_they_are() {
+    let container = json!({"name": "a", "command": ["x"],
+        "volumeMounts": [{"name": "image", "mountPath": "/image", "subPath": "etc"}],
+        "volumeDevices": [{"name": "disk", "devicePath": "/dev/data"}]});
+    let plan = plan_of(container, &image(json!({}))).unwrap();
+    let (lower, path) = (vec!["/l2".into(), "/l1".into()], "etc".into());
+    assert_eq!(plan.mounts[0].source, Source::Layers { lower, path });
+    assert_eq!(plan.mounts[1].source, Source::Device("/dev/sdb".into()));
+    for (container, sentence) in [
+        (
+            json!({"volumeMounts": [{"name": "disk", "mountPath": "/d"}]}),
+            "volume disk has volumeMode Block, but is specified in volumeMounts",
+        ),
+        (
+            json!({"volumeDevices": [{"name": "data", "devicePath": "/d"}]}),
+            "volume data has volumeMode Filesystem, but is specified in volumeDevices",
+        ),
+    ] {
+        let mut container = container;
+        container["name"] = json!("a");
+        container["command"] = json!(["x"]);
+        assert_eq!(plan_of(container, &image(json!({}))).unwrap_err().0, sentence);
+    }
+}
+
+#[test]
+fn paths_from_variables_are_refused_as_upstream_does() {
+    let refused = |value: &str| {
+        let mount = json!({"name": "data", "mountPath": "/m", "subPathExpr": "$(NAME)"});
+        let env = json!([{"name": "NAME", "value": value}]);
+        let container = json!({"name": "a", "command": ["x"], "env": env, "volumeMounts": [mount]});
+        plan_of(container, &image(json!({})))
+            .map(drop)
+            .map_err(|refusal| refusal.0)
+    };
+    assert_eq!(refused("deep/er"), Ok(()));
+    let cases = [
+        ("", "missing value for NAME"),
+        ("/tmp", "error SubPath `/tmp` must not be an absolute path"),
+        (
+            "a/../..",
+            "unable to provision SubPath `a/../..`: must not contain '..'",
+        ),
+    ];
+    for (value, sentence) in cases {
+        assert_eq!(refused(value), Err(sentence.to_owned()));
+    }
 }

@@ -1,0 +1,59 @@
+//! What is mounted in a pod's folder: memory, and taking everything away.
+
+use nix::mount::{MntFlags, MsFlags, mount, umount2};
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+/// Unmounts and removes every volume below `dir`; what is not there is gone already.
+pub fn take_away(dir: &Path) -> io::Result<()> {
+    let volumes = dir.join("volumes");
+    for mounted in below(&volumes)? {
+        umount2(&mounted, MntFlags::MNT_DETACH)?;
+    }
+    match fs::remove_dir_all(&volumes) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        Err(_) | Ok(()) => Ok(()),
+    }
+}
+
+/// Mount points below a folder, itself included, deepest first.
+pub fn below(folder: &Path) -> io::Result<Vec<PathBuf>> {
+    let table = fs::read_to_string("/proc/self/mountinfo")?;
+    let points = table
+        .lines()
+        .filter_map(|line| line.split(' ').nth(4))
+        .map(|point| PathBuf::from(unescape(point)));
+    let mut below: Vec<PathBuf> = points.filter(|point| point.starts_with(folder)).collect();
+    below.reverse();
+    Ok(below)
+}
+
+/// mountinfo writes spaces as `\040`, man 5 proc_pid_mountinfo.
+fn unescape(point: &str) -> String {
+    point
+        .replace("\\040", " ")
+        .replace("\\011", "\t")
+        .replace("\\134", "\\")
+}
+
+/// A tmpfs on `path`, of at most `size` bytes (0: half of RAM); the one that is there already stays.
+pub fn tmpfs(path: &Path, size: u64) -> io::Result<()> {
+    fs::create_dir_all(path)?;
+    if below(path)?.iter().any(|point| point == path) {
+        return Ok(());
+    }
+    let options = if size == 0 {
+        "mode=0755".to_owned()
+    } else {
+        format!("mode=0755,size={size}")
+    };
+    let flags = MsFlags::MS_NOSUID | MsFlags::MS_NODEV;
+    Ok(mount(
+        Some("tmpfs"),
+        path,
+        Some("tmpfs"),
+        flags,
+        Some(options.as_str()),
+    )?)
+}
