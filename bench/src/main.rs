@@ -5,6 +5,8 @@
 mod fan_out;
 mod latency;
 mod list;
+mod node;
+mod pods;
 mod process;
 mod report;
 mod start;
@@ -63,6 +65,17 @@ enum What {
         #[arg(long, default_value_t = 500)]
         writes: usize,
     },
+    /// Pods on real nodes: create to Running as a watcher sees it, and how many start a second.
+    Pods {
+        /// A container image whose program goes on until it is killed.
+        #[arg(long)]
+        image: String,
+        /// How many pods each measurement makes; the nodes must have room for twice as many.
+        #[arg(long, default_value_t = 50)]
+        pods: usize,
+    },
+    /// Containers without a cluster: create, start and delete by Pintle's sandbox, and by other runtimes, on this machine.
+    Node(node::Asked),
     /// The time from starting a server until /readyz says ok.
     Start {
         /// How many times.
@@ -84,11 +97,16 @@ fn main() -> anyhow::Result<()> {
 }
 
 async fn run(arguments: Arguments) -> anyhow::Result<()> {
+    let mut report = Report::default();
+    if let What::Node(asked) = &arguments.what {
+        let outcome = node::measure(asked, &mut report).await;
+        report.table();
+        return outcome;
+    }
     let Some(kubeconfig) = arguments.kubeconfig else {
         bail!("no API server given: set KUBECONFIG or use --kubeconfig");
     };
     let target = Target::new(kubeconfig, arguments.namespace, arguments.server_pid);
-    let mut report = Report::default();
     if let What::Start { times, command } = &arguments.what {
         start::measure(&target, command, *times, &mut report).await?;
         report.table();
@@ -119,7 +137,8 @@ async fn measure(target: &Target, what: &What, report: &mut Report) -> anyhow::R
             fan_out::measure(target, 1000, 500, report).await?;
             list::measure(target, 100_000, report).await?;
         }
-        What::Start { .. } => {}
+        What::Pods { image, pods } => pods::measure(target, &pods::Asked { image, pods: *pods }, report).await?,
+        What::Start { .. } | What::Node(_) => {}
     }
     Ok(())
 }

@@ -120,6 +120,18 @@ fn a_bad_config_is_said_with_its_line_and_a_missing_secret_with_its_remedy() {
         "config secrets --bundle out/bundle.toml out/machines/n1/config.toml --output new.toml",
     );
     done(here, "config validate out/machines/n1/config.toml --secrets new.toml");
+    let login = "\n[[registry]]\nhost = \"registry.example\"\ntoken = \"t\"\n";
+    let before = fs::read_to_string(here.join("new.toml")).unwrap() + login;
+    fs::write(here.join("new.toml"), before).unwrap();
+    done(
+        here,
+        "config secrets --bundle out/bundle.toml out/machines/n1/config.toml --logins-of new.toml --output newer.toml",
+    );
+    assert!(
+        fs::read_to_string(here.join("newer.toml"))
+            .unwrap()
+            .contains("registry.example")
+    );
     assert!(done(here, "config schema").contains("\"$schema\""));
 }
 

@@ -12,6 +12,7 @@ mod maintenance;
 mod pod_contents;
 mod power_cut;
 mod two_nodes;
+mod unasked_restarts;
 
 use qemu::{Cluster, wait};
 use std::path::PathBuf;

@@ -10,7 +10,10 @@ fn a_machine_without_config_takes_one_and_becomes_a_node() {
     spec.machines[0].is_configured = false;
     let cluster = cluster(spec).unwrap();
     let machine = cluster.machine(0);
-    let console = machine.wait_console("--fingerprint", 0, crate::DEADLINE).unwrap();
+    // A serial line shows a line as it is written: the words after the fingerprint say that it is whole.
+    let console = machine
+        .wait_console(" config apply --secrets", 0, crate::DEADLINE)
+        .unwrap();
     let words: Vec<&str> = console.split_whitespace().collect();
     let at = words.iter().position(|word| word.contains("--fingerprint")).unwrap();
     let fingerprint = words[at].split_once('=').map_or(words[at + 1], |(_, value)| value);

@@ -1,8 +1,10 @@
-//! Two machines on the harness's own network make one cluster, the second a pure worker.
+//! Two machines on the harness's own network make one cluster, the second a pure worker, which goes on alone when the
+//! network between them is cut.
 
 use crate::{apply, eventually, kubectl};
-use qemu::ClusterSpec;
+use qemu::switch::Faults;
 use qemu::testing::{HEALTHY_DEADLINE, cluster};
+use qemu::{Cluster, ClusterSpec};
 
 #[test]
 fn a_pure_worker_joins_and_runs_a_pod() {
@@ -27,5 +29,21 @@ fn a_pure_worker_joins_and_runs_a_pod() {
         said.contains("hello from there, line 1")
     });
     assert_eq!(kubectl(&cluster, &["exec", "there", "--", "hostname"]), "there\n");
+    a_cut_off_worker_goes_on_and_comes_back(&cluster);
     cluster.remove().unwrap();
+}
+
+fn a_cut_off_worker_goes_on_and_comes_back(cluster: &Cluster) {
+    let ready = r#"jsonpath={.status.conditions[?(@.type=="Ready")].status}"#;
+    let runs = "jsonpath={.status.containerStatuses[0].restartCount} {.status.containerStatuses[0].containerID}";
+    let before = kubectl(cluster, &["get", "pod", "there", "-o", runs]);
+    cluster.set_faults(Faults::isolate(2)).unwrap();
+    eventually(cluster, &["get", "node", "two-2", "-o", ready], |said| {
+        said == "Unknown"
+    });
+    cluster.set_faults(Faults::default()).unwrap();
+    eventually(cluster, &["get", "node", "two-2", "-o", ready], |said| said == "True");
+    cluster.wait_healthy(HEALTHY_DEADLINE).unwrap();
+    eventually(cluster, &["exec", "there", "--", "hostname"], |said| said == "there\n");
+    assert_eq!(kubectl(cluster, &["get", "pod", "there", "-o", runs]), before);
 }
