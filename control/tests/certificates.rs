@@ -1,77 +1,30 @@
 //! Certificate requests from the asking to the certificate, and aggregated roles: the loops behind what people see.
 #![allow(clippy::unwrap_used)] // a test says what it expects by failing
 
-use client::{Api, Dynamic, Object, Resource, Transport};
+mod plane;
+
+use client::{Api, Object};
 use controllers::{Settings, Signer};
 use identity::{Authority, Subject, tls};
 use k8s_openapi::ByteString;
 use k8s_openapi::api::certificates::v1::{CertificateSigningRequest, CertificateSigningRequestSpec};
 use k8s_openapi::api::rbac::v1::ClusterRole;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use plane::{Plane, eventually};
 use rcgen::{CertificateParams, DnType, KeyPair};
 use serde_json::json;
-use server::{InProcess, Nodes, Server, Tokens};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
-use store::Store;
-use tempfile::TempDir;
-use tokio_util::sync::CancellationToken;
-
-/// Longer than anything here takes on a busy machine.
-const DEADLINE: Duration = Duration::from_secs(30);
-
-struct Plane {
-    server: Arc<Server>,
-    stop: CancellationToken,
-    _folder: TempDir,
-}
-
-impl Drop for Plane {
-    fn drop(&mut self) {
-        self.stop.cancel();
-    }
-}
 
 impl Plane {
     async fn start() -> Plane {
-        let folder = TempDir::new().unwrap();
-        let tokens = Tokens::new(&identity::new_key().unwrap(), "https://issuer.test").unwrap();
-        let store = Store::open(folder.path()).unwrap();
-        let server = Server::new(store, Nodes::none(), tokens, "127.0.0.1:6443");
-        let plane = Plane {
-            server,
-            stop: CancellationToken::new(),
-            _folder: folder,
-        };
-        let transport = plane.acting_as("system:test");
-        let resource = Resource {
-            group: String::new(),
-            version: "v1".to_owned(),
-            plural: "namespaces".to_owned(),
-        };
-        let namespaces = Api::dynamic(transport.clone(), &resource, None);
-        for name in ["default", "kube-system", "kube-public", "kube-node-lease"] {
-            namespaces
-                .create(&Dynamic(json!({"metadata": {"name": name}})))
-                .await
-                .unwrap();
-        }
-        server::reconcile_policy(&transport).await.unwrap();
-        plane.run_controllers(transport);
-        plane
-    }
-
-    fn run_controllers(&self, transport: Arc<dyn Transport>) {
+        let plane = Plane::with(&["default", "kube-system", "kube-public", "kube-node-lease"]).await;
+        server::reconcile_policy(&plane.transport).await.unwrap();
         let authority = Authority::create("test CA").unwrap();
-        let settings = Settings {
+        plane.control(Settings {
             signer: Some(Signer(Arc::new(authority))),
             ..Settings::default()
-        };
-        tokio::spawn(controllers::run(transport, settings, self.stop.clone()));
-    }
-
-    fn acting_as(&self, name: &str) -> Arc<dyn Transport> {
-        Arc::new(InProcess::new(self.server.clone(), name))
+        });
+        plane
     }
 
     fn requests(&self, name: &str) -> Api<CertificateSigningRequest> {
@@ -105,15 +58,8 @@ fn request(name: &str, signer: &str, cn: &str, organization: &str, usages: &[&st
 
 /// Reads an object again and again until `done` finds in it what it looks for.
 async fn until<K: Object, T>(api: &Api<K>, name: &str, done: impl Fn(&K) -> Option<T>) -> T {
-    let begin = Instant::now();
-    loop {
-        let object = api.get(name).await.unwrap();
-        if let Some(found) = done(&object) {
-            return found;
-        }
-        assert!(begin.elapsed() < DEADLINE, "{name} did not become what it should");
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
+    let look = async || done(&api.get(name).await.unwrap());
+    eventually(&format!("{name} becomes what it should"), look).await
 }
 
 fn certificate(request: &CertificateSigningRequest) -> Option<String> {

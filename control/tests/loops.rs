@@ -1,48 +1,17 @@
 //! The scheduler and the controllers against the real API server and store, in one process.
 #![allow(clippy::unwrap_used)] // a test says what it expects by failing
 
-use client::{Api, Cache, Dynamic, Error, Key, ListOptions, Object, Patch, Resource, Transport};
+mod plane;
+
+use client::{Api, Cache, Dynamic, Error, Key, ListOptions, Object, Patch, Resource};
 use k8s_openapi::api::core::v1::{Event, Namespace, Node, Pod, ServiceAccount};
+use plane::{Plane, eventually};
 use serde_json::{Value, json};
-use server::{InProcess, Nodes, Server, Tokens};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
-use store::Store;
-use tempfile::TempDir;
-use tokio_util::sync::CancellationToken;
-
-/// Longer than anything here takes on a busy machine.
-const DEADLINE: Duration = Duration::from_secs(60);
-
-struct Plane {
-    transport: Arc<dyn Transport>,
-    stop: CancellationToken,
-    _folder: TempDir,
-}
-
-impl Drop for Plane {
-    fn drop(&mut self) {
-        self.stop.cancel();
-    }
-}
 
 impl Plane {
     async fn start() -> Plane {
-        let folder = TempDir::new().unwrap();
-        let tokens = Tokens::new(&identity::new_key().unwrap(), "https://issuer.test").unwrap();
-        let store = Store::open(folder.path()).unwrap();
-        let server = Server::new(store, Nodes::none(), tokens, "127.0.0.1:6443");
-        let transport = Arc::new(InProcess::new(server, "system:test"));
-        let plane = Plane {
-            transport,
-            stop: CancellationToken::new(),
-            _folder: folder,
-        };
-        for name in ["default", "kube-node-lease"] {
-            plane
-                .create("namespaces", None, json!({"metadata": {"name": name}}))
-                .await;
-        }
+        let plane = Plane::with(&["default", "kube-node-lease"]).await;
         // Pods need one, and not every test runs the controller that makes it.
         let account = json!({"metadata": {"name": "default"}});
         plane.create("serviceaccounts", Some("default"), account).await;
@@ -53,12 +22,11 @@ impl Plane {
         tokio::spawn(scheduler::run(self.transport.clone(), self.stop.clone()));
     }
 
-    fn control(&self, pod_cidrs: &[&str]) {
-        let settings = controllers::Settings {
+    fn control_nodes(&self, pod_cidrs: &[&str]) {
+        self.control(controllers::Settings {
             pod_cidrs: pod_cidrs.iter().map(|cidr| cidr.parse().unwrap()).collect(),
             ..controllers::Settings::default()
-        };
-        tokio::spawn(controllers::run(self.transport.clone(), settings, self.stop.clone()));
+        });
     }
 
     async fn create(&self, plural: &str, namespace: Option<&str>, mut object: Value) -> Dynamic {
@@ -126,18 +94,6 @@ impl Plane {
             .await
             .unwrap()
             .items
-    }
-}
-
-/// Asks until `what` gives something.
-async fn eventually<T, F: Future<Output = Option<T>>>(about: &str, what: impl Fn() -> F) -> T {
-    let end = Instant::now() + DEADLINE;
-    loop {
-        if let Some(found) = what().await {
-            return found;
-        }
-        assert!(Instant::now() < end, "did not happen: {about}");
-        tokio::time::sleep(Duration::from_millis(20)).await;
     }
 }
 
@@ -266,7 +222,7 @@ async fn pods_of_other_schedulers_and_gated_pods_are_left_alone() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_namespace_has_a_service_account_and_loses_everything_when_it_ends() {
     let plane = Plane::start().await;
-    plane.control(&[]);
+    plane.control_nodes(&[]);
     plane
         .create("namespaces", None, json!({"metadata": {"name": "team"}}))
         .await;
@@ -304,7 +260,7 @@ async fn a_namespace_has_a_service_account_and_loses_everything_when_it_ends() {
 async fn nodes_get_pod_networks_that_are_free_again_when_they_go() {
     let plane = Plane::start().await;
     plane.node("a", "4").await;
-    plane.control(&["10.244.0.0/23", "fd00:10:244::/56"]);
+    plane.control_nodes(&["10.244.0.0/23", "fd00:10:244::/56"]);
     plane.node("b", "4").await;
     let cidrs = async |name: &str| {
         plane
@@ -349,7 +305,7 @@ async fn nodes_get_pod_networks_that_are_free_again_when_they_go() {
 #[tokio::test(flavor = "multi_thread")]
 async fn taints_follow_a_nodes_conditions() {
     let plane = Plane::start().await;
-    plane.control(&[]);
+    plane.control_nodes(&[]);
     plane.node("a", "4").await;
     let keys = async || {
         let taints = plane

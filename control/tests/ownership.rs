@@ -1,64 +1,23 @@
 //! The garbage collector, the namespace controller and what the cluster publishes about itself, against the real API server.
 #![allow(clippy::unwrap_used)] // a test says what it expects by failing
 
-use client::{Api, Dynamic, Error, Object, Patch, Resource, Transport};
+mod plane;
+
+use client::{Api, Dynamic, Error, Object, Patch};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::DeleteOptions;
+use plane::{Plane, eventually};
 use serde_json::{Value, json};
-use server::{InProcess, Nodes, Server, Tokens};
-use std::sync::Arc;
-use std::time::{Duration, Instant};
-use store::Store;
-use tempfile::TempDir;
-use tokio_util::sync::CancellationToken;
-
-/// Longer than anything here takes on a busy machine.
-const DEADLINE: Duration = Duration::from_secs(60);
-
-struct Plane {
-    transport: Arc<dyn Transport>,
-    stop: CancellationToken,
-    _folder: TempDir,
-}
-
-impl Drop for Plane {
-    fn drop(&mut self) {
-        self.stop.cancel();
-    }
-}
 
 impl Plane {
     async fn start() -> Plane {
-        let folder = TempDir::new().unwrap();
-        let tokens = Tokens::new(&identity::new_key().unwrap(), "https://issuer.test").unwrap();
-        let store = Store::open(folder.path()).unwrap();
-        let server = Server::new(store, Nodes::none(), tokens, "127.0.0.1:6443");
-        let plane = Plane {
-            transport: Arc::new(InProcess::new(server, "system:test")),
-            stop: CancellationToken::new(),
-            _folder: folder,
-        };
-        for name in ["default", "kube-system", "other"] {
-            let namespace = json!({"metadata": {"name": name}});
-            plane.api("namespaces", None).create(&Dynamic(namespace)).await.unwrap();
-        }
-        let settings = controllers::Settings {
+        let plane = Plane::with(&["default", "kube-system", "other"]).await;
+        plane.control(controllers::Settings {
             service_cidrs: vec!["10.96.0.0/12".parse().unwrap()],
             cluster_ca: "PEM".to_owned(),
             advertised: Some("10.77.0.11:6443".parse().unwrap()),
             ..controllers::Settings::default()
-        };
-        let running = controllers::run(plane.transport.clone(), settings, plane.stop.clone());
-        tokio::spawn(running);
+        });
         plane
-    }
-
-    fn api(&self, plural: &str, namespace: Option<&str>) -> Api<Dynamic> {
-        let resource = Resource {
-            group: String::new(),
-            version: "v1".into(),
-            plural: plural.into(),
-        };
-        Api::dynamic(self.transport.clone(), &resource, namespace)
     }
 
     fn maps(&self) -> Api<Dynamic> {
@@ -85,18 +44,6 @@ fn policy(policy: &str) -> DeleteOptions {
     DeleteOptions {
         propagation_policy: Some(policy.into()),
         ..DeleteOptions::default()
-    }
-}
-
-/// Asks until `what` gives something.
-async fn eventually<T, F: Future<Output = Option<T>>>(about: &str, what: impl Fn() -> F) -> T {
-    let end = Instant::now() + DEADLINE;
-    loop {
-        if let Some(found) = what().await {
-            return found;
-        }
-        assert!(Instant::now() < end, "did not happen: {about}");
-        tokio::time::sleep(Duration::from_millis(20)).await;
     }
 }
 
