@@ -65,6 +65,7 @@ mod storage_class;
 mod subject_access_review;
 mod template;
 mod token_review;
+mod usage;
 mod volume_attachment;
 mod volume_attributes_class;
 mod webhook_configuration;
@@ -140,6 +141,8 @@ pub static KINDS: &[&Rules] = &[
     &Rules::of::<role_binding::RoleBinding>(),
     &Rules::of::<role::Role>(),
     &Rules::of::<custom_resource_definition::CustomResourceDefinition>(),
+    &Rules::of::<usage::NodeMetrics>(),
+    &Rules::of::<usage::PodMetrics>(),
 ];
 
 /// The rules of what a path names.

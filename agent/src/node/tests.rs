@@ -4,6 +4,7 @@
 //! the programs `control` and `pod-init` beside it; what is missing is said.
 
 mod cluster;
+mod face;
 mod image;
 mod streams;
 
@@ -41,6 +42,7 @@ fn inside() {
     pod_runs_logs_and_executes(&cluster);
     troubles_are_named(&cluster);
     streams::all(&cluster);
+    face::all(&cluster);
     cluster.kill_agent();
     pod_outlives_the_agent(&cluster);
     streams::attached_again_by_another_agent(&cluster);

@@ -16,7 +16,7 @@ const GROUP: &str = "apiregistration.k8s.io";
 pub struct ApiService;
 
 /// Priorities of built-in group-versions: of the group, of the version (kube-aggregator `apiVersionPriorities`).
-const PRIORITIES: [(&str, &str, i64, i64); 21] = [
+const PRIORITIES: [(&str, &str, i64, i64); 22] = [
     ("", "v1", 18_000, 1),
     ("apps", "v1", 17_800, 15),
     ("events.k8s.io", "v1", 17_750, 15),
@@ -38,6 +38,7 @@ const PRIORITIES: [(&str, &str, i64, i64); 21] = [
     ("discovery.k8s.io", "v1", 16_200, 15),
     ("flowcontrol.apiserver.k8s.io", "v1", 16_100, 21),
     ("resource.k8s.io", "v1", 15_900, 15),
+    ("metrics.k8s.io", "v1beta1", 100, 100),
 ];
 
 /// The object for a group-version that is built in; none for one that is not registered so (this group itself).

@@ -7,6 +7,7 @@ pub(crate) mod eviction;
 pub(crate) mod review;
 pub(crate) mod scale;
 pub(crate) mod token_request;
+pub(crate) mod usage;
 
 use crate::call::Call;
 use api::Verb;
@@ -14,6 +15,15 @@ use api::status::{self, Status};
 use bytes::Bytes;
 use client::Body;
 use http::Response;
+
+/// Answers a get or a list of what is not stored; none if it is.
+pub(crate) async fn read(call: &Call) -> Option<Result<Response<Body>, Status>> {
+    match call.rules.key {
+        "metrics.k8s.io/nodes" => Some(usage::answer(call, false).await),
+        "metrics.k8s.io/pods" => Some(usage::answer(call, true).await),
+        _ => None,
+    }
+}
 
 /// Serves a subresource that acts; none if the path names no such one.
 pub(crate) async fn act(call: &Call, body: &Bytes) -> Option<Result<Response<Body>, Status>> {

@@ -70,6 +70,30 @@ pub fn many(call: &Call, entries: Vec<Entry>, meta: &ListMeta) -> Result<Respons
     Ok(reply::object(200, call.accepted.encoding, &table))
 }
 
+/// An object that no store has.
+pub fn made(call: &Call, object: &Value) -> Result<Response<Body>, Status> {
+    let shaped = match call.accepted.form {
+        Form::Whole => object.clone(),
+        Form::Metadata(version) => partial(object, version),
+        Form::Table(version) => table_of(call, json!({}), std::slice::from_ref(object), version, true)?,
+    };
+    Ok(reply::object(200, call.accepted.encoding, &shaped))
+}
+
+/// A list of objects that no store has, all of them.
+pub fn made_list(call: &Call, objects: &[Value]) -> Result<Response<Body>, Status> {
+    let list = |kind: String, api_version: &str, items: Vec<Value>| json!({"kind": kind, "apiVersion": api_version, "metadata": {}, "items": items});
+    let shaped = match call.accepted.form {
+        Form::Whole => list(call.rules.list_kind(), &call.rules.api_version(), objects.to_vec()),
+        Form::Metadata(version) => {
+            let items = objects.iter().map(|object| partial(object, version)).collect();
+            list("PartialObjectMetadataList".to_owned(), version.api_version(), items)
+        }
+        Form::Table(version) => table_of(call, json!({}), objects, version, true)?,
+    };
+    Ok(reply::object(200, call.accepted.encoding, &shaped))
+}
+
 /// The object of one watch event.
 pub fn event_object(call: &Call, object: &Value, first: bool) -> Result<Value, Status> {
     match call.accepted.form {

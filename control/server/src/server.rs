@@ -1,6 +1,7 @@
 //! The chain that every request goes through: what is asked, by whom, may they, what is in it, do it.
 
 use crate::actions::allocation::{self, Allocation};
+use crate::actions::usage::Measures;
 use crate::audit::{Asker, Audit, Sent};
 use crate::authenticate::{Authenticator, Tokens};
 use crate::authorize::Authorizer;
@@ -44,6 +45,8 @@ pub struct Server {
     pub(crate) in_flight: InFlight,
     /// Addresses and node ports of Services.
     pub(crate) allocation: Allocation,
+    /// What nodes were last seen to use.
+    pub(crate) measures: Measures,
     /// What is served just now: the one place where kinds are looked up.
     catalog: RwLock<Arc<Catalog>>,
 }
@@ -75,6 +78,7 @@ impl Server {
             traffic: Traffic::default(),
             in_flight: InFlight::default(),
             allocation: Allocation::default(),
+            measures: Measures::default(),
             catalog: RwLock::new(Arc::new(Catalog::new([]))),
         };
         definitions::serve_stored(&server);
@@ -271,6 +275,11 @@ fn served(rules: &Rules, asked: &ResourceInfo) -> Result<(), Status> {
 }
 
 async fn dispatch(call: Call, payload: Payload, sent: Option<&Sent>) -> Result<Response<Body>, Status> {
+    if matches!(call.verb, Verb::Get | Verb::List)
+        && let Some(outcome) = actions::read(&call).await
+    {
+        return outcome;
+    }
     match call.verb {
         Verb::Get if call.subresource == "scale" => return actions::scale::get(&call),
         Verb::Get => return verbs::get(&call),

@@ -171,6 +171,31 @@ impl Cluster {
         })
     }
 
+    /// Asks the node itself, with a token or with nothing.
+    pub fn ask_node(&self, path: &str, token: Option<&str>) -> (u16, String) {
+        let port = crate::node::context::FACE_PORT;
+        let run = async {
+            let stream = tokio::net::TcpStream::connect((ADDRESS, port)).await.unwrap();
+            let config = tls::client(tls::Trust::Authority(&self.secrets.cluster_ca), None, &["http/1.1"]).unwrap();
+            let connector = tokio_rustls::TlsConnector::from(config);
+            let stream = connector.connect("n1".try_into().unwrap(), stream).await.unwrap();
+            let stream = hyper_util::rt::TokioIo::new(stream);
+            let (mut sender, connection) = hyper::client::conn::http1::handshake(stream).await.unwrap();
+            tokio::spawn(connection);
+            let mut request = http::Request::get(path).header("host", "n1");
+            if let Some(token) = token {
+                request = request.header("authorization", format!("Bearer {token}"));
+            }
+            let request = request.body(http_body_util::Empty::<bytes::Bytes>::new()).unwrap();
+            let reply = sender.send_request(request).await.unwrap();
+            let code = reply.status().as_u16();
+            let body = reply.into_body().collect().await.unwrap().to_bytes();
+            (code, String::from_utf8_lossy(&body).into_owned())
+        };
+        self.runtime
+            .block_on(async { tokio::time::timeout(DEADLINE, run).await.expect("the node answers") })
+    }
+
     pub fn create(&self, kind: &str, object: Value) {
         let (code, reply) = self.ask("POST", &format!("/api/v1/namespaces/default/{kind}"), Some(object));
         assert_eq!(code, 201, "{reply:#}");

@@ -4,10 +4,11 @@ use super::dial;
 use crate::body::Payload;
 use api::status::{self, Status};
 use api::{metadata, read};
+use bytes::Bytes;
 use client::Body;
 use http::request::Parts;
 use http::{HeaderMap, HeaderName, Request, Response, StatusCode, header};
-use http_body_util::BodyExt;
+use http_body_util::{BodyExt, Limited};
 use hyper::body::Incoming;
 use rustls::ClientConfig;
 use rustls::pki_types::ServerName;
@@ -20,6 +21,9 @@ use tokio_rustls::TlsConnector;
 
 /// A node that does not take a connection within this is not there.
 const PATIENCE: Duration = Duration::from_secs(10);
+
+/// Most that is read of a node's answer: the metrics of some ten thousand containers.
+const LARGEST: usize = 16 << 20;
 
 /// Where nodes serve unless they say otherwise.
 const PORT: i64 = 10250;
@@ -98,6 +102,22 @@ impl Nodes {
             return Ok(dial::splice(dial::upgrade_of(parts), response, headers));
         }
         Ok(pass_back(response))
+    }
+
+    /// Reads a path of `node` as the cluster itself.
+    pub(crate) async fn read(&self, node: &Value, path: &str) -> Result<Bytes, Status> {
+        let address = address(node)?;
+        let stream = self.dial(node, &address).await?;
+        let failed =
+            |cause: &dyn std::fmt::Display| status::internal(format!("error talking to node at {address}: {cause}"));
+        let request = Request::get(path).header(header::HOST, &address);
+        let request = request.body(crate::reply::whole("")).map_err(|cause| failed(&cause))?;
+        let response = dial::send(stream, request).await.map_err(|cause| failed(&cause))?;
+        if response.status() != StatusCode::OK {
+            return Err(failed(&response.status()));
+        }
+        let body = Limited::new(response.into_body(), LARGEST).collect().await;
+        Ok(body.map_err(|cause| failed(&cause))?.to_bytes())
     }
 
     pub(super) async fn dial(
