@@ -48,7 +48,7 @@ enum Command {
     Mounts,
     /// The container images on the machine.
     #[command(subcommand)]
-    Images(machine::images::Command),
+    Oci(machine::oci::Command),
     /// Where the boot's time went.
     Timeline,
     /// Restart the machine.
@@ -92,7 +92,7 @@ fn run(target: &machine::Target, command: Command) -> anyhow::Result<ExitCode> {
         Command::Processes(told) => machine::run(target, async |machine| machine::processes::run(machine, told).await),
         Command::Memory => machine::run(target, machine::memory::run),
         Command::Mounts => machine::run(target, machine::mounts::run),
-        Command::Images(command) => machine::run(target, async |machine| machine::images::run(machine, command).await),
+        Command::Oci(command) => machine::run(target, async |machine| machine::oci::run(machine, command).await),
         Command::Timeline => machine::run(target, machine::timeline::run),
         Command::Reboot(told) => machine::run(target, async |machine| machine::reboot::run(machine, told).await),
         Command::Shutdown(told) => machine::run(target, async |machine| machine::shutdown::run(machine, told).await),

@@ -14,7 +14,8 @@ mod shape;
 pub use diff::{Change, Changes, Effect, diff};
 pub use ipnet::IpNet;
 pub use machine::{
-    AuditLog, Cluster, ControlPlane, Engine, Interface, Machine, MachineConfig, Network, Oci, Registry, Role, Storage,
+    AuditLog, Cluster, ControlPlane, Engine, Interface, Machine, MachineConfig, Network, Oci, Registry, Role, SignedBy,
+    Storage,
 };
 pub use parse::{parse, parse_bundle, parse_secrets, schema};
 pub use problem::{Problem, sentence};

@@ -170,6 +170,21 @@ pub struct Oci {
     /// the secrets, as `[[registry]]`.
     #[serde(rename = "registry", skip_serializing_if = "Vec::is_empty")]
     pub registries: Vec<Registry>,
+    /// Which images must be signed, and by whom; of several that an image is in, the one with the longest scope counts.
+    #[serde(rename = "signature", skip_serializing_if = "Vec::is_empty")]
+    pub signatures: Vec<SignedBy>,
+}
+
+/// Images that must be signed as `cosign sign --key` does it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct SignedBy {
+    /// A registry, or a repository and all below it, e.g. `registry.example/team`; `*` for all images.
+    pub scope: String,
+    /// Public keys, ECDSA P-256 in PEM, as `cosign generate-key-pair` writes them; a signature by any of them suffices.
+    /// Without any, images of this scope need no signature.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub keys: Vec<String>,
 }
 
 /// One registry.

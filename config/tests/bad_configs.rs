@@ -81,6 +81,8 @@ fn each_bad_line_has_its_place_and_its_sentence() {
         ("mirrors = [\"https://10.0.2.2:5000\"]", "mirrors = [\"10.0.2.2:5000\"]", "line 28, column 12", "must begin with http:// or https://"),
         ("mirrors = [\"https://10.0.2.2:5000\"]", "mirrors = [\"https://me:hunter2@10.0.2.2\"]", "line 28", "belong into the secrets, as [[registry]]"),
         ("mirrors = [\"https://10.0.2.2:5000\"]", "password = \"x\"", "line 28", "unknown key `password` in `oci.registry[0]`"),
+        ("ca = \"-----BEGIN CERTIFICATE-----\"", "[[oci.signature]]\nscope = \"r.test/team:1\"", "line 30", "\"r.test/team:1\" is no registry and no repository"),
+        ("ca = \"-----BEGIN CERTIFICATE-----\"", "[[oci.signature]]\nscope = \"*\"\nkeys = [\"x\"]", "line 31", "`oci.signature[0].keys[0]` is no public key in PEM"),
         ("ca = \"-----BEGIN CERTIFICATE-----\"", "ca = \"/etc/ca.pem\"", "line 29, column 6", "`oci.registry[0].ca` is no certificate in PEM"),
         ("ca = \"-----BEGIN CERTIFICATE-----\"", "ca = \"-----BEGIN PRIVATE KEY-----\"", "line 29, column 6", "a private key has no place in a machine config"),
     ];

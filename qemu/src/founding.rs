@@ -71,6 +71,7 @@ fn machine_config(plan: &ClusterPlan, machine: &MachinePlan) -> MachineConfig {
         cluster: cluster(&plan.spec.name),
         control_plane: is_control_plane.then(ControlPlane::default),
         oci: Oci {
+            signatures: Vec::new(),
             registries: vec![Registry {
                 host: REGISTRY_HOST.to_owned(),
                 mirrors: vec![registry_mirror(plan)],

@@ -40,11 +40,11 @@ fn layout(name: &str, plain: &[u8], swap: impl FnOnce(Vec<u8>) -> Vec<u8>) -> Ve
 
 fn import(file: &Path, archive: &[u8]) -> std::process::Output {
     std::fs::write(file, archive).unwrap();
-    pintlectl(shared(), &["images", "import", &file.display().to_string()])
+    pintlectl(shared(), &["oci", "import", &file.display().to_string()])
 }
 
 fn listed() -> String {
-    let output = pintlectl(shared(), &["images", "list"]);
+    let output = pintlectl(shared(), &["oci", "list"]);
     assert!(output.status.success(), "{}", text(&output.stderr));
     text(&output.stdout)
 }
@@ -75,7 +75,7 @@ fn an_archive_becomes_an_image_that_pods_run_and_that_is_removed_after_them() {
         "apiVersion: v1\nkind: Pod\nmetadata: {name: imported}\nspec:\n  restartPolicy: Never\n  terminationGracePeriodSeconds: 1\n  containers:\n  - name: main\n    image: archive.test/layout:1\n    imagePullPolicy: Never\n    command: [/bin/busybox, sh, -c, 'echo out of an archive; exec /bin/busybox sleep 3600']\n",
     );
     eventually(cluster, &["logs", "imported"], |said| said == "out of an archive\n");
-    let used = pintlectl(cluster, &["images", "remove", "archive.test/layout:1"]);
+    let used = pintlectl(cluster, &["oci", "remove", "archive.test/layout:1"]);
     let why = text(&used.stderr);
     assert!(
         !used.status.success() && why.contains("used by pod default/imported"),
@@ -85,7 +85,7 @@ fn an_archive_becomes_an_image_that_pods_run_and_that_is_removed_after_them() {
     for name in ["archive.test/layout:1", "archive.test/saved:1"] {
         // The node forgets a pod a moment after the API did.
         let removed = wait::until("the image's removal", crate::DEADLINE, || {
-            let output = pintlectl(cluster, &["images", "remove", name]);
+            let output = pintlectl(cluster, &["oci", "remove", name]);
             output
                 .status
                 .success()
@@ -96,9 +96,9 @@ fn an_archive_becomes_an_image_that_pods_run_and_that_is_removed_after_them() {
     }
     assert!(!listed().contains("archive.test/"), "{}", listed());
 
-    let pulled = pintlectl(cluster, &["images", "pull", &qemu::oci_images::reference("httpd")]);
+    let pulled = pintlectl(cluster, &["oci", "pull", &qemu::oci_images::reference("httpd")]);
     assert!(pulled.status.success(), "{}", text(&pulled.stderr));
-    let absent = pintlectl(cluster, &["images", "pull", "registry.test:5000/absent:9"]);
+    let absent = pintlectl(cluster, &["oci", "pull", "registry.test:5000/absent:9"]);
     let why = text(&absent.stderr);
     assert!(
         !absent.status.success() && why.contains("has no manifest 9 of absent"),

@@ -2,7 +2,7 @@
 
 use crate::layers::{self, LayerError, digest, digest_of};
 use crate::manifest::{self, ConfigFile, Descriptor, Manifest, ManifestError};
-use crate::store::Record;
+use crate::store::{Origin, Record};
 use crate::{Image, Reference, Store, StoreError};
 use serde::Deserialize;
 use std::collections::BTreeMap;
@@ -130,6 +130,7 @@ impl Store {
             names,
             diff_ids: file.diff_ids().to_vec(),
             config: file.into_config(),
+            origin: Origin::Archive,
         })
     }
 
@@ -161,6 +162,7 @@ impl Store {
                 .collect(),
             diff_ids: file.diff_ids().to_vec(),
             config: file.into_config(),
+            origin: Origin::Archive,
         })
     }
 }

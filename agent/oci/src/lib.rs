@@ -17,5 +17,5 @@ pub use layers::LayerError;
 pub use manifest::ManifestError;
 pub use progress::Progress;
 pub use reference::{BadReference, Reference};
-pub use registry::{Auth, PullError, Registries, Registry};
+pub use registry::{Auth, BadKey, PublicKey, PullError, Registries, Registry, SignaturePolicy, SignatureRule};
 pub use store::{Store, StoreError};

@@ -1,7 +1,7 @@
 //! The images of this node: a folder of unpacked layers, and a small file for each image.
 
 use crate::layers::{Layers, hex, sync};
-use crate::{Config, Image, Reference};
+use crate::{Config, Image, Reference, SignaturePolicy};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::fs;
@@ -44,6 +44,20 @@ pub(crate) struct Record {
     /// Lowest first, as its config has them.
     pub(crate) diff_ids: Vec<String>,
     pub(crate) config: Config,
+    #[serde(default)]
+    pub(crate) origin: Origin,
+}
+
+/// Why an image may be trusted.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub(crate) enum Origin {
+    /// It came from a registry, as it was.
+    #[default]
+    Registry,
+    /// It came from a registry and was signed with this key.
+    Signed(String),
+    /// Whoever administers the machine sent it.
+    Archive,
 }
 
 /// While it lives, no layer is removed.
@@ -73,6 +87,20 @@ impl Store {
             .into_iter()
             .find(|record| record.answers_to(name_or_id))
             .map(|record| self.image(record)))
+    }
+
+    /// Whether what the machine's config wants of signatures holds for an image that is here. One that was sent as an archive
+    /// is trusted: who may do that administers the machine.
+    pub fn is_trusted(&self, image: &Image, name: &Reference, policy: &SignaturePolicy) -> Result<bool, StoreError> {
+        let Some(keys) = policy.keys_for(name) else {
+            return Ok(true);
+        };
+        let record = self.records()?.into_iter().find(|record| record.id == image.id);
+        Ok(record.is_some_and(|record| match record.origin {
+            Origin::Registry => false,
+            Origin::Signed(by) => keys.iter().any(|key| key.id() == by),
+            Origin::Archive => true,
+        }))
     }
 
     /// All images, by their IDs.

@@ -168,6 +168,7 @@ fn registries(host: &str, mirrors: &[String], authority: Option<&str>, password:
             .map(|password| (host.to_owned(), login(password)))
             .into_iter()
             .collect(),
+        ..Registries::default()
     }
 }
 

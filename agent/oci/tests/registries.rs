@@ -4,7 +4,7 @@
 mod made;
 
 use made::{config, digest, gzip, layer};
-use oci::{Auth, PullError, Reference, Registries, Registry, Store};
+use oci::{Auth, PublicKey, PullError, Reference, Registries, Registry, SignaturePolicy, SignatureRule, Store};
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Write};
 use std::net::{TcpListener, TcpStream};
@@ -268,5 +268,94 @@ async fn what_is_missing_or_false_is_named() {
             !dir.path().join(format!("blobs/{hex}.part")).exists(),
             "a forged blob is kept"
         );
+    }
+}
+
+/// A pair of keys: what signs, and what the machine's config has of it.
+fn keys() -> (ring::signature::EcdsaKeyPair, PublicKey) {
+    use base64::Engine;
+    use ring::signature::{ECDSA_P256_SHA256_ASN1_SIGNING, EcdsaKeyPair, KeyPair};
+    let random = ring::rand::SystemRandom::new();
+    let document = EcdsaKeyPair::generate_pkcs8(&ECDSA_P256_SHA256_ASN1_SIGNING, &random).unwrap();
+    let pair = EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_ASN1_SIGNING, document.as_ref(), &random).unwrap();
+    let header = base64::prelude::BASE64_STANDARD
+        .decode("MFkwEwYHKoZIzj0CAQYIKoZIzj0DAQcDQgA=")
+        .unwrap();
+    let der = [header.as_slice(), pair.public_key().as_ref()].concat();
+    let text = base64::prelude::BASE64_STANDARD.encode(der);
+    let pem = format!("-----BEGIN PUBLIC KEY-----\n{text}\n-----END PUBLIC KEY-----\n");
+    (pair, PublicKey::from_pem(&pem).unwrap())
+}
+
+/// What cosign puts beside an image: a manifest whose layer is what was signed.
+fn sign(files: &mut BTreeMap<String, Vec<u8>>, signed: &str, claimed: &str, pair: &ring::signature::EcdsaKeyPair) {
+    use base64::Engine;
+    let payload = format!(
+        r#"{{"critical":{{"identity":{{"docker-reference":""}},"image":{{"docker-manifest-digest":"{claimed}"}},"type":"cosign container image signature"}},"optional":null}}"#
+    );
+    let signature = pair.sign(&ring::rand::SystemRandom::new(), payload.as_bytes()).unwrap();
+    let signature = base64::prelude::BASE64_STANDARD.encode(signature.as_ref());
+    let (blob, empty) = (digest(payload.as_bytes()), digest(b"{}"));
+    let manifest = format!(
+        r#"{{"schemaVersion":2,"config":{{"digest":"{empty}","size":2}},"layers":[{{"digest":"{blob}","size":{},"annotations":{{"dev.cosignproject.cosign/signature":"{signature}"}}}}]}}"#,
+        payload.len()
+    );
+    let tag = signed.replace(':', "-");
+    files.insert(format!("/v2/demo/manifests/{tag}.sig"), manifest.into_bytes());
+    files.insert(format!("/v2/demo/blobs/{blob}"), payload.into_bytes());
+}
+
+#[tokio::test]
+async fn an_image_that_must_be_signed_is_taken_only_with_a_signature_by_a_known_key() {
+    let (pair, key) = keys();
+    let (stranger, _) = keys();
+    let unsigned = files("demo");
+    let list = digest(&unsigned["/v2/demo/manifests/1"]);
+    let other = digest(b"another image");
+    let with = |signed: &str, claimed: &str, pair: &ring::signature::EcdsaKeyPair| {
+        let mut files = unsigned.clone();
+        sign(&mut files, signed, claimed, pair);
+        files
+    };
+    let cases = [
+        (unsigned.clone(), Some("it is not signed")),
+        (
+            with(&list, &list, &stranger),
+            Some("none of its 1 signatures is by a key"),
+        ),
+        (with(&list, &other, &pair), Some("none of its 1 signatures is by a key")),
+        (with(&list, &list, &pair), None),
+    ];
+    for (files, expected) in cases {
+        let (address, _) = serve(Served {
+            files,
+            ..Served::default()
+        });
+        let name: Reference = format!("{address}/demo:1").parse().unwrap();
+        let rule = SignatureRule {
+            scope: address.clone(),
+            keys: Some(vec![key.clone()]),
+        };
+        let signatures = SignaturePolicy { rules: vec![rule] };
+        let registries = Registries {
+            signatures: signatures.clone(),
+            ..Registries::default()
+        };
+        let (_dir, store) = store();
+        let pulled = store.pull(&name, &registries, None, &|_| {}).await;
+        match expected {
+            Some(words) => {
+                let error = pulled.unwrap_err();
+                assert!(matches!(error, PullError::Unsigned { .. }), "{error}");
+                assert!(error.to_string().contains(words), "{error}");
+                assert!(store.list().unwrap().is_empty());
+            }
+            None => assert!(store.is_trusted(&pulled.unwrap(), &name, &signatures).unwrap()),
+        }
+        // What was pulled before anybody wanted signatures is not trusted.
+        let (_dir, old) = self::store();
+        let image = old.pull(&name, &Registries::default(), None, &|_| {}).await.unwrap();
+        assert!(!old.is_trusted(&image, &name, &signatures).unwrap());
+        assert!(old.is_trusted(&image, &name, &SignaturePolicy::default()).unwrap());
     }
 }

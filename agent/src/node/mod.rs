@@ -45,6 +45,11 @@ pub async fn run(context: NodeContext) -> ! {
     })
     .await;
     let host = Arc::new(host);
+    tokio::spawn(crate::pods::image_gc::run(
+        context.images.clone(),
+        context.directory.clone(),
+        context.paths.oci.clone(),
+    ));
     loop {
         crate::pods::run(host.clone()).await;
         tracing::error!("the watch of this node's pods ended, beginning anew");
@@ -58,15 +63,12 @@ async fn register(context: NodeContext, transport: Arc<dyn Transport>, is_ready:
     let node = registration::register(&context, &transport, &facts).await;
     tracing::info!(node = %context.config.machine.name, "node is registered");
     (context.marks)("node-registered");
-    tokio::spawn(lease::keep(
-        context.clone(),
-        transport.clone(),
-        node.metadata.uid.unwrap_or_default(),
-    ));
+    let _beating = lease::start(context.clone(), node.metadata.uid.unwrap_or_default());
     let marks = context.marks.clone();
     registration::report(context, transport, is_ready, move || marks("node-ready")).await
 }
 
+/// A connection to the API server, made when it is first used, by whichever runtime uses it.
 fn connect(context: &NodeContext) -> Result<Arc<dyn Transport>, client::ConnectError> {
     let node = &context.secrets.node;
     let identity = Identity {

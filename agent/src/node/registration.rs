@@ -109,7 +109,8 @@ pub async fn report(
         let obstacle = readiness.borrow_and_update().obstacle.clone();
         let facts = Facts::gather(&context).await;
         let ready = obstacle.is_none();
-        let status = status(&context, &facts, obstacle.as_deref());
+        let images = images(&context).await;
+        let status = status(&context, &facts, &images, obstacle.as_deref());
         let due = sent
             .as_ref()
             .is_none_or(|(value, at)| *value != status || at.elapsed() >= REPORT);
@@ -154,8 +155,38 @@ async fn overruled(
     known.len() < before
 }
 
+/// The largest of the images that are here: so many, each with so many names (upstream's nodeStatusMaxImages and
+/// MaxNamesPerImageInNodeStatus). None while they cannot be read.
+async fn images(context: &NodeContext) -> Value {
+    let images = context.images.clone();
+    let listed = tokio::task::spawn_blocking(move || images.store().and_then(|store| store.list()).ok()).await;
+    largest(listed.ok().flatten().unwrap_or_default())
+}
+
+fn largest(mut images: Vec<oci::Image>) -> Value {
+    const MOST_IMAGES: usize = 50;
+    const MOST_NAMES: usize = 5;
+    images.sort_by(|a, b| b.size.cmp(&a.size).then_with(|| a.id.cmp(&b.id)));
+    let one = |image: &oci::Image| {
+        let mut names: Vec<String> = Vec::new();
+        for name in &image.names {
+            let Ok(reference) = name.parse::<oci::Reference>() else {
+                continue;
+            };
+            let by_digest = format!("{}/{}@{}", reference.registry, reference.repository, image.digest);
+            if !names.contains(&by_digest) {
+                names.push(by_digest);
+            }
+        }
+        names.extend(image.names.iter().filter(|name| !name.contains('@')).cloned());
+        names.truncate(MOST_NAMES);
+        json!({"names": names, "sizeBytes": image.size})
+    };
+    images.iter().take(MOST_IMAGES).map(one).collect()
+}
+
 /// The status without times: what is compared to know whether anything changed.
-fn status(context: &NodeContext, facts: &Facts, obstacle: Option<&str>) -> Value {
+fn status(context: &NodeContext, facts: &Facts, images: &Value, obstacle: Option<&str>) -> Value {
     let condition = |kind: &str, status: bool, reason: &str, message: &str| {
         let status = if status { "True" } else { "False" };
         json!({"type": kind, "status": status, "reason": reason, "message": message})
@@ -174,6 +205,7 @@ fn status(context: &NodeContext, facts: &Facts, obstacle: Option<&str>) -> Value
         "addresses": facts.addresses(),
         "daemonEndpoints": {"kubeletEndpoint": {"Port": context.face_port}},
         "nodeInfo": facts.node_info(),
+        "images": images,
         "conditions": [
             pressure("MemoryPressure", facts.memory_is_short(),
                 ("KubeletHasSufficientMemory", "kubelet has sufficient memory available"),
@@ -207,3 +239,34 @@ fn with_times(mut status: Value, known: &mut BTreeMap<&'static str, (String, Tim
 }
 
 const KINDS: [&str; 4] = ["MemoryPressure", "DiskPressure", "PIDPressure", "Ready"];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_largest_images_are_named_by_digest_first() {
+        let image = |size: u64, names: &[&str]| oci::Image {
+            id: format!("sha256:{size}"),
+            digest: "sha256:d".to_owned(),
+            names: names.iter().map(|name| (*name).to_owned()).collect(),
+            layers: Vec::new(),
+            size,
+            config: oci::Config::default(),
+        };
+        let mut images: Vec<_> = (0..60).map(|size| image(size, &[])).collect();
+        images.push(image(100, &["r.test/a:1", "r.test/a:2", "r.test/b:1"]));
+        let listed = largest(images);
+        let listed = listed.as_array().unwrap();
+        assert_eq!(listed.len(), 50);
+        let names = [
+            "r.test/a@sha256:d",
+            "r.test/b@sha256:d",
+            "r.test/a:1",
+            "r.test/a:2",
+            "r.test/b:1",
+        ];
+        assert_eq!(listed[0], json!({"names": names, "sizeBytes": 100}));
+        assert_eq!(listed[49]["sizeBytes"], 11);
+    }
+}

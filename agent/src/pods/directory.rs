@@ -75,7 +75,11 @@ impl Entry {
         let names = names.chain(super::spec::volume_images(&self.pod).map(|(_, image, _)| image));
         let names = names.filter_map(|name| name.parse::<oci::Reference>().ok());
         let status = self.pod.status.iter();
-        let mut ids = status.flat_map(|status| status.container_statuses.iter().flatten());
+        let mut ids = status.flat_map(|status| {
+            let own = status.container_statuses.iter().flatten();
+            own.chain(status.init_container_statuses.iter().flatten())
+                .chain(status.ephemeral_container_statuses.iter().flatten())
+        });
         self.sandbox.is_some()
             && (names.into_iter().any(|name| image.names.contains(&name.to_string()))
                 || ids.any(|container| container.image_id.ends_with(&image.id)))

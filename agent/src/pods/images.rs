@@ -3,11 +3,18 @@
 use super::directory::Directory;
 use config::{MachineConfig, Secrets};
 use k8s_openapi::api::core::v1::Secret;
-use oci::{Auth, Image, Progress, PullError, Reference, Registries, Registry, Store, StoreError};
+use oci::{
+    Auth, Image, Progress, PublicKey, PullError, Reference, Registries, Registry, SignaturePolicy, SignatureRule,
+    Store, StoreError,
+};
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
+
+/// Images that pods wait for and that are pulled at once; each fetches three layers at a time, and more would only share the
+/// same wire and fill the same memory.
+const PULLS_AT_ONCE: usize = 5;
 
 /// This node's images and where more come from. The pods and the machine API share one, since a store is open once.
 #[derive(Clone)]
@@ -23,13 +30,15 @@ struct Shelf {
     directory: Arc<Directory>,
     /// One lock an image name: the second pod that wants it waits for the first's pull.
     pulls: Mutex<HashMap<String, Arc<tokio::sync::Mutex<()>>>>,
+    /// Pods' pulls at the same time.
+    slots: tokio::sync::Semaphore,
 }
 
 /// Why an image was not removed.
 #[derive(Debug, thiserror::Error)]
 pub enum NotRemoved {
     /// There is none.
-    #[error("no image {0:?} on this machine; `pintlectl images list` shows those that are")]
+    #[error("no image {0:?} on this machine; `pintlectl oci list` shows those that are")]
     Absent(String),
     /// A pod needs it.
     #[error("image {image:?} is used by pod {pod}: delete that first")]
@@ -71,6 +80,7 @@ impl Images {
             registries,
             directory,
             pulls: Mutex::default(),
+            slots: tokio::sync::Semaphore::new(PULLS_AT_ONCE),
         };
         Self { shelf: Arc::new(shelf) }
     }
@@ -122,7 +132,11 @@ impl Images {
         let turn = lock(&self.shelf.pulls).entry(full).or_default().clone();
         let _one_at_a_time = turn.lock().await;
         let store = self.store().map_err(|error| failed(&error))?;
-        let present = store.get(name).map_err(|error| failed(&error))?;
+        let trusted = |image: &Image| store.is_trusted(image, &reference, &self.shelf.registries.signatures);
+        let present = match store.get(name).map_err(|error| failed(&error))? {
+            Some(image) => trusted(&image).map_err(|error| failed(&error))?.then_some(image),
+            None => None,
+        };
         let latest = reference.tag.as_deref() == Some("latest") && reference.digest.is_none();
         let always = policy == "Always" || (policy.is_empty() && latest);
         match (present, policy) {
@@ -137,8 +151,15 @@ impl Images {
         }
         let began = Instant::now();
         let auth = secrets.iter().find_map(|secret| auth(secret, &reference.registry));
+        let _slot = self.shelf.slots.acquire().await;
         let pulled = self.pull(&reference, auth.as_ref(), &|_| {}).await;
-        let image = pulled.map_err(|error| failed(&error))?;
+        let image = pulled.map_err(|error| match error {
+            PullError::Unsigned { .. } => Missing {
+                reason: "SignatureValidationFailed",
+                message: format!("image pull failed for {name} because the signature validation failed: {error}"),
+            },
+            other => failed(&other),
+        })?;
         Ok(Got {
             image,
             pulled: Some(began.elapsed()),
@@ -168,6 +189,24 @@ pub fn registries(config: &MachineConfig, secrets: &Secrets) -> Registries {
     Registries {
         by_name: config.oci.registries.iter().map(registry).collect(),
         logins: secrets.registries.iter().map(login).collect(),
+        signatures: SignaturePolicy {
+            rules: config.oci.signatures.iter().map(rule).collect(),
+        },
+    }
+}
+
+/// A key that cannot be read verifies nothing, so that its images are refused rather than let in.
+fn rule(wanted: &config::SignedBy) -> SignatureRule {
+    let keys = wanted.keys.iter().filter_map(|pem| match PublicKey::from_pem(pem) {
+        Ok(key) => Some(key),
+        Err(error) => {
+            tracing::error!(scope = %wanted.scope, %error, "images of this scope are refused");
+            None
+        }
+    });
+    SignatureRule {
+        scope: wanted.scope.clone(),
+        keys: (!wanted.keys.is_empty()).then(|| keys.collect()),
     }
 }
 

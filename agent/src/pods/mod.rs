@@ -5,6 +5,7 @@ mod decide;
 pub mod directory;
 pub mod events;
 pub mod host;
+pub mod image_gc;
 pub mod images;
 mod observed;
 pub mod plan;

@@ -3,11 +3,11 @@
 pub mod dmesg;
 pub mod events;
 pub mod health;
-pub mod images;
 pub mod info;
 pub mod logs;
 pub mod memory;
 pub mod mounts;
+pub mod oci;
 pub mod processes;
 pub mod reboot;
 pub mod reset;

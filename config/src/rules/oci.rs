@@ -1,6 +1,6 @@
 //! Rules of `[oci]`, and of the secrets' `[[registry]]`.
 
-use crate::machine::{Oci, Registry};
+use crate::machine::{Oci, Registry, SignedBy};
 use crate::place::Place;
 use crate::secrets::RegistryLogin;
 
@@ -15,7 +15,48 @@ pub(super) fn check(oci: &Oci) -> Vec<(Place, String)> {
         broken.extend(mirrors(registry, &place));
         broken.extend(ca(registry, &place));
     }
+    for (nth, wanted) in oci.signatures.iter().enumerate() {
+        let place = Place::of("oci.signature").index(nth);
+        if oci.signatures[..nth].iter().any(|other| other.scope == wanted.scope) {
+            broken.push((
+                place.key("scope"),
+                format!("scope {:?} stands here twice", wanted.scope),
+            ));
+        }
+        broken.extend(scope(&wanted.scope, &place));
+        broken.extend(keys(wanted, &place));
+    }
     broken
+}
+
+fn scope(scope: &str, place: &Place) -> Option<(Place, String)> {
+    let is_good = scope == "*"
+        || !(scope.is_empty() || scope.contains([':', '@', '*']) && !is_registry(scope) || scope.ends_with('/'));
+    let message = || format!("{scope:?} is no registry and no repository, e.g. registry.example/team, nor `*`");
+    (!is_good).then(|| (place.key("scope"), message()))
+}
+
+/// A registry may have a port, which is no tag.
+fn is_registry(scope: &str) -> bool {
+    let registry = scope.split('/').next().unwrap_or_default();
+    let port = registry.split_once(':').map(|(_, port)| port.parse::<u16>().is_ok());
+    port == Some(true) && !scope[registry.len()..].contains([':', '@', '*'])
+}
+
+/// Whether they are of the right curve shows when the machine uses them: then it refuses their images.
+fn keys(wanted: &SignedBy, place: &Place) -> Vec<(Place, String)> {
+    let wrong = wanted.keys.iter().enumerate().filter_map(|(nth, pem)| {
+        let place = place.key("keys").index(nth);
+        if pem.contains("PRIVATE KEY-----") {
+            return Some((
+                place,
+                "a private key has no place in a machine config; give cosign.pub".to_owned(),
+            ));
+        }
+        let message = format!("`{place}` is no public key in PEM");
+        (!pem.contains("-----BEGIN PUBLIC KEY-----")).then_some((place, message))
+    });
+    wrong.collect()
 }
 
 /// What is wrong with the logins of a secrets file; never a name, a password or a token.

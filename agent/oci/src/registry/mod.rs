@@ -2,11 +2,14 @@
 
 mod blob;
 mod http;
+mod signature;
 mod token;
+
+pub use signature::{BadKey, PublicKey, SignaturePolicy, SignatureRule};
 
 use crate::layers::{LayerError, digest};
 use crate::manifest::{self, ConfigFile, Descriptor, MEDIA_TYPES, Manifest, ManifestError};
-use crate::store::Record;
+use crate::store::{Origin, Record};
 use crate::{Image, Progress, Reference, Store, StoreError};
 use futures_util::{StreamExt, TryStreamExt};
 use http::{Address, Fetch};
@@ -27,6 +30,8 @@ pub struct Registries {
     pub by_name: BTreeMap<String, Registry>,
     /// Who we are, by the host that may see it: a registry as names have it, or a mirror's host and port.
     pub logins: BTreeMap<String, Auth>,
+    /// Which images must be signed by whom.
+    pub signatures: SignaturePolicy,
 }
 
 /// What is particular about one registry.
@@ -118,6 +123,16 @@ pub enum PullError {
         /// Why.
         cause: ManifestError,
     },
+    /// The machine's config wants a signature of it.
+    #[error("pull {image}: registry {host}: {why}, and the machine config wants it signed")]
+    Unsigned {
+        /// Image.
+        image: String,
+        /// Host and port.
+        host: String,
+        /// What is missing.
+        why: String,
+    },
     /// A layer is of no use.
     #[error("pull {image}: {cause}")]
     Layer {
@@ -164,7 +179,8 @@ impl Store {
         let _arriving = self.arrive();
         let mut first_answer = None;
         for source in http::sources(image, registries, auth)? {
-            match self.pull_from(image, source, progress).await {
+            let keys = registries.signatures.keys_for(image);
+            match self.pull_from(image, source, keys, progress).await {
                 Ok(pulled) => return Ok(pulled),
                 // What an answering registry says is worth more than that another one is away.
                 Err(error) => match first_answer {
@@ -183,10 +199,15 @@ impl Store {
         &self,
         image: &Reference,
         source: Address,
+        keys: Option<&[PublicKey]>,
         progress: OnProgress<'_>,
     ) -> Result<Image, PullError> {
         let fetch = Fetch::new(image, source);
-        let (manifest_digest, config, layers) = manifest_of(&fetch, image.version()).await?;
+        let (digests, config, layers) = manifest_of(&fetch, image.version()).await?;
+        let verified_by = match keys {
+            Some(keys) => Some(signature::verify(&fetch, &digests, keys).await?),
+            None => None,
+        };
         let document = |cause| PullError::Manifest {
             image: image.to_string(),
             cause,
@@ -205,9 +226,10 @@ impl Store {
             .await?;
         let record = Record {
             id: config.digest,
-            digest: manifest_digest,
+            digest: digests.last().cloned().unwrap_or_default(),
             names: vec![image.to_string()],
             diff_ids,
+            origin: verified_by.map_or(Origin::Registry, Origin::Signed),
             config: file.into_config(),
         };
         Ok(self.add(record)?)
@@ -257,20 +279,23 @@ enum UnpackFailed {
     Layer(LayerError),
 }
 
-/// Follows lists to the manifest for this machine: its digest, its config and its layers, lowest first.
-async fn manifest_of(fetch: &Fetch, version: &str) -> Result<(String, Descriptor, Vec<Descriptor>), PullError> {
+/// Follows lists to the manifest for this machine: the digests of all documents on the way, its own last, its config and its
+/// layers, lowest first.
+async fn manifest_of(fetch: &Fetch, version: &str) -> Result<(Vec<String>, Descriptor, Vec<Descriptor>), PullError> {
     let document = |cause| PullError::Manifest {
         image: fetch.image.clone(),
         cause,
     };
     let mut version = version.to_owned();
+    let mut digests = Vec::new();
     for _ in 0..DEEPEST_LIST {
         let text = fetch_document(fetch, &format!("manifests/{version}"), "manifest").await?;
         if version.starts_with("sha256:") {
             check(fetch, &version, &text)?;
         }
+        digests.push(digest(&text));
         match Manifest::parse(&text).map_err(document)? {
-            Manifest::Image { config, layers } => return Ok((digest(&text), config, layers)),
+            Manifest::Image { config, layers } => return Ok((digests, config, layers)),
             Manifest::List(manifests) => version = manifest::choose(&manifests).map_err(document)?.digest.clone(),
         }
     }

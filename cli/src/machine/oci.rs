@@ -1,4 +1,4 @@
-//! `pintlectl images`: the container images on a machine.
+//! `pintlectl oci`: the container images on a machine.
 
 use super::refused;
 use crate::print::{Align, line, size, table};
