@@ -5,6 +5,7 @@ mod admission_policy_binding;
 mod admission_rules;
 mod amount;
 pub mod api_service;
+mod binding;
 mod certificate_signing_request;
 mod cluster_role;
 mod cluster_role_binding;
@@ -74,6 +75,7 @@ use crate::rules::Rules;
 
 /// Every kind, in discovery's order within its group.
 pub static KINDS: &[&Rules] = &[
+    &Rules::of::<binding::Binding>(),
     &Rules::of::<component_status::ComponentStatus>(),
     &Rules::of::<config_map::ConfigMap>(),
     &Rules::of::<endpoints::Endpoints>(),

@@ -29,6 +29,7 @@ pub(crate) async fn read(call: &Call) -> Option<Result<Response<Body>, Status>> 
 pub(crate) async fn act(call: &Call, body: &Bytes) -> Option<Result<Response<Body>, Status>> {
     let known = match (call.rules.key, call.subresource.as_str()) {
         ("pods", "binding") if call.verb == Verb::Create => binding::bind(call, body).await,
+        ("bindings", "") => binding::bind_named(call, body).await,
         ("pods", "eviction") if call.verb == Verb::Create => eviction::evict(call, body).await,
         (_, "scale") => scale::write(call, body).await,
         ("serviceaccounts", "token") => token_request::issue(call, body).await,

@@ -15,6 +15,6 @@ pub(crate) use delete::{delete, delete_object};
 pub(crate) use delete_collection::delete_collection;
 pub(crate) use get::{existing, get};
 pub(crate) use list::list;
-pub(crate) use patch::patch;
+pub(crate) use patch::{APPLY, patch};
 pub(crate) use update::{Change, change, update};
 pub(crate) use watch::watch;

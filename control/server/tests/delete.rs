@@ -227,3 +227,35 @@ async fn a_pod_is_bound_once() {
     .await;
     assert_eq!(nowhere.code, 422);
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_pod_is_bound_by_a_binding_of_its_name() {
+    let cluster = Cluster::start().await;
+    let admin = cluster.admin();
+    assert_eq!(post(&admin, PODS, &pod("p")).await.code, 201);
+    let bindings = "/api/v1/namespaces/default/bindings";
+    let binding = |name: &str| json!({"metadata": {"name": name}, "target": {"kind": "Node", "name": "n1"}});
+    let bound = post(&admin, bindings, &binding("p")).await;
+    assert_eq!(
+        (bound.code, text(&bound.body, "/kind")),
+        (201, "Status".to_owned()),
+        "{}",
+        bound.text
+    );
+    assert_eq!(
+        text(&get(&admin, &format!("{PODS}/p")).await.body, "/spec/nodeName"),
+        "n1"
+    );
+    let absent = post(&admin, bindings, &binding("q")).await;
+    assert_eq!(
+        (absent.code, absent.message()),
+        (404, "pods \"q\" not found".to_owned())
+    );
+    let other = post(&admin, &format!("{PODS}/p/binding"), &binding("q")).await;
+    assert_eq!(
+        (other.code, other.message()),
+        (400, "name in URL does not match name in Binding object".to_owned())
+    );
+    assert_eq!(get(&admin, bindings).await.code, 405);
+    assert_eq!(delete(&admin, &format!("{bindings}/p")).await.code, 405);
+}

@@ -209,3 +209,62 @@ async fn pods_are_resized_and_joined_through_their_own_paths() {
         gone.text
     );
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_applied_scale_owns_the_wish() {
+    let cluster = Cluster::start().await;
+    let admin = cluster.admin();
+    let web = json!({
+        "apiVersion": "apps/v1", "kind": "Deployment", "metadata": { "name": "web" },
+        "spec": { "replicas": 2, "selector": { "matchLabels": { "app": "web" } }, "template": template() },
+    });
+    let path = format!("{DEPLOYMENTS}/web");
+    let made = apply(&admin, &format!("{path}?fieldManager=owner"), &web).await;
+    assert_eq!(made.code, 201, "{}", made.text);
+    let scale = |replicas: i32| json!({ "apiVersion": "autoscaling/v1", "kind": "Scale", "metadata": { "name": "web" }, "spec": { "replicas": replicas } });
+    let by_scaler = format!("{path}/scale?fieldManager=scaler");
+    let refused = apply(&admin, &by_scaler, &scale(4)).await;
+    assert_eq!(refused.code, 409, "{}", refused.text);
+    assert_eq!(text(&refused.body, "/details/causes/0/field"), ".spec.replicas");
+    let forced = apply(&admin, &format!("{by_scaler}&force=true"), &scale(4)).await;
+    assert_eq!(
+        (forced.code, &forced.body["spec"]["replicas"]),
+        (200, &json!(4)),
+        "{}",
+        forced.text
+    );
+    let after = get(&admin, &path).await.body;
+    let entries = after["metadata"]["managedFields"].as_array().unwrap();
+    let scaler = entries.iter().find(|entry| entry["manager"] == "scaler").unwrap();
+    assert_eq!(
+        (text(scaler, "/subresource"), &scaler["fieldsV1"]),
+        ("scale".to_owned(), &json!({ "f:spec": { "f:replicas": {} } }))
+    );
+    let owner = entries.iter().find(|entry| entry["manager"] == "owner").unwrap();
+    assert!(owner["fieldsV1"]["f:spec"].get("f:replicas").is_none(), "{owner}");
+
+    let negative = apply(&admin, &by_scaler, &scale(-1)).await;
+    assert_eq!(negative.code, 422, "{}", negative.text);
+    let unnamed = apply(&admin, &format!("{path}/scale"), &scale(1)).await;
+    assert_eq!(unnamed.code, 422, "{}", unnamed.text);
+    let absent = apply(
+        &admin,
+        &format!("{DEPLOYMENTS}/none/scale?fieldManager=scaler"),
+        &json!({
+            "apiVersion": "autoscaling/v1", "kind": "Scale", "spec": { "replicas": 1 },
+        }),
+    )
+    .await;
+    assert_eq!(absent.code, 404, "{}", absent.text);
+}
+
+async fn apply(transport: &dyn client::Transport, path: &str, config: &Value) -> cluster::Reply {
+    cluster::send(
+        transport,
+        http::Method::PATCH,
+        path,
+        "application/apply-patch+yaml",
+        config,
+    )
+    .await
+}

@@ -1,4 +1,5 @@
-//! POST pods/NAME/binding: puts a pod on a node, once (upstream: registry/core/pod/storage `assignPod`).
+//! POST pods/NAME/binding, and POST bindings, which names the pod in its body: puts a pod on a node, once (upstream:
+//! registry/core/pod/storage `assignPod`).
 
 use crate::call::{Call, timestamp};
 use crate::options::WriteOptions;
@@ -12,7 +13,18 @@ use http::Response;
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
-/// Binds.
+/// Binds the pod that the body is named after.
+pub(crate) async fn bind_named(call: &Call, bytes: &Bytes) -> Result<Response<Body>, Status> {
+    let binding = body::decode(body::media_type(&call.headers), bytes)?.value;
+    let catalog = call.server.catalog();
+    let pods = catalog.find("", "v1", "pods").ok_or_else(status::no_such_path)?;
+    let mut call = call.of_object(&call.namespace, metadata::name(&binding));
+    call.rules = pods.clone();
+    call.subresource = "binding".to_owned();
+    bind(&call, bytes).await
+}
+
+/// Binds the pod that the path names.
 pub(crate) async fn bind(call: &Call, bytes: &Bytes) -> Result<Response<Body>, Status> {
     let options = WriteOptions::of(&call.query, "CreateOptions")?;
     let binding = body::decode(body::media_type(&call.headers), bytes)?.value;
@@ -38,6 +50,10 @@ pub(crate) async fn bind(call: &Call, bytes: &Bytes) -> Result<Response<Body>, S
 }
 
 fn target(call: &Call, binding: &Value) -> Result<String, Status> {
+    let named = metadata::name(binding);
+    if !named.is_empty() && named != call.name {
+        return Err(status::bad_request("name in URL does not match name in Binding object"));
+    }
     let (kind, name) = (read::text(binding, "/target/kind"), read::text(binding, "/target/name"));
     let mut errors = Vec::new();
     if !matches!(kind, "" | "Node") {

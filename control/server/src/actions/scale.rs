@@ -3,7 +3,7 @@
 use crate::body;
 use crate::call::Call;
 use crate::options::WriteOptions;
-use crate::verbs::{change, existing};
+use crate::verbs::{APPLY, change, existing};
 use crate::{manage, reply};
 use api::patch::PatchKind;
 use api::selector::LabelSelector;
@@ -70,11 +70,15 @@ fn has_replicas(call: &Call, object: &Value) -> Result<(), Status> {
 /// PUT and PATCH.
 pub(crate) async fn write(call: &Call, bytes: &Bytes) -> Result<Response<Body>, Status> {
     let patched = call.verb == Verb::Patch;
+    if patched && body::media_type(&call.headers) == APPLY {
+        return apply(call, bytes).await;
+    }
     let options = WriteOptions::of(&call.query, if patched { "PatchOptions" } else { "UpdateOptions" })?;
     let media_type = body::media_type(&call.headers);
     let kind = PatchKind::of_media_type(media_type);
     if patched && kind.is_none() {
-        return Err(status::unsupported_media_type(PatchKind::MEDIA_TYPES));
+        let accepted: Vec<&str> = PatchKind::MEDIA_TYPES.iter().copied().chain([APPLY]).collect();
+        return Err(status::unsupported_media_type(&accepted));
     }
     let sent = match kind {
         Some(_) if patched => body::json(bytes)?.value,
@@ -95,6 +99,40 @@ pub(crate) async fn write(call: &Call, bytes: &Bytes) -> Result<Response<Body>, 
     .await?;
     let object = call.object(changed.entry());
     Ok(reply::object(200, call.accepted.encoding, &scale_of(&object, &places)))
+}
+
+/// PATCH by server-side apply: whoever applies a Scale comes to own the object's wish, through this subresource.
+async fn apply(call: &Call, bytes: &Bytes) -> Result<Response<Body>, Status> {
+    let options = WriteOptions::of_patch(&call.query, true)?;
+    let document = body::document(bytes);
+    let scale = document.map_err(|cause| status::bad_request(format!("error decoding YAML: {cause}")))?;
+    let (scale, places) = (scale.value, places(call));
+    check(call, &scale)?;
+    let pinned = !matches!(metadata::resource_version(&scale), "" | "0");
+    let changed = change(call, options.dry_run, pinned, |old| {
+        let config = config_of(call, &scale, &places);
+        let mut new = manage::apply(call, &options, Some(old), &config)?;
+        if read::some(&new, &places.wished).is_none() {
+            put(&mut new, &places.wished, 0.into());
+        }
+        Ok(new)
+    })
+    .await?;
+    let object = call.object(changed.entry());
+    Ok(reply::object(200, call.accepted.encoding, &scale_of(&object, &places)))
+}
+
+/// The configuration of the object itself that says what an applied Scale says.
+fn config_of(call: &Call, scale: &Value, places: &Places) -> Value {
+    let mut config = json!({
+        "apiVersion": call.rules.api_version(), "kind": call.rules.kind,
+        "metadata": { "name": call.name, "namespace": call.namespace },
+    });
+    if let Some(wished) = read::some(scale, "/spec/replicas") {
+        put(&mut config, &places.wished, wished.clone());
+    }
+    condition(&mut config, scale);
+    config
 }
 
 fn scale_of(object: &Value, places: &Places) -> Value {
@@ -176,6 +214,12 @@ fn check(call: &Call, scale: &Value) -> Result<(), Status> {
 fn scaled(old: &Value, scale: &Value, places: &Places) -> Value {
     let mut new = old.clone();
     put(&mut new, &places.wished, read::int(scale, "/spec/replicas").into());
+    condition(&mut new, scale);
+    new
+}
+
+/// The state and incarnation that a client means are conditions of its write.
+fn condition(new: &mut Value, scale: &Value) {
     for (member, sent) in [
         ("resourceVersion", metadata::resource_version(scale)),
         ("uid", metadata::uid(scale)),
@@ -184,7 +228,6 @@ fn scaled(old: &Value, scale: &Value, places: &Places) -> Value {
             new["metadata"][member] = sent.into();
         }
     }
-    new
 }
 
 /// Puts a value at a pointer, making the maps on the way.

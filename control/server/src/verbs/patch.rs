@@ -15,7 +15,7 @@ use http::Response;
 use serde_json::Value;
 
 /// Server-side apply's media type.
-const APPLY: &str = "application/apply-patch+yaml";
+pub(crate) const APPLY: &str = "application/apply-patch+yaml";
 
 /// Changes an object by a patch, or applies a configuration.
 pub(crate) async fn patch(call: &Call, body: Bytes) -> Result<Response<Body>, Status> {
