@@ -4,7 +4,9 @@ use crate::elevate;
 use anyhow::{Context, Result};
 use clap::Args;
 use image::Progress;
+use image::clients::{self, Installed};
 use qemu::Artifacts;
+use std::ffi::OsString;
 use std::path::Path;
 use std::process::{Command, ExitCode};
 use std::time::{Duration, Instant};
@@ -32,7 +34,8 @@ struct Step {
 pub fn run(_told: Verify) -> Result<ExitCode> {
     elevate::ensure_root("the image and the machines of the tests need file systems and namespaces")?;
     let source = image::source_dir();
-    let mut tools = None;
+    // Those that need a registry or other programs that a host need not have find them by these.
+    let mut told: Vec<(&str, OsString)> = Vec::new();
     let steps = [
         step("format", || component(&source, "fmt", &["fmt", "--all", "--check"])),
         step("lints", || {
@@ -52,12 +55,20 @@ pub fn run(_told: Verify) -> Result<ExitCode> {
         }),
         step("image", || match Artifacts::build(&Progress::new()) {
             Ok(artifacts) => {
-                tools = Some(artifacts.tools);
+                told.push(("PINTLE_TOOLS_TREE", artifacts.tools.into()));
                 Ok(Outcome::Passed)
             }
             Err(error) => Ok(Outcome::Failed(format!("{error:#}"))),
         }),
-        step("tests", || tests(&source, tools.as_deref())),
+        step("python", || client("PINTLE_PYTHON_CLIENT", clients::python, &mut told)),
+        step("javascript", || {
+            client("PINTLE_JAVASCRIPT_CLIENT", clients::javascript, &mut told)
+        }),
+        step("tests", || {
+            let mut command = image::cargo(&source);
+            command.envs(told.iter().map(|(name, value)| (name, value)));
+            outcome(command.args(["test", "--workspace", "--no-fail-fast"]))
+        }),
     ];
     elevate::give_back_builds()?;
     Ok(summary(&steps))
@@ -88,13 +99,21 @@ fn component(source: &Path, name: &str, arguments: &[&str]) -> Result<Outcome> {
     )))
 }
 
-/// Those that need a registry or other programs that a host need not have find them in the tools tree.
-fn tests(source: &Path, tools: Option<&Path>) -> Result<Outcome> {
-    let mut command = image::cargo(source);
-    if let Some(tools) = tools {
-        command.env("PINTLE_TOOLS_TREE", tools);
-    }
-    outcome(command.args(["test", "--workspace", "--no-fail-fast"]))
+/// Installs a client that others wrote; where it lies is told to the tests.
+fn client(
+    variable: &'static str,
+    install: fn(&Progress) -> Result<Installed>,
+    told: &mut Vec<(&'static str, OsString)>,
+) -> Result<Outcome> {
+    Ok(match install(&Progress::new())? {
+        Installed::At(folder) => {
+            told.push((variable, folder.into()));
+            Outcome::Passed
+        }
+        Installed::NoInstaller(what) => {
+            Outcome::Skipped(format!("there is no {what} here, so this client was NOT tried"))
+        }
+    })
 }
 
 fn cargo(source: &Path, arguments: &[&str]) -> Result<Outcome> {
@@ -121,7 +140,7 @@ fn summary(steps: &[Step]) -> ExitCode {
             Outcome::Failed(why) => ("FAILED ", why.as_str()),
             Outcome::Skipped(why) => ("SKIPPED", why.as_str()),
         };
-        eprintln!("{sign}  {:8} {:>7.1} s  {why}", step.name, step.took.as_secs_f64());
+        eprintln!("{sign}  {:10} {:>7.1} s  {why}", step.name, step.took.as_secs_f64());
     }
     match steps.iter().any(|step| matches!(step.outcome, Outcome::Failed(_))) {
         true => ExitCode::FAILURE,

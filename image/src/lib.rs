@@ -5,6 +5,7 @@
 
 mod bootstrap;
 mod cache;
+pub mod clients;
 mod cpio;
 mod disk;
 mod enter;
