@@ -6,6 +6,7 @@
 mod cluster;
 mod face;
 mod image;
+mod life;
 mod streams;
 
 use cluster::{Cluster, INSIDE, programs};
@@ -43,6 +44,7 @@ fn inside() {
     troubles_are_named(&cluster);
     streams::all(&cluster);
     face::all(&cluster);
+    life::all(&cluster);
     cluster.kill_agent();
     pod_outlives_the_agent(&cluster);
     streams::attached_again_by_another_agent(&cluster);

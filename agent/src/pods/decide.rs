@@ -1,6 +1,9 @@
 //! What to do next about one pod: a pure choice over what is wanted, what is, and the time.
 
-use super::observed::{Container, Image, Observed, Run, Sandbox};
+mod stop;
+
+use super::observed::{Container, Hook, Image, Observed, Run, Sandbox};
+use super::probes::{self, Kind};
 use super::spec::{self, RestartPolicy};
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::core::v1::{Container as ContainerSpec, Pod};
@@ -17,12 +20,30 @@ pub enum Action {
     Pull(String),
     /// Start this container.
     Start(String),
-    /// Ask this container to stop, and remember when patience ends.
+    /// Ask a probe that is due.
+    Probe {
+        /// Of which container.
+        container: String,
+        /// Which.
+        kind: Kind,
+        /// Since when it is due.
+        due: Timestamp,
+    },
+    /// Begin to stop this container: its preStop hook, if there is time for one, then its turn.
     Stop {
         /// Which.
         container: String,
-        /// Seconds until SIGKILL.
+        /// Seconds for all of it.
         grace: i64,
+        /// Why.
+        why: Why,
+    },
+    /// Send the stop signal to this container.
+    Signal {
+        /// Which.
+        container: String,
+        /// When SIGKILL follows.
+        kill_at: Timestamp,
     },
     /// SIGKILL this container.
     Kill(String),
@@ -39,6 +60,27 @@ pub enum Action {
     },
 }
 
+/// Why a container is stopped.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Why {
+    /// Its pod ends.
+    PodEnds,
+    /// A probe failed too often.
+    ProbeFailed {
+        /// Which.
+        kind: Kind,
+        /// Whether it is started again.
+        again: bool,
+    },
+    /// The hook after its start failed.
+    PostStartFailed,
+    /// The pod wants another image in it.
+    Changed {
+        /// Whether it is started again.
+        again: bool,
+    },
+}
+
 /// What to do now, and when to look again if nothing happens.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Decision {
@@ -47,6 +89,34 @@ pub struct Decision {
     /// The next point in time at which waiting is over.
     pub wake: Option<Timestamp>,
 }
+
+// === impl Why ===
+
+impl Why {
+    /// Upstream's words for the event.
+    pub fn message(self, container: &str) -> String {
+        let and = |again| if again { ", will be restarted" } else { "" };
+        match self {
+            Self::PodEnds => format!("Stopping container {container}"),
+            Self::ProbeFailed { kind, again } => {
+                let probe = kind.name().to_lowercase();
+                format!("Container {container} failed {probe} probe{}", and(again))
+            }
+            Self::PostStartFailed => "FailedPostStartHook".to_owned(),
+            Self::Changed { again } => format!("Container {container} definition changed{}", and(again)),
+        }
+    }
+
+    /// Whether the container is started again whatever it ends with.
+    pub fn again(self) -> bool {
+        match self {
+            Self::PodEnds | Self::PostStartFailed => false,
+            Self::ProbeFailed { again, .. } | Self::Changed { again } => again,
+        }
+    }
+}
+
+// === impl Decision ===
 
 impl Decision {
     fn act(&mut self, action: Action) {
@@ -63,33 +133,35 @@ impl Decision {
 pub fn decide(pod: &Pod, observed: &Observed, now: Timestamp) -> Decision {
     let mut decision = Decision::default();
     if let Some(deleted) = observed.deleted {
-        if wind_down(observed, deleted.grace, now, &mut decision) {
+        ask(pod, observed, now, &mut decision);
+        if wind_down(pod, observed, deleted.grace, now, &mut decision) {
             decision.act(Action::Finish);
         }
     } else if observed.ended.is_some() || spec::has_ended(pod, observed) {
-        let _ = wind_down(observed, spec::grace(pod), now, &mut decision);
+        let _ = wind_down(pod, observed, spec::grace(pod), now, &mut decision);
     } else if past_deadline(pod, observed, now, &mut decision) {
         decision.act(Action::End {
             reason: "DeadlineExceeded",
             message: "Pod was active on the node longer than the specified deadline".to_owned(),
         });
     } else {
+        stop::those_that_must_go(pod, observed, now, &mut decision);
+        ask(pod, observed, now, &mut decision);
         go_on(pod, observed, now, &mut decision);
     }
     decision
 }
 
 /// Towards nothing: containers, then the sandbox. True when both are gone.
-fn wind_down(observed: &Observed, grace: i64, now: Timestamp, decision: &mut Decision) -> bool {
+fn wind_down(pod: &Pod, observed: &Observed, grace: i64, now: Timestamp, decision: &mut Decision) -> bool {
     for (name, container) in observed.containers.iter().filter(|(_, container)| container.runs()) {
-        match container.stopping {
+        match &container.stopping {
             None => decision.act(Action::Stop {
                 container: name.clone(),
                 grace,
+                why: Why::PodEnds,
             }),
-            Some(stopping) if stopping.killed => {}
-            Some(stopping) if now >= stopping.kill_at => decision.act(Action::Kill(name.clone())),
-            Some(stopping) => decision.wake_at(stopping.kill_at),
+            Some(stopping) => stop::go_on(name, stopping, stop::has_turn(pod, observed, name), now, decision),
         }
     }
     if observed.runs() {
@@ -111,6 +183,25 @@ fn past_deadline(pod: &Pod, observed: &Observed, now: Timestamp, decision: &mut 
     now >= deadline
 }
 
+/// Asks every probe that is due.
+fn ask(pod: &Pod, observed: &Observed, now: Timestamp, decision: &mut Decision) {
+    let ends = observed.deleted.is_some();
+    for spec in spec::init_containers(pod).iter().chain(spec::containers(pod)) {
+        let container = observed.container(&spec.name);
+        for kind in probes::KINDS {
+            match probes::due(spec, container, kind, ends) {
+                Some(due) if due <= now => decision.act(Action::Probe {
+                    container: spec.name.clone(),
+                    kind,
+                    due,
+                }),
+                Some(due) => decision.wake_at(due),
+                None => {}
+            }
+        }
+    }
+}
+
 /// Towards running: the sandbox, init containers one after the other, then all containers.
 fn go_on(pod: &Pod, observed: &Observed, now: Timestamp, decision: &mut Decision) {
     match observed.sandbox {
@@ -118,41 +209,66 @@ fn go_on(pod: &Pod, observed: &Observed, now: Timestamp, decision: &mut Decision
         Sandbox::Failed { at } if now < at + SANDBOX_RETRY => return decision.wake_at(at + SANDBOX_RETRY),
         Sandbox::Absent | Sandbox::Failed { .. } | Sandbox::Down => return decision.act(Action::MakeSandbox),
     }
-    let policy = spec::restart_policy(pod);
-    let initialized = spec::containers(pod)
-        .iter()
-        .any(|spec| started_once(observed.container(&spec.name)));
+    for ephemeral in spec::ephemeral_containers(pod) {
+        let container = observed.container(&ephemeral.name);
+        if matches!(container.run, Run::Never) {
+            step(pod, &spec::as_container(ephemeral), container, now, decision);
+        }
+    }
+    let initialized = spec::is_initialized(pod, observed);
     for spec in spec::init_containers(pod) {
         let container = observed.container(&spec.name);
         if spec::is_sidecar(spec) {
-            step(spec, container, RestartPolicy::Always, now, decision);
-            if !container.runs() && !initialized {
+            step(pod, spec, container, now, decision);
+            if !probes::is_started(spec, container) && !initialized {
                 return;
             }
         } else if !container.succeeded() && !initialized {
-            // A failed init container is tried again unless the pod is never restarted, and that pod has ended already.
-            return step(spec, container, RestartPolicy::OnFailure, now, decision);
+            // One that failed for good has ended the pod already.
+            return step(pod, spec, container, now, decision);
         }
     }
+    let mut in_turn = true;
     for spec in spec::containers(pod) {
-        step(spec, observed.container(&spec.name), policy, now, decision);
+        let container = observed.container(&spec.name);
+        step_in_turn(pod, spec, container, in_turn, now, decision);
+        in_turn &= lets_others_start(container);
     }
 }
 
-fn started_once(container: &Container) -> bool {
-    !matches!(container.run, Run::Never)
+/// A container's first start waits for those before it: pods rely on a hook of the first to be over before the second starts.
+/// Images are pulled meanwhile.
+fn step_in_turn(
+    pod: &Pod,
+    spec: &ContainerSpec,
+    container: &Container,
+    in_turn: bool,
+    now: Timestamp,
+    decision: &mut Decision,
+) {
+    let is_first = matches!(container.run, Run::Never);
+    let is_here = matches!(container.image, Image::Here { .. });
+    if in_turn || !is_first || !is_here {
+        step(pod, spec, container, now, decision);
+    }
+}
+
+fn lets_others_start(container: &Container) -> bool {
+    let is_about_to_start =
+        matches!(container.run, Run::Never) && matches!(container.image, Image::Unknown | Image::Pulling);
+    !is_about_to_start && container.post_start != Hook::Running
 }
 
 /// One container, one step nearer to running.
-fn step(spec: &ContainerSpec, container: &Container, policy: RestartPolicy, now: Timestamp, decision: &mut Decision) {
+fn step(pod: &Pod, spec: &ContainerSpec, container: &Container, now: Timestamp, decision: &mut Decision) {
     match &container.run {
         Run::Running { .. } => return,
         Run::Never => {}
         Run::Ended(ended) => {
-            if !policy.restarts(ended.code) {
+            if !container.again && !spec::restarts(pod, spec, ended.code) {
                 return;
             }
-            if let Some(until) = container.backoff.until(ended.finished, now) {
+            if let Some(until) = container.pause(ended, now) {
                 return decision.wake_at(until);
             }
         }
@@ -171,6 +287,11 @@ fn step(spec: &ContainerSpec, container: &Container, policy: RestartPolicy, now:
             None => decision.act(Action::Pull(spec.name.clone())),
         },
     }
+}
+
+/// Whether a container that is stopped for a probe or a change is started again (upstream: computePodActions).
+fn starts_again(pod: &Pod, spec: &ContainerSpec) -> bool {
+    spec::policy(pod, spec) != RestartPolicy::Never
 }
 
 #[cfg(test)]

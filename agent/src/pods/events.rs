@@ -43,10 +43,7 @@ impl Events {
     }
 
     fn say(&self, pod: &Pod, container: &str, kind: &'static str, reason: &'static str, message: String) {
-        let is_init = super::spec::init_containers(pod)
-            .iter()
-            .any(|init| init.name == container);
-        let list = if is_init { "initContainers" } else { "containers" };
+        let list = super::spec::list_of(pod, container);
         let about = ObjectReference {
             api_version: Some("v1".to_owned()),
             kind: Some("Pod".to_owned()),

@@ -4,11 +4,13 @@ mod backoff;
 mod decide;
 pub mod directory;
 pub mod events;
+mod hooks;
 pub mod host;
 pub mod image_gc;
 pub mod images;
 mod observed;
 pub mod plan;
+mod probes;
 pub mod quantity;
 mod spec;
 mod status;
@@ -34,7 +36,7 @@ const ORPHAN_GRACE: Duration = Duration::from_secs(30);
 /// Workers, by the pod's UID.
 type Workers = BTreeMap<String, mpsc::UnboundedSender<Input>>;
 
-pub use spec::container as container_of;
+pub use spec::any_container as container_of;
 pub use status::waiting_reason;
 
 /// Makes every pod bound to this node real, for ever. Pods that outlived an agent are taken over as they run; those that

@@ -1,6 +1,7 @@
 //! What this node knows about one of its pods: values, changed by the pod's worker alone, read by `decide` and `status`.
 
 use super::backoff::Backoff;
+use super::probes::Probes;
 use jiff::Timestamp;
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -67,6 +68,16 @@ pub struct Container {
     pub refused: Option<Refused>,
     /// Since when it is being stopped.
     pub stopping: Option<Stopping>,
+    /// The hook after the present run's start.
+    pub post_start: Hook,
+    /// What its probes say about the present run.
+    pub probes: Probes,
+    /// Whether it was stopped in order to be started again, whatever it ended with.
+    pub again: bool,
+    /// The image that the present or last run was made of, as the pod named it: it may want another by now.
+    pub made_of: String,
+    /// The same by what status calls its ID.
+    pub image_id: String,
 }
 
 /// A container's image.
@@ -140,10 +151,47 @@ pub struct Refused {
 /// A container on its way out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Stopping {
-    /// When SIGKILL follows.
-    pub kill_at: Timestamp,
-    /// Whether it was sent.
-    pub killed: bool,
+    /// When patience ends, for the hook before the stop, for its turn among the others and for the stop signal together.
+    pub deadline: Timestamp,
+    /// How far it is.
+    pub stage: Stage,
+    /// Whether it is to be started again, whatever it ends with.
+    pub again: bool,
+}
+
+/// How far a container is on its way out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stage {
+    /// Its preStop hook runs.
+    Hook,
+    /// It waits until those that need it have ended.
+    Turn,
+    /// It was sent the stop signal.
+    Signalled {
+        /// When SIGKILL follows.
+        kill_at: Timestamp,
+    },
+    /// It was sent SIGKILL.
+    Killed,
+}
+
+/// A hook after a start.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Hook {
+    /// There is none, or it is done.
+    #[default]
+    Over,
+    /// It runs.
+    Running,
+    /// It failed.
+    Failed,
+}
+
+impl Hook {
+    /// Whether the container counts as running as far as its hook is concerned.
+    pub fn is_over(&self) -> bool {
+        matches!(self, Self::Over)
+    }
 }
 
 impl Observed {
@@ -158,6 +206,11 @@ impl Observed {
             pull_backoff: Backoff::NONE,
             refused: None,
             stopping: None,
+            post_start: Hook::Over,
+            probes: Probes::NONE,
+            again: false,
+            made_of: String::new(),
+            image_id: String::new(),
         };
         self.containers.get(name).unwrap_or(&NEVER)
     }
@@ -174,6 +227,37 @@ impl Observed {
 }
 
 impl Container {
+    /// A new run begins.
+    pub fn begin(&mut self, since: Timestamp, attempt: u32) {
+        self.run = Run::Running { since, attempt };
+        self.probes = Probes::NONE;
+        self.again = false;
+    }
+
+    /// The present run has ended.
+    pub fn end(&mut self, ended: Ended) {
+        self.run = Run::Ended(ended);
+        self.image = Image::Unknown;
+        self.again = self.stopping.take().is_some_and(|stopping| stopping.again);
+        self.post_start = Hook::Over;
+        self.probes = Probes::NONE;
+        self.refused = None;
+    }
+
+    /// Until when it waits before it is started again. One that was stopped to be started again waits only if the run before
+    /// that one ended lately: upstream looks at its dead containers before it stops the present one.
+    pub fn pause(&self, ended: &Ended, now: Timestamp) -> Option<Timestamp> {
+        let is_free = self.again
+            && self
+                .before
+                .as_ref()
+                .is_none_or(|before| self.backoff.until(before.finished, ended.finished).is_none());
+        if is_free {
+            return None;
+        }
+        self.backoff.until(ended.finished, now)
+    }
+
     /// Whether it runs.
     pub fn runs(&self) -> bool {
         matches!(self.run, Run::Running { .. })

@@ -1,8 +1,9 @@
 //! Questions about a pod's spec that several parts ask, answered once; pure.
 
-use super::observed::Observed;
+use super::observed::{Container as ObservedContainer, Observed, Run};
 use super::quantity;
-use k8s_openapi::api::core::v1::{Container, Pod, PodSpec};
+use k8s_openapi::api::core::v1::{Container, ContainerRestartRule, EphemeralContainer, Pod, PodSpec};
+use std::borrow::Cow;
 
 /// When a container that ended is started again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -13,6 +14,16 @@ pub enum RestartPolicy {
     OnFailure,
     /// Not.
     Never,
+}
+
+impl From<&str> for RestartPolicy {
+    fn from(word: &str) -> Self {
+        match word {
+            "Never" => Self::Never,
+            "OnFailure" => Self::OnFailure,
+            _ => Self::Always,
+        }
+    }
 }
 
 impl RestartPolicy {
@@ -61,6 +72,39 @@ pub fn init_containers(pod: &Pod) -> &[Container] {
         .unwrap_or_default()
 }
 
+/// The pod's ephemeral containers, in order.
+pub fn ephemeral_containers(pod: &Pod) -> &[EphemeralContainer] {
+    pod.spec
+        .as_ref()
+        .and_then(|spec| spec.ephemeral_containers.as_deref())
+        .unwrap_or_default()
+}
+
+/// An ephemeral container as what it has in common with all others.
+pub fn as_container(ephemeral: &EphemeralContainer) -> Container {
+    let ephemeral = ephemeral.clone();
+    Container {
+        args: ephemeral.args,
+        command: ephemeral.command,
+        env: ephemeral.env,
+        env_from: ephemeral.env_from,
+        image: ephemeral.image,
+        image_pull_policy: ephemeral.image_pull_policy,
+        name: ephemeral.name,
+        resources: ephemeral.resources,
+        security_context: ephemeral.security_context,
+        stdin: ephemeral.stdin,
+        stdin_once: ephemeral.stdin_once,
+        termination_message_path: ephemeral.termination_message_path,
+        termination_message_policy: ephemeral.termination_message_policy,
+        tty: ephemeral.tty,
+        volume_devices: ephemeral.volume_devices,
+        volume_mounts: ephemeral.volume_mounts,
+        working_dir: ephemeral.working_dir,
+        ..Container::default()
+    }
+}
+
 /// The container or init container of that name.
 pub fn container<'a>(pod: &'a Pod, name: &str) -> Option<&'a Container> {
     containers(pod)
@@ -82,6 +126,15 @@ pub fn volume_images(pod: &Pod) -> impl Iterator<Item = (&str, &str, &str)> {
     })
 }
 
+/// The container, init container or ephemeral container of that name.
+pub fn any_container<'a>(pod: &'a Pod, name: &str) -> Option<Cow<'a, Container>> {
+    let mut ephemeral = ephemeral_containers(pod).iter();
+    container(pod, name).map(Cow::Borrowed).or_else(|| {
+        let found = ephemeral.find(|ephemeral| ephemeral.name == name)?;
+        Some(Cow::Owned(as_container(found)))
+    })
+}
+
 /// Whether an init container runs beside the others for the pod's whole life (KEP-753).
 pub fn is_sidecar(container: &Container) -> bool {
     container.restart_policy.as_deref() == Some("Always")
@@ -89,11 +142,43 @@ pub fn is_sidecar(container: &Container) -> bool {
 
 /// The pod's restart policy.
 pub fn restart_policy(pod: &Pod) -> RestartPolicy {
-    match pod.spec.as_ref().and_then(|spec| spec.restart_policy.as_deref()) {
-        Some("Never") => RestartPolicy::Never,
-        Some("OnFailure") => RestartPolicy::OnFailure,
-        Some(_) | None => RestartPolicy::Always,
+    let policy = pod.spec.as_ref().and_then(|spec| spec.restart_policy.as_deref());
+    policy.map_or(RestartPolicy::Always, RestartPolicy::from)
+}
+
+/// A container's restart policy: its own, else the pod's. An init container that is no sidecar runs until it succeeds once, an
+/// ephemeral container runs once.
+pub fn policy(pod: &Pod, container: &Container) -> RestartPolicy {
+    let is_named = |name: &String| *name == container.name;
+    if ephemeral_containers(pod)
+        .iter()
+        .any(|ephemeral| is_named(&ephemeral.name))
+    {
+        return RestartPolicy::Never;
     }
+    let own = container.restart_policy.as_deref().map(RestartPolicy::from);
+    match own.unwrap_or_else(|| restart_policy(pod)) {
+        RestartPolicy::Always if own.is_none() && init_containers(pod).iter().any(|init| is_named(&init.name)) => {
+            RestartPolicy::OnFailure
+        }
+        policy => policy,
+    }
+}
+
+/// Whether a container that ended with `code` runs again: its first rule that fits decides (KEP-5307), else its policy.
+pub fn restarts(pod: &Pod, container: &Container, code: i32) -> bool {
+    let fits = |rule: &ContainerRestartRule| {
+        rule.exit_codes.as_ref().is_some_and(|codes| {
+            let is_listed = codes.values.iter().flatten().any(|value| *value == code);
+            match codes.operator.as_str() {
+                "In" => is_listed,
+                "NotIn" => !is_listed,
+                _ => false,
+            }
+        })
+    };
+    let mut rules = container.restart_policy_rules.iter().flatten();
+    rules.any(fits) || policy(pod, container).restarts(code)
 }
 
 /// Seconds between the stop signal and SIGKILL.
@@ -111,24 +196,42 @@ pub fn host_network(pod: &Pod) -> bool {
 
 /// Whether nothing of it will ever run again: upstream's getPhase (pkg/kubelet/kubelet_pods.go) says Succeeded or Failed.
 pub fn has_ended(pod: &Pod, observed: &Observed) -> bool {
-    let policy = restart_policy(pod);
-    let init_failed = init_containers(pod)
+    let is_over = |spec: &Container| {
+        let container = observed.container(&spec.name);
+        let ended = container.ended();
+        ended.is_some_and(|ended| !container.again && !restarts(pod, spec, ended.code))
+    };
+    let mut inits = init_containers(pod).iter().filter(|spec| !is_sidecar(spec));
+    let init_failed = inits.any(|spec| is_over(spec) && !observed.container(&spec.name).succeeded());
+    let all_ended = !containers(pod).is_empty() && containers(pod).iter().all(is_over);
+    init_failed || all_ended
+}
+
+/// Whether a container that ended stays so in a new sandbox: an ephemeral one, and an ordinary one that is not to run again.
+pub fn stays_ended(pod: &Pod, name: &str, known: &ObservedContainer) -> bool {
+    let ordinary = containers(pod).iter().find(|container| container.name == name);
+    let is_done = |spec: &Container| known.ended().is_some_and(|ended| !restarts(pod, spec, ended.code));
+    ordinary.map_or_else(|| list_of(pod, name) == "ephemeralContainers", is_done)
+}
+
+/// Whether any ordinary container was ever started, which is why init containers do not run again.
+pub fn is_initialized(pod: &Pod, observed: &Observed) -> bool {
+    let mut all = containers(pod).iter();
+    all.any(|spec| !matches!(observed.container(&spec.name).run, Run::Never))
+}
+
+/// The list of the spec in which a container stands, as events point to it.
+pub fn list_of(pod: &Pod, container: &str) -> &'static str {
+    if init_containers(pod).iter().any(|init| init.name == container) {
+        "initContainers"
+    } else if ephemeral_containers(pod)
         .iter()
-        .filter(|spec| !is_sidecar(spec))
-        .any(|spec| {
-            let failed = observed
-                .container(&spec.name)
-                .ended()
-                .is_some_and(|ended| ended.code != 0);
-            failed && policy == RestartPolicy::Never
-        });
-    let all_ended = containers(pod).iter().all(|spec| {
-        observed
-            .container(&spec.name)
-            .ended()
-            .is_some_and(|ended| !policy.restarts(ended.code))
-    });
-    init_failed || (all_ended && !containers(pod).is_empty())
+        .any(|ephemeral| ephemeral.name == container)
+    {
+        "ephemeralContainers"
+    } else {
+        "containers"
+    }
 }
 
 /// `name_namespace(uid)`: how upstream's messages name a pod.

@@ -196,7 +196,12 @@ impl Cluster {
             .block_on(async { tokio::time::timeout(DEADLINE, run).await.expect("the node answers") })
     }
 
+    /// Makes an object. Pods run even where the tests' own disk is so full that the node is tainted for it.
     pub fn create(&self, kind: &str, object: Value) {
+        let mut object = object;
+        if kind == "pods" {
+            object["spec"]["tolerations"] = json!([{"operator": "Exists"}]);
+        }
         let (code, reply) = self.ask("POST", &format!("/api/v1/namespaces/default/{kind}"), Some(object));
         assert_eq!(code, 201, "{reply:#}");
     }
@@ -283,6 +288,32 @@ impl Cluster {
             .iter()
             .map(|event| event["reason"].as_str().unwrap().to_owned())
             .collect()
+    }
+
+    /// What a pod's events of one reason say, once there is any that says `wanted`.
+    pub fn wait_for_event(&self, pod: &str, reason: &str, wanted: &str) {
+        let said = || {
+            let (_, list) = self.ask("GET", "/api/v1/namespaces/default/events", None);
+            let events: Vec<Value> = list["items"].as_array().cloned().unwrap_or_default();
+            let mine = events
+                .into_iter()
+                .filter(|event| event["involvedObject"]["name"] == pod);
+            let mine = mine.map(|event| {
+                format!(
+                    "{}: {}",
+                    event["reason"].as_str().unwrap(),
+                    event["message"].as_str().unwrap()
+                )
+            });
+            mine.collect::<Vec<_>>()
+        };
+        let holds = |line: &String| line.starts_with(&format!("{reason}: ")) && line.contains(wanted);
+        let what = format!("{pod} has an event {reason} with {wanted:?}");
+        self.eventually_or(
+            &what,
+            || format!("{:#?}", said()),
+            || said().iter().any(holds).then_some(()),
+        );
     }
 
     /// Output, error output and exit code of a program in a container, over the API server.

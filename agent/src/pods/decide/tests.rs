@@ -1,8 +1,11 @@
 //! Lives of pods, step by step.
 
-use super::super::observed::{Deleted, Ended, Refused, Stopping};
+use super::super::observed::{Deleted, Ended, Refused, Stage, Stopping};
+use super::super::probes::{Answer, Probes};
 use super::*;
 use serde_json::{Value, json};
+
+mod ways;
 
 fn pod(spec: Value) -> Pod {
     serde_json::from_value(json!({"metadata": {"name": "web", "namespace": "default", "uid": "u1"}, "spec": spec}))
@@ -47,6 +50,29 @@ fn running() -> Run {
         since: at(0),
         attempt: 0,
     }
+}
+
+fn stop(container: &str, grace: i64, why: Why) -> Action {
+    Action::Stop {
+        container: container.to_owned(),
+        grace,
+        why,
+    }
+}
+
+fn signal(container: &str, kill_at: i64) -> Action {
+    Action::Signal {
+        container: container.to_owned(),
+        kill_at: at(kill_at),
+    }
+}
+
+fn stopping(deadline: i64, stage: Stage) -> Option<Stopping> {
+    Some(Stopping {
+        deadline: at(deadline),
+        stage,
+        again: false,
+    })
 }
 
 fn actions(pod: &Pod, observed: &Observed, now: i64) -> Vec<Action> {
@@ -222,7 +248,8 @@ fn sidecar_starts_before_the_containers_and_does_not_keep_the_pod_alive() {
         actions(&pod, &observed, 1),
         [Action::Stop {
             container: "s".to_owned(),
-            grace: 30
+            grace: 30,
+            why: Why::PodEnds,
         }]
     );
 }
@@ -233,17 +260,10 @@ fn deleted_pod_is_stopped_killed_taken_down_and_finished() {
     let mut observed = up();
     observed.container_mut("a").run = running();
     observed.deleted = Some(Deleted { grace: 7, in_api: true });
-    assert_eq!(
-        actions(&pod, &observed, 0),
-        [Action::Stop {
-            container: "a".to_owned(),
-            grace: 7
-        }]
-    );
-    observed.container_mut("a").stopping = Some(Stopping {
-        kill_at: at(7),
-        killed: false,
-    });
+    assert_eq!(actions(&pod, &observed, 0), [stop("a", 7, Why::PodEnds)]);
+    observed.container_mut("a").stopping = stopping(7, Stage::Turn);
+    assert_eq!(actions(&pod, &observed, 0), [signal("a", 7)]);
+    observed.container_mut("a").stopping = stopping(7, Stage::Signalled { kill_at: at(7) });
     assert_eq!(
         decide(&pod, &observed, at(3)),
         Decision {
@@ -252,10 +272,7 @@ fn deleted_pod_is_stopped_killed_taken_down_and_finished() {
         }
     );
     assert_eq!(actions(&pod, &observed, 7), [Action::Kill("a".to_owned())]);
-    observed.container_mut("a").stopping = Some(Stopping {
-        kill_at: at(7),
-        killed: true,
-    });
+    observed.container_mut("a").stopping = stopping(7, Stage::Killed);
     assert_eq!(decide(&pod, &observed, at(8)), Decision::default());
     observed.container_mut("a").run = ended(137, 8);
     assert_eq!(actions(&pod, &observed, 8), [Action::TearDown]);
@@ -299,7 +316,8 @@ fn pod_past_its_deadline_ends() {
         actions(&pod, &observed, 6),
         [Action::Stop {
             container: "a".to_owned(),
-            grace: 30
+            grace: 30,
+            why: Why::PodEnds,
         }]
     );
 }

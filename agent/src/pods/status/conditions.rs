@@ -2,7 +2,7 @@
 
 use super::super::observed::{Observed, Sandbox};
 use super::super::spec;
-use super::containers::has_initialized;
+use super::containers::{has_initialized, is_done};
 use super::phase::Phase;
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{ContainerStatus, Pod, PodCondition};
@@ -15,12 +15,12 @@ struct Verdict {
     message: Option<String>,
 }
 
-/// The node's five conditions, and whatever others wrote.
+/// The node's five conditions, and whatever others wrote. `containers`: those that are to be ready.
 pub fn conditions(
     pod: &Pod,
     observed: &Observed,
     phase: Phase,
-    containers: &[ContainerStatus],
+    containers: &[&ContainerStatus],
     now: Timestamp,
 ) -> Vec<PodCondition> {
     let known = pod
@@ -71,13 +71,13 @@ fn initialized(pod: &Pod, observed: &Observed, phase: Phase) -> Verdict {
     }
     let incomplete = spec::init_containers(pod)
         .iter()
-        .filter(|spec| !observed.container(&spec.name).succeeded());
+        .filter(|spec| !is_done(spec, observed));
     let names: Vec<&str> = incomplete.map(|spec| spec.name.as_str()).collect();
     let message = format!("containers with incomplete status: [{}]", names.join(" "));
     verdict(false, Some("ContainersNotInitialized"), Some(message))
 }
 
-fn containers_ready(phase: Phase, containers: &[ContainerStatus]) -> Verdict {
+fn containers_ready(phase: Phase, containers: &[&ContainerStatus]) -> Verdict {
     let verdict = |holds, reason, message| Verdict {
         kind: "ContainersReady",
         holds,
@@ -111,23 +111,28 @@ fn gates(pod: &Pod, known: &[PodCondition], ready: &Verdict) -> Verdict {
         .as_ref()
         .and_then(|spec| spec.readiness_gates.as_deref())
         .unwrap_or_default();
-    let open = |kind: &str| {
-        known
-            .iter()
-            .any(|condition| condition.type_ == kind && condition.status == "True")
-    };
-    let shut = wanted.iter().find(|gate| !open(&gate.condition_type));
-    match shut {
-        Some(gate) if ready.holds => Verdict {
+    let shut = wanted.iter().filter_map(|gate| {
+        let kind = &gate.condition_type;
+        match known.iter().find(|condition| condition.type_ == *kind) {
+            None => Some(format!(
+                "corresponding condition of pod readiness gate {kind:?} does not exist."
+            )),
+            Some(condition) if condition.status != "True" => Some(format!(
+                "the status of pod readiness gate {kind:?} is not \"True\", but {}",
+                condition.status
+            )),
+            Some(_) => None,
+        }
+    });
+    let shut: Vec<String> = shut.collect();
+    match shut.is_empty() {
+        false if ready.holds => Verdict {
             kind: "Ready",
             holds: false,
             reason: Some("ReadinessGatesNotReady"),
-            message: Some(format!(
-                "the status of pod readiness gate {:?} is not \"True\", but False",
-                gate.condition_type
-            )),
+            message: Some(shut.join(", ")),
         },
-        Some(_) | None => Verdict {
+        false | true => Verdict {
             kind: "Ready",
             holds: ready.holds,
             reason: ready.reason,

@@ -1,18 +1,19 @@
 //! One container's status, with upstream's reasons and sentences.
 
-use super::super::observed::{Container, Ended, Image, Observed, Run, Sandbox};
-use super::super::spec::{self, RestartPolicy};
+use super::super::observed::{Container, Ended, Hook, Image, Observed, Run, Sandbox};
+use super::super::probes;
+use super::super::spec;
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{
     Container as Spec, ContainerState, ContainerStateRunning, ContainerStateTerminated, ContainerStateWaiting,
-    ContainerStatus, Pod,
+    ContainerStatus, Pod, ResourceRequirements,
 };
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
 /// The scheme of container IDs.
 pub const SCHEME: &str = "pintle://";
 
-/// What is said about one container or init container.
+/// What is said about one container, init container or ephemeral container.
 pub fn container_status(
     pod: &Pod,
     spec: &Spec,
@@ -21,54 +22,54 @@ pub fn container_status(
     now: Timestamp,
 ) -> ContainerStatus {
     let container = observed.container(&spec.name);
-    let is_init = spec::init_containers(pod).iter().any(|init| init.name == spec.name);
-    let policy = match (spec::is_sidecar(spec), is_init, spec::restart_policy(pod)) {
-        (true, _, _) => RestartPolicy::Always,
-        (false, true, RestartPolicy::Always) => RestartPolicy::OnFailure,
-        (false, _, policy) => policy,
-    };
-    let (state, last) = states(pod, spec, container, observed, policy, initialized || is_init, now);
+    let list = spec::list_of(pod, &spec.name);
+    let (state, last) = states(pod, spec, container, observed, initialized || list != "containers", now);
     let running = container.runs();
-    let (image, image_id) = match &container.image {
-        Image::Here { id, named } => (spec.image.clone().unwrap_or_default(), image_id(id, named)),
-        Image::Unknown | Image::Pulling | Image::Failed { .. } => {
-            (spec.image.clone().unwrap_or_default(), String::new())
-        }
+    let image_id = match &container.image {
+        Image::Here { id, named } if container.image_id.is_empty() => image_id(id, named),
+        Image::Here { .. } | Image::Unknown | Image::Pulling | Image::Failed { .. } => container.image_id.clone(),
     };
-    // An init container is ready once it has done its work. Probes do not count yet: what runs is ready.
-    let ready = if is_init && !spec::is_sidecar(spec) {
-        container.succeeded()
-    } else {
-        running
+    let (ready, started) = match list {
+        "ephemeralContainers" => (false, None),
+        // An init container is ready once it has done its work.
+        "initContainers" if !spec::is_sidecar(spec) => (container.succeeded(), Some(running)),
+        _ => (
+            probes::is_ready(spec, container),
+            Some(probes::is_started(spec, container)),
+        ),
     };
+    let resources = spec.resources.clone().unwrap_or_default();
     ContainerStatus {
         name: spec.name.clone(),
         container_id: last_id(pod, container, &spec.name),
-        image,
+        image: spec.image.clone().unwrap_or_default(),
         image_id,
         ready,
-        started: Some(running),
+        started,
         restart_count: i32::try_from(container.attempt.saturating_sub(1)).unwrap_or(i32::MAX),
         state: Some(state),
         last_state: Some(last),
+        allocated_resources: resources.requests.clone(),
+        resources: Some(ResourceRequirements {
+            claims: None,
+            ..resources
+        }),
         ..ContainerStatus::default()
     }
 }
 
-/// Whether ordinary containers may start: all init containers are done.
+/// Whether ordinary containers may start: all init containers are done, all sidecars have started.
 pub fn has_initialized(pod: &Pod, observed: &Observed) -> bool {
-    let started = spec::containers(pod)
-        .iter()
-        .any(|spec| !matches!(observed.container(&spec.name).run, Run::Never));
-    let done = |spec: &Spec| {
-        let container = observed.container(&spec.name);
-        if spec::is_sidecar(spec) {
-            !matches!(container.run, Run::Never)
-        } else {
-            container.succeeded()
-        }
-    };
-    started || spec::init_containers(pod).iter().all(done)
+    spec::is_initialized(pod, observed) || spec::init_containers(pod).iter().all(|spec| is_done(spec, observed))
+}
+
+/// Whether an init container is in nobody's way any more.
+pub fn is_done(spec: &Spec, observed: &Observed) -> bool {
+    let container = observed.container(&spec.name);
+    match spec::is_sidecar(spec) {
+        true => probes::is_started(spec, container),
+        false => container.succeeded(),
+    }
 }
 
 /// State and last state.
@@ -77,7 +78,6 @@ fn states(
     spec: &Spec,
     container: &Container,
     observed: &Observed,
-    policy: RestartPolicy,
     initialized: bool,
     now: Timestamp,
 ) -> (ContainerState, ContainerState) {
@@ -89,6 +89,10 @@ fn states(
             .unwrap_or_default()
     };
     match &container.run {
+        // Upstream's node says nothing about a container before the hook after its start is over.
+        Run::Running { .. } if container.post_start == Hook::Running && container.stopping.is_none() => {
+            (waiting("ContainerCreating", String::new()), before())
+        }
         Run::Running { since, .. } => {
             let running = ContainerStateRunning {
                 started_at: Some(Time(*since)),
@@ -103,7 +107,7 @@ fn states(
         }
         Run::Ended(ended) => {
             let ending = observed.deleted.is_some() || observed.ended.is_some();
-            let again = policy.restarts(ended.code) && !ending;
+            let again = (container.again || spec::restarts(pod, spec, ended.code)) && !ending;
             let last = terminated(pod, &spec.name, ended);
             if !again {
                 return (last, before());
@@ -113,10 +117,7 @@ fn states(
                 None => (last, before()),
             }
         }
-        Run::Never => (
-            first_wait(spec, container, observed, initialized),
-            ContainerState::default(),
-        ),
+        Run::Never => (first_wait(spec, container, observed, initialized), before()),
     }
 }
 
@@ -134,7 +135,7 @@ fn waiting_again(
     if let Image::Failed { .. } = container.image {
         return image_wait(spec, &container.image);
     }
-    container.backoff.until(ended.finished, now)?;
+    container.pause(ended, now)?;
     let pause = go_duration(container.backoff.pause().as_secs());
     let message = format!(
         "back-off {pause} restarting failed container={} pod={}",

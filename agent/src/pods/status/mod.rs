@@ -26,21 +26,24 @@ pub fn status(pod: &Pod, observed: &Observed, host: &[IpAddr], now: Timestamp) -
     };
     let container_statuses = of(spec::containers(pod));
     let init_container_statuses = of(spec::init_containers(pod));
+    let ephemeral: Vec<_> = spec::ephemeral_containers(pod).iter().map(spec::as_container).collect();
+    let ephemeral_container_statuses = of(&ephemeral);
     let phase = phase(pod, observed);
+    let sidecars = init_container_statuses.iter().flatten();
+    let sidecars = sidecars.filter(|status| {
+        let mut inits = spec::init_containers(pod).iter();
+        inits.any(|init| init.name == status.name && spec::is_sidecar(init))
+    });
+    let lasting: Vec<_> = sidecars.chain(container_statuses.iter().flatten()).collect();
     let (reason, message) = observed
         .ended
         .clone()
         .map_or((None, None), |(reason, message)| (Some(reason), Some(message)));
     PodStatus {
-        conditions: Some(conditions(
-            pod,
-            observed,
-            phase,
-            container_statuses.as_deref().unwrap_or_default(),
-            now,
-        )),
+        conditions: Some(conditions(pod, observed, phase, &lasting, now)),
         container_statuses,
         init_container_statuses,
+        ephemeral_container_statuses,
         host_ip: host.first().map(ToString::to_string),
         host_ips: Some(host.iter().map(|ip| HostIP { ip: ip.to_string() }).collect()),
         pod_ip: observed.ips.first().map(ToString::to_string),
@@ -92,6 +95,7 @@ pub fn waiting_reason(pod: &Pod, container: &str) -> Option<String> {
         .container_statuses
         .iter()
         .chain(&status.init_container_statuses)
+        .chain(&status.ephemeral_container_statuses)
         .flatten();
     let mut named = all.filter(|status| status.name == container);
     named.next()?.state.as_ref()?.waiting.as_ref()?.reason.clone()

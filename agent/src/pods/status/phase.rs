@@ -1,8 +1,8 @@
 //! The one word for a pod (upstream: the kubelet's getPhase).
 
-use super::super::observed::{Observed, Run};
+use super::super::observed::{Hook, Observed, Run};
 use super::super::spec;
-use k8s_openapi::api::core::v1::Pod;
+use k8s_openapi::api::core::v1::{Container, Pod};
 
 /// A pod's phase.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -59,7 +59,12 @@ pub fn phase(pod: &Pod, observed: &Observed) -> Phase {
             Phase::Failed
         };
     }
-    if runs.iter().any(|run| matches!(run, Run::Never)) {
+    let has_come_up = |spec: &Container| {
+        let container = observed.container(&spec.name);
+        let runs = !matches!(container.run, Run::Never) && container.post_start != Hook::Running;
+        runs || container.before.is_some()
+    };
+    if !spec::containers(pod).iter().all(has_come_up) {
         Phase::Pending
     } else {
         Phase::Running

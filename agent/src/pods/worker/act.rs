@@ -1,9 +1,10 @@
 //! The worker's hands: each action changes what is observed, so that the next decision is another one.
 
+use super::ask::Moment;
 use super::volumes::BEING_PULLED;
 use super::{Flow, Input, Worker};
-use crate::pods::decide::Action;
-use crate::pods::observed::{Image, Sandbox, Stopping};
+use crate::pods::decide::{Action, Why};
+use crate::pods::observed::{Image, Sandbox, Stage, Stopping};
 use crate::pods::{plan, spec, volumes};
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::core::v1::Secret;
@@ -18,7 +19,9 @@ impl Worker {
             Action::MakeSandbox => self.make_sandbox().await,
             Action::Pull(container) => self.pull(container).await,
             Action::Start(container) => self.start(container).await,
-            Action::Stop { container, grace } => self.stop(container, *grace),
+            Action::Probe { container, kind, due } => self.probe(container, *kind, *due),
+            Action::Stop { container, grace, why } => self.stop(container, *grace, *why),
+            Action::Signal { container, kill_at } => self.signal(container, *kill_at),
             Action::Kill(container) => self.kill(container).await,
             Action::TearDown => self.tear_down().await,
             Action::Finish => return Flow::Over,
@@ -155,7 +158,7 @@ impl Worker {
     }
 
     async fn pull(&mut self, name: &str) {
-        let Some(spec) = spec::container(&self.pod, name) else {
+        let Some(spec) = spec::any_container(&self.pod, name) else {
             return;
         };
         let image = spec.image.clone().unwrap_or_default();
@@ -179,16 +182,27 @@ impl Worker {
         });
     }
 
-    fn stop(&mut self, name: &str, grace: i64) {
+    fn stop(&mut self, name: &str, grace: i64, why: Why) {
+        self.host.events.normal(&self.pod, name, "Killing", why.message(name));
+        tracing::info!(pod = %spec::full_name(&self.pod), container = name, grace, ?why, "container is to stop");
+        // Without time there is no hook.
+        let has_hook = grace > 0 && self.run_hook(name, Moment::PreStop);
+        self.observed.container_mut(name).stopping = Some(Stopping {
+            deadline: Timestamp::now() + SignedDuration::from_secs(grace.max(0)),
+            stage: if has_hook { Stage::Hook } else { Stage::Turn },
+            again: why.again(),
+        });
+    }
+
+    fn signal(&mut self, name: &str, kill_at: Timestamp) {
         let Some(sandbox) = self.sandbox.clone() else { return };
-        self.host
-            .events
-            .normal(&self.pod, name, "Killing", format!("Stopping container {name}"));
-        tracing::info!(pod = %spec::full_name(&self.pod), container = name, grace, "container is asked to stop");
+        if let Some(stopping) = &mut self.observed.container_mut(name).stopping {
+            stopping.stage = Stage::Signalled { kill_at };
+        }
         let signal = self.stop_signal(name);
-        let kill_at = Timestamp::now() + SignedDuration::from_secs(grace.max(0));
-        self.observed.container_mut(name).stopping = Some(Stopping { kill_at, killed: false });
-        let (container, grace) = (name.to_owned(), Duration::from_secs(u64::try_from(grace).unwrap_or(0)));
+        let grace = kill_at.duration_since(Timestamp::now());
+        let grace = Duration::try_from(grace).unwrap_or_default();
+        let container = name.to_owned();
         tokio::spawn(async move {
             // Its end is heard through the subscription; a supervisor that does not answer is heard there too.
             if let Err(error) = sandbox.stop(&container, signal, grace).await {
@@ -203,15 +217,19 @@ impl Worker {
             tracing::debug!(container = name, %error, "SIGKILL was not delivered");
         }
         if let Some(stopping) = &mut self.observed.container_mut(name).stopping {
-            stopping.killed = true;
+            stopping.stage = Stage::Killed;
         }
     }
 
-    /// The image's stop signal, SIGTERM where it has none or one that is no signal.
+    /// The container's own stop signal, else the image's, SIGTERM where there is none or one that is no signal.
     fn stop_signal(&self, name: &str) -> i32 {
-        let image = spec::container(&self.pod, name).and_then(|spec| spec.image.as_deref());
-        let image = image.and_then(|image| self.host.images.local(image));
-        let text = image.map(|image| image.config.stop_signal).unwrap_or_default();
+        let spec = spec::any_container(&self.pod, name);
+        let spec = spec.as_deref();
+        let own = spec.and_then(|spec| spec.lifecycle.as_ref()?.stop_signal.clone());
+        let image = || self.host.images.local(spec?.image.as_deref()?);
+        let text = own
+            .or_else(|| image().map(|image| image.config.stop_signal))
+            .unwrap_or_default();
         let number = text.parse::<i32>().ok().filter(|number| (1..=64).contains(number));
         let full = if text.starts_with("SIG") {
             text

@@ -2,6 +2,7 @@
 
 use crate::pods::host::Host;
 use crate::pods::observed::{Container, Ended, Image, Observed, Run, Sandbox};
+use crate::pods::probes::Probes;
 use crate::pods::spec;
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{ContainerStatus, Pod};
@@ -32,13 +33,16 @@ pub async fn observed(host: &Host, pod: &Pod, adopted: Option<&sandbox::Pod>) ->
         .init_container_statuses
         .iter()
         .flatten()
-        .chain(status.container_statuses.iter().flatten());
-    for known in known {
+        .chain(status.container_statuses.iter().flatten())
+        .chain(status.ephemeral_container_statuses.iter().flatten());
+    let known: Vec<&ContainerStatus> = known.collect();
+    for known in &known {
+        let stays = over || spec::list_of(pod, &known.name) == "ephemeralContainers";
         observed
             .containers
-            .insert(known.name.clone(), from_api(known, over, now));
+            .insert(known.name.clone(), from_api(known, stays, now));
     }
-    if over && let (Some(reason), Some(message)) = (status.reason, status.message) {
+    if over && let (Some(reason), Some(message)) = (status.reason.clone(), status.message.clone()) {
         observed.ended = Some((reason, message));
     }
     let Some(sandbox) = adopted else {
@@ -51,17 +55,34 @@ pub async fn observed(host: &Host, pod: &Pod, adopted: Option<&sandbox::Pod>) ->
     for state in sandbox.states().await.unwrap_or_default() {
         let container = observed.container_mut(&state.name);
         take_over(container, &state);
-        let name = spec::container(pod, &state.name)
-            .and_then(|spec| spec.image.clone())
-            .unwrap_or_default();
+        let shown = known.iter().find(|known| known.name == state.name);
+        let Some(spec) = spec::any_container(pod, &state.name) else {
+            continue;
+        };
+        let name = spec.image.clone().unwrap_or_default();
         if let (true, Some(image)) = (container.runs(), host.images.local(&name)) {
+            container.made_of = name;
+            container.image_id = shown.map_or(image.id.clone(), |shown| shown.image_id.clone());
             container.image = Image::Here {
                 id: image.id.clone(),
                 named: image.id,
             };
         }
+        // What the API was told about this very run still holds.
+        let same = shown.filter(|shown| i64::from(shown.restart_count) == i64::from(state.attempt));
+        let is_started = same.is_some_and(|shown| shown.started == Some(true));
+        let is_ready = same.is_some_and(|shown| shown.ready);
+        container.probes = Probes::adopted(&spec, is_started, is_ready, spread(pod, &state.name), now);
     }
     observed
+}
+
+/// A number that is another one for each container, and the same each time.
+fn spread(pod: &Pod, name: &str) -> u64 {
+    use std::hash::{DefaultHasher, Hash, Hasher};
+    let mut hasher = DefaultHasher::new();
+    (&pod.metadata.uid, name).hash(&mut hasher);
+    hasher.finish()
 }
 
 async fn addresses(host: &Host, pod: &Pod) -> Vec<std::net::IpAddr> {
@@ -139,6 +160,7 @@ fn from_api(status: &ContainerStatus, over: bool, now: Timestamp) -> Container {
             attempt: attempt + 1,
             run: Run::Ended(ended),
             image,
+            image_id: status.image_id.clone(),
             ..Container::default()
         },
         (true, false) => Container {

@@ -2,24 +2,29 @@
 
 mod act;
 pub mod adopt;
+mod ask;
 mod publish;
 mod start;
 mod volumes;
 
 use super::backoff::Backoff;
-use super::decide::decide;
+use super::decide::{Action, decide};
 use super::directory::Entry;
 use super::host::Host;
 use super::images::{Got, Missing};
-use super::observed::{Container, Deleted, Ended, Image, Observed, Run, Sandbox};
+use super::observed::{Deleted, Ended, Image, Observed, Run, Sandbox, Stage};
+use super::probes::{Answer, Kind};
 use super::{spec, status};
+use ask::Moment;
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{Pod, PodStatus};
 use publish::Wanted;
 use sandbox::ContainerState;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{mpsc, watch};
+use tokio::task::AbortHandle;
 
 /// How often ConfigMaps and Secrets in volumes are read again: upstream's kubelet promises a minute or so.
 const REFRESH: Duration = Duration::from_secs(60);
@@ -46,6 +51,28 @@ pub enum Input {
     },
     /// A container's present state.
     State(ContainerState),
+    /// A probe was answered.
+    Probed {
+        /// Of which container.
+        container: String,
+        /// Of which run of it.
+        attempt: u32,
+        /// Which.
+        kind: Kind,
+        /// What.
+        answer: Answer,
+    },
+    /// A hook is over.
+    Hooked {
+        /// Of which container.
+        container: String,
+        /// Of which run of it.
+        attempt: u32,
+        /// Which.
+        moment: Moment,
+        /// Whether it went well.
+        result: Result<(), String>,
+    },
     /// The pod's supervisor is gone.
     SandboxGone,
 }
@@ -62,6 +89,10 @@ pub struct Worker {
     /// For tasks that report back.
     sender: mpsc::UnboundedSender<Input>,
     status: PodStatus,
+    /// Whether status may be another than the one that was published.
+    changed: bool,
+    /// Hooks that run, by container.
+    hooks: BTreeMap<String, AbortHandle>,
     published: watch::Sender<Option<Wanted>>,
     publisher: tokio::task::JoinHandle<()>,
     /// Volumes that are images, once somebody asked for them.
@@ -96,6 +127,8 @@ impl Worker {
             sandboxes: 0,
             inputs,
             sender: sender.clone(),
+            changed: true,
+            hooks: BTreeMap::new(),
             published,
             publisher,
             volume_images: volumes::Images::default(),
@@ -114,11 +147,14 @@ impl Worker {
             let decision = decide(&self.pod, &self.observed, Timestamp::now());
             for action in &decision.actions {
                 tracing::debug!(pod = %spec::full_name(&self.pod), ?action, "next step");
+                self.changed |= !matches!(action, Action::Probe { .. });
                 if let Flow::Over = self.act(action).await {
                     return self.end().await;
                 }
             }
-            self.publish();
+            if std::mem::take(&mut self.changed) {
+                self.publish();
+            }
             if std::mem::take(&mut self.is_stale) {
                 self.refresh_volumes().await;
             }
@@ -147,16 +183,36 @@ impl Worker {
     }
 
     fn take(&mut self, input: Input) {
+        if let Input::Probed {
+            container,
+            attempt,
+            kind,
+            answer,
+        } = &input
+        {
+            // Most answers are like the one before: nothing to say then.
+            self.changed |= self.probed(container, *attempt, *kind, answer);
+            return;
+        }
+        self.changed = true;
         match input {
             Input::Desired(pod) => self.desire(pod),
             Input::Gone => {
                 // Whoever removed it by force has waited long enough.
                 let grace = self.observed.deleted.map_or(1, |deleted| deleted.grace.min(1));
                 self.observed.deleted = Some(Deleted { grace, in_api: false });
+                self.hurry(grace);
             }
             Input::Pulled { container, result } => self.pulled(&container, *result),
             Input::VolumePulled { volume, result } => self.volume_pulled(&volume, result),
             Input::State(state) => self.state(&state),
+            Input::Probed { .. } => {}
+            Input::Hooked {
+                container,
+                attempt,
+                moment,
+                result,
+            } => self.hooked(&container, attempt, moment, &result),
             Input::SandboxGone => self.lose_sandbox(),
         }
     }
@@ -192,14 +248,17 @@ impl Worker {
         let latest = Timestamp::now() + jiff::SignedDuration::from_secs(grace);
         for container in self.observed.containers.values_mut() {
             if let Some(stopping) = &mut container.stopping {
-                stopping.kill_at = stopping.kill_at.min(latest);
+                stopping.deadline = stopping.deadline.min(latest);
+                if let Stage::Signalled { kill_at } = &mut stopping.stage {
+                    *kill_at = (*kill_at).min(latest);
+                }
             }
         }
     }
 
     fn pulled(&mut self, name: &str, result: Result<Got, Missing>) {
         let now = Timestamp::now();
-        let Some(spec) = spec::container(&self.pod, name) else {
+        let Some(spec) = spec::any_container(&self.pod, name) else {
             return;
         };
         let image = spec.image.clone().unwrap_or_default();
@@ -276,16 +335,26 @@ impl Worker {
             finished: timestamp(ended.at),
         };
         tracing::info!(pod = %spec::full_name(&self.pod), container = %state.name, code = ended.code, reason, "container ended");
-        self.observed.container_mut(&state.name).end(ended);
+        self.end_container(&state.name, ended);
         self.announce_backoff(&state.name);
+    }
+
+    /// A run is over, and with it what was asked of it.
+    fn end_container(&mut self, name: &str, ended: Ended) {
+        self.observed.container_mut(name).end(ended);
+        if let Some(hook) = self.hooks.remove(name) {
+            hook.abort();
+        }
     }
 
     fn announce_backoff(&self, name: &str) {
         let container = self.observed.container(name);
-        let Some(ended) = container.ended() else { return };
-        let now = Timestamp::now();
-        let again = spec::restart_policy(&self.pod).restarts(ended.code) && self.observed.deleted.is_none();
-        if again && container.backoff.until(ended.finished, now).is_some() {
+        let (Some(ended), Some(spec)) = (container.ended(), spec::any_container(&self.pod, name)) else {
+            return;
+        };
+        let again = container.again || spec::restarts(&self.pod, &spec, ended.code);
+        let ends = self.observed.deleted.is_some() || self.observed.ended.is_some();
+        if again && !ends && container.pause(ended, Timestamp::now()).is_some() {
             let message = format!(
                 "Back-off restarting failed container {name} in pod {}",
                 spec::full_name(&self.pod)
@@ -294,19 +363,40 @@ impl Worker {
         }
     }
 
-    /// What ran in a sandbox that is gone has ended, nobody knows how.
+    /// What ran in a sandbox that is gone has ended, nobody knows how. What the pod wants to run again begins anew in the next
+    /// sandbox, init containers included.
     fn lose_sandbox(&mut self) {
         if self.sandbox.is_none() {
             return;
         }
         tracing::warn!(pod = %spec::full_name(&self.pod), "the pod's supervisor is gone");
         let now = Timestamp::now();
-        for container in self.observed.containers.values_mut() {
-            if let Run::Running { since, attempt } = container.run {
-                container.end(adopt::unknown_end(attempt, Some(since), now));
+        let running: Vec<(String, Ended)> = self
+            .observed
+            .containers
+            .iter()
+            .filter_map(|(name, container)| match container.run {
+                Run::Running { since, attempt } => Some((name.clone(), adopt::unknown_end(attempt, Some(since), now))),
+                Run::Never | Run::Ended(_) => None,
+            })
+            .collect();
+        for (name, ended) in running {
+            self.end_container(&name, ended);
+        }
+        let ends = self.observed.deleted.is_some() || self.observed.ended.is_some();
+        if ends || spec::has_ended(&self.pod, &self.observed) {
+            return;
+        }
+        for (name, container) in &mut self.observed.containers {
+            let stays = spec::stays_ended(&self.pod, name, container);
+            if let Run::Ended(ended) = &container.run
+                && !stays
+            {
+                container.before = Some(ended.clone());
+                container.run = Run::Never;
             }
         }
-        if self.observed.sandbox == Sandbox::Up && self.observed.deleted.is_none() {
+        if self.observed.sandbox == Sandbox::Up {
             self.observed.sandbox = Sandbox::Failed { at: now };
         }
     }
@@ -331,6 +421,7 @@ impl Worker {
 
     /// The last status, the API's goodbye, and nothing left on disk.
     async fn end(mut self) {
+        self.hooks.values().for_each(AbortHandle::abort);
         self.publish();
         let finish = self.observed.deleted.is_some_and(|deleted| deleted.in_api);
         self.published.send_replace(Some(Wanted {
@@ -347,15 +438,6 @@ impl Worker {
         self.host.directory.remove(&self.pod);
         super::remove_traces(&self.host, &uid, &self.host.log_dir(&self.pod));
         tracing::info!(pod = %spec::full_name(&self.pod), "pod is gone");
-    }
-}
-
-impl Container {
-    fn end(&mut self, ended: Ended) {
-        self.run = Run::Ended(ended);
-        self.image = Image::Unknown;
-        self.stopping = None;
-        self.refused = None;
     }
 }
 

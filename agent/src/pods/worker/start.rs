@@ -1,7 +1,8 @@
 //! Starting one container, and reading what it left to say.
 
 use super::Worker;
-use crate::pods::observed::{Ended, Image, Refused, Run};
+use super::ask::Moment;
+use crate::pods::observed::{Ended, Hook, Image, Refused, Run};
 use crate::pods::{plan, spec};
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::core::v1::{Container, PodSpec};
@@ -22,11 +23,11 @@ const LOG_LINES: usize = 80;
 impl Worker {
     pub(super) async fn start(&mut self, name: &str) {
         let pod = self.pod.clone();
-        let (Some(spec), Some(container)) = (&pod.spec, spec::container(&pod, name)) else {
+        let (Some(spec), Some(container)) = (&pod.spec, spec::any_container(&pod, name)) else {
             return;
         };
         let Some(sandbox) = self.sandbox.clone() else { return };
-        let plan = match self.plan(spec, container).await {
+        let plan = match self.plan(spec, &container).await {
             Ok(plan) => plan,
             Err(message) => return self.refuse(name, "CreateContainerConfigError", message),
         };
@@ -44,7 +45,12 @@ impl Worker {
                     .normal(&self.pod, name, "Started", "Container started".to_owned());
                 tracing::info!(pod = %spec::full_name(&pod), container = name, attempt, "container started");
                 let since = super::timestamp(state.started_at);
-                self.observed.container_mut(name).run = Run::Running { since, attempt };
+                let known = self.observed.container_mut(name);
+                known.begin(since, attempt);
+                known.made_of = container.image.clone().unwrap_or_default();
+                if self.run_hook(name, Moment::PostStart) {
+                    self.observed.container_mut(name).post_start = Hook::Running;
+                }
                 self.state(&state);
             }
             Err(StartContainerError::NotExecuted(message)) => {
@@ -65,7 +71,7 @@ impl Worker {
                     started: None,
                     finished,
                 };
-                self.observed.container_mut(name).end(ended);
+                self.end_container(name, ended);
                 self.announce_backoff(name);
             }
             Err(error) => self.refuse(name, "CreateContainerError", error.to_string()),
@@ -77,6 +83,9 @@ impl Worker {
         let container = self.observed.container_mut(name);
         container.refused = None;
         container.attempt += 1;
+        if let Image::Here { id, named } = &container.image {
+            container.image_id = if named.is_empty() { id.clone() } else { named.clone() };
+        }
         if let Run::Ended(ended) = std::mem::take(&mut container.run) {
             container.backoff.grant(ended.finished, now);
             container.before = Some(ended);
@@ -175,7 +184,10 @@ impl Worker {
     /// What a container left in its message file, or, where the pod wants it, the end of its log when it failed.
     pub(super) fn termination_message(&self, name: &str, attempt: u32, code: i32) -> String {
         let written = head(&self.message_file(name, attempt)).unwrap_or_default();
-        let policy = spec::container(&self.pod, name).and_then(|spec| spec.termination_message_policy.as_deref());
+        let spec = spec::any_container(&self.pod, name);
+        let policy = spec
+            .as_ref()
+            .and_then(|spec| spec.termination_message_policy.as_deref());
         let falls_back = policy == Some("FallbackToLogsOnError") && code != 0 && written.is_empty();
         if falls_back {
             log_tail(&self.log_file(name, attempt)).unwrap_or_default()

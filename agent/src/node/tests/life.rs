@@ -1,0 +1,193 @@
+//! Lives of pods on a real node: probes, hooks, sidecars, ephemeral containers.
+
+use super::cluster::Cluster;
+use super::{condition, image};
+use serde_json::{Value, json};
+
+pub fn all(cluster: &Cluster) {
+    probes_start_restart_and_make_ready(cluster);
+    probe_to_nowhere_is_named_and_blocks_nobody(cluster);
+    hooks_run_after_the_start_and_before_the_stop(cluster);
+    failed_hook_is_told(cluster);
+    sidecar_goes_when_the_work_is_done(cluster);
+    debugger_joins_a_running_pod(cluster);
+}
+
+fn create(cluster: &Cluster, name: &str, spec: Value) {
+    let mut spec = spec;
+    for list in ["containers", "initContainers"] {
+        for container in spec[list].as_array_mut().into_iter().flatten() {
+            container["image"] = json!(image::NAME);
+        }
+    }
+    cluster.create("pods", json!({"metadata": {"name": name}, "spec": spec}));
+}
+
+fn sh(script: &str) -> Value {
+    json!(["sh", "-c", script])
+}
+
+fn status(pod: &Value, list: &str, name: &str) -> Value {
+    let all = pod["status"][list].as_array().cloned().unwrap_or_default();
+    all.into_iter()
+        .find(|status| status["name"] == name)
+        .unwrap_or_default()
+}
+
+fn remove(cluster: &Cluster, name: &str) {
+    cluster.delete(name);
+    cluster.wait_until_gone(name);
+}
+
+fn probes_start_restart_and_make_ready(cluster: &Cluster) {
+    let exec = |script: &str| json!({"exec": {"command": sh(script)}, "periodSeconds": 1, "failureThreshold": 1, "timeoutSeconds": 30});
+    let mut startup = exec("cat /tmp/started");
+    startup["failureThreshold"] = json!(100);
+    create(
+        cluster,
+        "probed",
+        json!({"terminationGracePeriodSeconds": 1, "containers": [{"name": "a",
+        "command": sh("exec sleep 1000"), "startupProbe": startup,
+        "livenessProbe": exec("! cat /tmp/dead"), "readinessProbe": exec("cat /tmp/ready")}]}),
+    );
+    cluster.wait_for_event(
+        "probed",
+        "Unhealthy",
+        "Startup probe failed: cat: /tmp/started: No such file or directory",
+    );
+    let of = |pod: &Value| status(pod, "containerStatuses", "a");
+    let pod = cluster.wait_for("probed", "Running", |pod| pod["status"]["phase"] == "Running");
+    assert_eq!(
+        (of(&pod)["started"].clone(), of(&pod)["ready"].clone()),
+        (json!(false), json!(false))
+    );
+    cluster.exec("probed", "a", &["sh", "-c", "echo > /tmp/started"], "");
+    let pod = cluster.wait_for("probed", "started", |pod| of(pod)["started"] == true);
+    assert_eq!(condition(&pod, "Ready"), "False");
+    cluster.wait_for_event("probed", "Unhealthy", "Readiness probe failed: ");
+    cluster.exec("probed", "a", &["sh", "-c", "echo > /tmp/ready"], "");
+    cluster.wait_for("probed", "Ready", |pod| condition(pod, "Ready") == "True");
+    cluster.exec("probed", "a", &["sh", "-c", "echo > /tmp/dead"], "");
+    let pod = cluster.wait_for("probed", "restarted", |pod| of(pod)["restartCount"] == 1);
+    assert_eq!(
+        (of(&pod)["started"].clone(), of(&pod)["ready"].clone()),
+        (json!(false), json!(false))
+    );
+    assert_eq!(of(&pod)["lastState"]["terminated"]["exitCode"], 137);
+    cluster.wait_for_event(
+        "probed",
+        "Killing",
+        "Container a failed liveness probe, will be restarted",
+    );
+    remove(cluster, "probed");
+}
+
+fn probe_to_nowhere_is_named_and_blocks_nobody(cluster: &Cluster) {
+    let nowhere = |handler: &str, action: Value| {
+        json!({"name": handler.to_lowercase(), "command": sh("exec sleep 1000"),
+            "readinessProbe": {handler: action, "periodSeconds": 1, "timeoutSeconds": 1}})
+    };
+    create(
+        cluster,
+        "nowhere",
+        json!({"terminationGracePeriodSeconds": 1, "containers": [
+        nowhere("httpGet", json!({"port": 81, "path": "/x"})), nowhere("tcpSocket", json!({"port": 82})),
+        nowhere("grpc", json!({"port": 83})), nowhere("exec", json!({"command": ["sleep", "1000"]}))]}),
+    );
+    let pod = cluster.wait_for("nowhere", "Running", |pod| pod["status"]["phase"] == "Running");
+    let ip = pod["status"]["podIP"].as_str().unwrap();
+    for wanted in [
+        format!("Get \"http://{ip}:81/x\": dial tcp {ip}:81: connect: connection refused"),
+        format!("Readiness probe failed: dial tcp {ip}:82: connect: connection refused"),
+        format!("dial tcp {ip}:83: connect: connection refused"),
+        "command timed out: \"sleep 1000\" timed out after 1s".to_owned(),
+    ] {
+        cluster.wait_for_event("nowhere", "Unhealthy", &wanted);
+    }
+    assert_eq!(condition(&pod, "ContainersReady"), "False");
+    remove(cluster, "nowhere");
+}
+
+fn hooks_run_after_the_start_and_before_the_stop(cluster: &Cluster) {
+    let folder = cluster.folder().join("hooks");
+    std::fs::create_dir_all(&folder).unwrap();
+    let hook = |word: &str| json!({"exec": {"command": sh(&format!("echo {word} >> /hooks/said"))}});
+    create(
+        cluster,
+        "hooked",
+        json!({"containers": [
+        {"name": "a", "command": sh("exec sleep 1000"), "lifecycle": {"postStart": hook("begun"), "preStop": hook("ends")},
+            "volumeMounts": [{"name": "hooks", "mountPath": "/hooks"}]},
+        {"name": "b", "command": sh("cat /hooks/said; exec sleep 1000"), "lifecycle": {"preStop": {"sleep": {"seconds": 1}}},
+            "volumeMounts": [{"name": "hooks", "mountPath": "/hooks"}]}],
+        "volumes": [{"name": "hooks", "hostPath": {"path": folder}}]}),
+    );
+    cluster.wait_for("hooked", "Ready", |pod| condition(pod, "Ready") == "True");
+    cluster.wait_for_log("hooked", "b", "begun\n");
+    cluster.delete("hooked");
+    cluster.wait_until_gone("hooked");
+    assert_eq!(std::fs::read_to_string(folder.join("said")).unwrap(), "begun\nends\n");
+}
+
+fn failed_hook_is_told(cluster: &Cluster) {
+    create(
+        cluster,
+        "badhook",
+        json!({"terminationGracePeriodSeconds": 1, "restartPolicy": "Never", "containers": [
+        {"name": "a", "command": sh("exec sleep 1000"), "lifecycle": {"postStart": {"exec": {"command": ["/no/such"]}}}}]}),
+    );
+    cluster.wait_for_event("badhook", "FailedPostStartHook", "PostStartHook failed");
+    cluster.wait_for_event("badhook", "Killing", "FailedPostStartHook");
+    let pod = cluster.wait_for("badhook", "Failed", |pod| pod["status"]["phase"] == "Failed");
+    assert_eq!(
+        status(&pod, "containerStatuses", "a")["state"]["terminated"]["exitCode"],
+        137
+    );
+    remove(cluster, "badhook");
+}
+
+fn sidecar_goes_when_the_work_is_done(cluster: &Cluster) {
+    create(
+        cluster,
+        "work",
+        json!({"terminationGracePeriodSeconds": 1, "restartPolicy": "Never",
+        "initContainers": [{"name": "s", "restartPolicy": "Always", "command": sh("echo up > /shared/up; exec sleep 1000"),
+            "startupProbe": {"exec": {"command": ["cat", "/shared/up"]}, "periodSeconds": 1, "timeoutSeconds": 30},
+            "volumeMounts": [{"name": "shared", "mountPath": "/shared"}]}],
+        "containers": [{"name": "a", "command": sh("cat /shared/up"), "volumeMounts": [{"name": "shared", "mountPath": "/shared"}]}],
+        "volumes": [{"name": "shared", "emptyDir": {}}]}),
+    );
+    let is_over = |pod: &Value| !status(pod, "initContainerStatuses", "s")["state"]["terminated"].is_null();
+    let pod = cluster.wait_for("work", "over", |pod| {
+        pod["status"]["phase"] == "Succeeded" && is_over(pod)
+    });
+    assert_eq!(
+        status(&pod, "containerStatuses", "a")["state"]["terminated"]["reason"],
+        "Completed"
+    );
+    cluster.wait_for_log("work", "a", "up\n");
+    remove(cluster, "work");
+}
+
+fn debugger_joins_a_running_pod(cluster: &Cluster) {
+    create(
+        cluster,
+        "sick",
+        json!({"terminationGracePeriodSeconds": 1, "containers": [{"name": "a", "command": sh("exec sleep 1000")}]}),
+    );
+    cluster.wait_for("sick", "Ready", |pod| condition(pod, "Ready") == "True");
+    let path = "/api/v1/namespaces/default/pods/sick/ephemeralcontainers";
+    let mut pod = cluster.ask("GET", path, None).1;
+    pod["spec"]["ephemeralContainers"] =
+        json!([{"name": "debugger", "image": image::NAME, "command": sh("echo here; exit 3")}]);
+    let (code, reply) = cluster.ask("PUT", path, Some(pod));
+    assert_eq!(code, 200, "{reply:#}");
+    let of = |pod: &Value| status(pod, "ephemeralContainerStatuses", "debugger");
+    let pod = cluster.wait_for("sick", "debugged", |pod| {
+        of(pod)["state"]["terminated"]["exitCode"] == 3
+    });
+    assert_eq!(of(&pod)["restartCount"], 0);
+    assert_eq!(condition(&pod, "Ready"), "True");
+    cluster.wait_for_log("sick", "debugger", "here\n");
+    remove(cluster, "sick");
+}
