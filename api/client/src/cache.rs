@@ -4,7 +4,10 @@ use crate::api::Api;
 use crate::object::{Key, Object};
 use crate::options::ListOptions;
 use crate::reflect::reflect;
+use std::borrow::Borrow;
+use std::cmp::Ordering;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::ops::Bound;
 use std::sync::{Arc, RwLock, RwLockReadGuard};
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
@@ -64,21 +67,94 @@ pub(crate) struct Shared<K> {
 }
 
 struct State<K> {
-    objects: BTreeMap<Key, Arc<K>>,
+    objects: Objects<K>,
     indexes: HashMap<&'static str, Index<K>>,
     followers: Vec<mpsc::UnboundedSender<Update<K>>>,
 }
 
 struct Index<K> {
     by: IndexBy<K>,
-    keys: HashMap<String, BTreeSet<Key>>,
+    words: HashMap<String, Objects<K>>,
+}
+
+/// Objects in the order of their keys, which are the objects' own: of many objects each further copy of a name is felt.
+type Objects<K> = BTreeSet<Kept<K>>;
+
+struct Kept<K>(Arc<K>);
+
+/// What has a place in that order.
+trait Placed {
+    /// Namespace and name.
+    fn place(&self) -> (&str, &str);
+}
+
+impl<K: Object> Placed for Kept<K> {
+    fn place(&self) -> (&str, &str) {
+        (self.0.namespace(), self.0.name())
+    }
+}
+
+impl Placed for Key {
+    fn place(&self) -> (&str, &str) {
+        (&self.namespace, &self.name)
+    }
+}
+
+impl PartialEq for dyn Placed + '_ {
+    fn eq(&self, other: &Self) -> bool {
+        self.place() == other.place()
+    }
+}
+
+impl Eq for dyn Placed + '_ {}
+
+impl PartialOrd for dyn Placed + '_ {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for dyn Placed + '_ {
+    fn cmp(&self, other: &Self) -> Ordering {
+        self.place().cmp(&other.place())
+    }
+}
+
+impl<K: Object> PartialEq for Kept<K> {
+    fn eq(&self, other: &Self) -> bool {
+        self.place() == other.place()
+    }
+}
+
+impl<K: Object> Eq for Kept<K> {}
+
+impl<K: Object> PartialOrd for Kept<K> {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl<K: Object> Ord for Kept<K> {
+    fn cmp(&self, other: &Self) -> Ordering {
+        self.place().cmp(&other.place())
+    }
+}
+
+impl<'a, K: Object> Borrow<dyn Placed + 'a> for Kept<K> {
+    fn borrow(&self) -> &(dyn Placed + 'a) {
+        self
+    }
+}
+
+fn find<'a, K: Object>(objects: &'a Objects<K>, key: &Key) -> Option<&'a Arc<K>> {
+    objects.get::<dyn Placed>(key).map(|kept| &kept.0)
 }
 
 impl<K: Object> Cache<K> {
     /// Starts to copy what `api` and `options` (its selectors) give. Must be called inside a runtime.
     pub fn start(api: Api<K>, options: ListOptions, stop: CancellationToken) -> Cache<K> {
         let state = State {
-            objects: BTreeMap::new(),
+            objects: Objects::new(),
             indexes: HashMap::new(),
             followers: Vec::new(),
         };
@@ -114,40 +190,42 @@ impl<K: Object> Cache<K> {
         let mut state = self.shared.state.write().expect("no holder of a cache panics");
         let mut index = Index {
             by: Box::new(by),
-            keys: HashMap::new(),
+            words: HashMap::new(),
         };
-        state.objects.iter().for_each(|(key, object)| index.add(key, object));
+        state.objects.iter().for_each(|Kept(object)| index.add(object));
         state.indexes.insert(name, index);
     }
 
     /// One object.
     pub fn get(&self, key: &Key) -> Option<Arc<K>> {
-        self.state().objects.get(key).cloned()
+        find(&self.state().objects, key).cloned()
     }
 
     /// All objects, by key.
     pub fn list(&self) -> Vec<Arc<K>> {
-        self.state().objects.values().cloned().collect()
+        self.state().objects.iter().map(|Kept(object)| object.clone()).collect()
     }
 
     /// All objects of a namespace, by name.
     pub fn list_in(&self, namespace: &str) -> Vec<Arc<K>> {
         let first = Key::new(namespace, "");
         let state = self.state();
-        let from = state
-            .objects
-            .range(first..)
-            .take_while(|(key, _)| key.namespace == namespace);
-        from.map(|(_, object)| object.clone()).collect()
+        let from = (Bound::Included(&first as &dyn Placed), Bound::Unbounded);
+        let from = state.objects.range::<dyn Placed, _>(from);
+        from.map(|Kept(object)| object)
+            .take_while(|object| object.namespace() == namespace)
+            .cloned()
+            .collect()
     }
 
     /// The objects filed under `word` in an index made before; none in one that was not.
     pub fn indexed(&self, name: &str, word: &str) -> Vec<Arc<K>> {
         let state = self.state();
-        let keys = state.indexes.get(name).and_then(|index| index.keys.get(word));
-        keys.into_iter()
+        let objects = state.indexes.get(name).and_then(|index| index.words.get(word));
+        objects
+            .into_iter()
             .flatten()
-            .filter_map(|key| state.objects.get(key).cloned())
+            .map(|Kept(object)| object.clone())
             .collect()
     }
 
@@ -155,7 +233,7 @@ impl<K: Object> Cache<K> {
     pub fn follow(&self) -> Changes<K> {
         let (sender, changes) = mpsc::unbounded_channel();
         let mut state = self.shared.state.write().expect("no holder of a cache panics");
-        for object in state.objects.values() {
+        for Kept(object) in &state.objects {
             // The receiver is in this function's hands.
             let _ = sender.send(Update {
                 before: None,
@@ -177,7 +255,7 @@ impl<K: Object> Shared<K> {
         self.state
             .write()
             .expect("no holder of a cache panics")
-            .set(object.key(), Some(Arc::new(object)));
+            .set(&object.key(), Some(Arc::new(object)));
     }
 
     /// Removes one object.
@@ -185,28 +263,24 @@ impl<K: Object> Shared<K> {
         self.state
             .write()
             .expect("no holder of a cache panics")
-            .set(object.key(), None);
+            .set(&object.key(), None);
     }
 
     /// Makes `objects` all there is; what did not change tells nobody.
     pub(crate) fn replace(&self, objects: BTreeMap<Key, K>) {
         let mut state = self.state.write().expect("no holder of a cache panics");
-        let gone: Vec<Key> = state
-            .objects
-            .keys()
-            .filter(|key| !objects.contains_key(key))
-            .cloned()
-            .collect();
-        gone.into_iter().for_each(|key| state.set(key, None));
+        let known = state.objects.iter().map(|Kept(object)| object.key());
+        let gone: Vec<Key> = known.filter(|key| !objects.contains_key(key)).collect();
+        gone.iter().for_each(|key| state.set(key, None));
         objects
             .into_iter()
-            .for_each(|(key, object)| state.set(key, Some(Arc::new(object))));
+            .for_each(|(key, object)| state.set(&key, Some(Arc::new(object))));
     }
 }
 
 impl<K: Object> State<K> {
-    fn set(&mut self, key: Key, now: Option<Arc<K>>) {
-        let before = self.objects.get(&key).cloned();
+    fn set(&mut self, key: &Key, now: Option<Arc<K>>) {
+        let before = find(&self.objects, key).cloned();
         let same = match (&before, &now) {
             (None, None) => true,
             (Some(before), Some(now)) => is_same(&**before, &**now),
@@ -216,13 +290,13 @@ impl<K: Object> State<K> {
             return;
         }
         for index in self.indexes.values_mut() {
-            before.iter().for_each(|object| index.remove(&key, object));
-            now.iter().for_each(|object| index.add(&key, object));
+            before.iter().for_each(|object| index.remove(object));
+            now.iter().for_each(|object| index.add(object));
         }
         match &now {
-            Some(object) => self.objects.insert(key, object.clone()),
-            None => self.objects.remove(&key),
-        };
+            Some(object) => drop(self.objects.replace(Kept(object.clone()))),
+            None => drop(self.objects.remove::<dyn Placed>(key)),
+        }
         let update = Update { before, now };
         self.followers.retain(|follower| follower.send(update.clone()).is_ok());
     }
@@ -234,19 +308,19 @@ fn is_same<K: Object>(before: &K, now: &K) -> bool {
         && before.uid() == now.uid()
 }
 
-impl<K> Index<K> {
-    fn add(&mut self, key: &Key, object: &K) {
+impl<K: Object> Index<K> {
+    fn add(&mut self, object: &Arc<K>) {
         for word in (self.by)(object) {
-            self.keys.entry(word).or_default().insert(key.clone());
+            self.words.entry(word).or_default().insert(Kept(object.clone()));
         }
     }
 
-    fn remove(&mut self, key: &Key, object: &K) {
+    fn remove(&mut self, object: &Arc<K>) {
         for word in (self.by)(object) {
-            if let Some(keys) = self.keys.get_mut(&word) {
-                keys.remove(key);
-                if keys.is_empty() {
-                    self.keys.remove(&word);
+            if let Some(objects) = self.words.get_mut(&word) {
+                objects.remove(&Kept(object.clone()));
+                if objects.is_empty() {
+                    self.words.remove(&word);
                 }
             }
         }
