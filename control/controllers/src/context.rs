@@ -2,10 +2,11 @@
 
 use crate::certificates::Signer;
 use crate::every_kind::EveryKind;
+use crate::pod::Pod;
 use client::{Api, Cache, ListOptions, Object, Recorder, Transport};
 use ipnet::IpNet;
 use k8s_openapi::api::coordination::v1::Lease;
-use k8s_openapi::api::core::v1::{Namespace, Node, Pod};
+use k8s_openapi::api::core::v1::{Namespace, Node};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
@@ -47,7 +48,7 @@ impl Context {
         Context {
             namespaces: cache(Api::all(transport.clone()), &stop),
             nodes: cache(Api::all(transport.clone()), &stop),
-            pods: cache(Api::all(transport.clone()), &stop),
+            pods: cache(Api::at(transport.clone(), &Pod::resource(), None), &stop),
             leases: cache(Api::namespaced(transport.clone(), NODE_LEASES), &stop),
             kinds: EveryKind::start(transport.clone(), stop.clone()),
             events: Recorder::new(transport.clone(), "controllers", ""),

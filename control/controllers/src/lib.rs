@@ -15,6 +15,7 @@ mod kubernetes_service;
 mod namespace;
 mod node_ipam;
 mod node_lifecycle;
+mod pod;
 mod pod_gc;
 mod resource_quota;
 mod root_ca;

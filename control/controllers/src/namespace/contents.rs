@@ -6,7 +6,7 @@ use crate::context::Context;
 use crate::every_kind::Outline;
 use client::{Api, Error, ListOptions, Object, Resource, Served, discover};
 use jiff::Timestamp;
-use k8s_openapi::api::core::v1::{Namespace, Pod};
+use k8s_openapi::api::core::v1::Namespace;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{DeleteOptions, Preconditions};
 
 /// Asks everything in the namespace to go. While pods are left nothing else is touched: they may need it.
@@ -113,12 +113,11 @@ fn has_grace(context: &Context, namespace: &Namespace, kind: &Served) -> bool {
     if !is_pods(&kind.resource) {
         return false;
     }
-    let grace = |pod: &Pod| pod.spec.as_ref().and_then(|spec| spec.termination_grace_period_seconds);
     let longest = context
         .pods
         .list_in(namespace.name())
         .iter()
-        .filter_map(|pod| grace(pod))
+        .filter_map(|pod| pod.grace)
         .max();
     let since = namespace.metadata.deletion_timestamp.as_ref().map(|time| time.0);
     let passed = since.map_or(0, |since| Timestamp::now().duration_since(since).as_secs());

@@ -1,8 +1,9 @@
 //! pod-garbage-collector-controller: pods of nodes that are gone, and ending pods that never had a node, are removed.
 
 use crate::context::Context;
+use crate::pod::Pod;
 use client::{Api, Error, Key, Object, Patch, Queue, work};
-use k8s_openapi::api::core::v1::{Node, Pod};
+use k8s_openapi::api::core::v1 as core;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{DeleteOptions, Preconditions};
 use serde_json::json;
 use std::time::Duration;
@@ -71,7 +72,7 @@ enum Fate {
 
 fn fate(pod: &Pod, exists: impl Fn(&str) -> bool) -> Fate {
     match node_of(pod) {
-        None if pod.metadata.deletion_timestamp.is_some() => Fate::Ends,
+        None if pod.is_ending => Fate::Ends,
         None => Fate::Stays,
         Some(node) if exists(node) => Fate::Stays,
         Some(_) => Fate::Orphaned,
@@ -79,7 +80,7 @@ fn fate(pod: &Pod, exists: impl Fn(&str) -> bool) -> Fate {
 }
 
 fn node_of(pod: &Pod) -> Option<&str> {
-    pod.spec.as_ref()?.node_name.as_deref().filter(|node| !node.is_empty())
+    Some(&*pod.node).filter(|node| !node.is_empty())
 }
 
 fn same_node(before: &Option<std::sync::Arc<Pod>>, pod: &Pod) -> bool {
@@ -96,7 +97,7 @@ async fn collect(context: &Context, key: &Key) -> Result<(), Error> {
         Fate::Orphaned => {
             let node = node_of(&pod).unwrap_or_default();
             // The cache may be behind; a pod must not die of that.
-            match Api::<Node>::all(context.transport.clone()).get(node).await {
+            match Api::<core::Node>::all(context.transport.clone()).get(node).await {
                 Err(error) if error.is_not_found() => {}
                 Err(error) => return Err(error),
                 Ok(_) => return Ok(()),
@@ -108,9 +109,8 @@ async fn collect(context: &Context, key: &Key) -> Result<(), Error> {
 
 /// Says that the pod failed, if it had not ended, and removes it without waiting for an agent.
 async fn remove(context: &Context, pod: &Pod) -> Result<(), Error> {
-    let api = Api::<Pod>::namespaced(context.transport.clone(), pod.namespace());
-    let phase = pod.status.as_ref().and_then(|status| status.phase.as_deref());
-    if node_of(pod).is_some() && !matches!(phase, Some("Succeeded" | "Failed")) {
+    let api = Api::<core::Pod>::namespaced(context.transport.clone(), pod.namespace());
+    if node_of(pod).is_some() && !matches!(&*pod.phase, "Succeeded" | "Failed") {
         let patch = json!({"metadata": {"uid": pod.uid()}, "status": {"phase": "Failed"}});
         api.patch_status(pod.name(), &Patch::Merge(patch)).await?;
     }

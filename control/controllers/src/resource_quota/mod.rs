@@ -27,7 +27,7 @@ type Changed = Arc<Mutex<HashMap<Key, Instant>>>;
 
 pub(crate) async fn run(context: Context) {
     let quotas = cache(Api::<ResourceQuota>::all(context.transport.clone()), &context.stop);
-    if !(quotas.ready().await && context.kinds.ready().await && context.pods.ready().await) {
+    if !(quotas.ready().await && context.kinds.ready().await) {
         return;
     }
     let (queue, changed) = (Queue::<Key>::new(), Changed::default());

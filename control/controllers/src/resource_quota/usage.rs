@@ -12,18 +12,13 @@ const PODS: Counted<'_> = Counted {
     plural: "pods",
 };
 /// Kinds of which more matters than their number.
-const LISTED: [&str; 2] = ["services", "persistentvolumeclaims"];
+const LISTED: [&str; 3] = ["pods", "services", "persistentvolumeclaims"];
 
 /// What all objects of the namespace that the quota is about take, of each name that it limits and somebody knows.
 pub(super) async fn count(context: &Context, namespace: &str, quota: &Value, now: Timestamp) -> Result<Amounts, Error> {
     let hard = api::quota::amounts(quota, "/spec/hard");
     let minded = |counted: Counted<'_>| hard.keys().any(|name| counted.minds(name));
     let mut used = Amounts::new();
-    if minded(PODS) {
-        let pods = context.pods.list_in(namespace);
-        let pods = pods.iter().filter_map(|pod| serde_json::to_value(&**pod).ok());
-        count_all(PODS, quota, pods, &mut used, now);
-    }
     for plural in LISTED {
         let counted = Counted { group: "", plural };
         if minded(counted) {
@@ -39,7 +34,7 @@ pub(super) async fn count(context: &Context, namespace: &str, quota: &Value, now
             used.insert(name.clone(), Quantity::whole(i64::try_from(number).unwrap_or(i64::MAX)));
         }
     }
-    let known = |name: &str| used.contains_key(name) || PODS.minds(name) || is_listed(name);
+    let known = |name: &str| used.contains_key(name) || is_listed(name);
     let zero = |name: &String| used.get(name).copied().unwrap_or(Quantity::whole(0));
     Ok(hard
         .keys()
@@ -72,7 +67,7 @@ fn counted_kind(name: &str) -> Option<(&str, &str)> {
         }
         None => return None,
     };
-    let listed = kind.1.is_empty() && (kind.0 == "pods" || LISTED.contains(&kind.0));
+    let listed = kind.1.is_empty() && LISTED.contains(&kind.0);
     (!listed).then_some(kind)
 }
 

@@ -2,8 +2,9 @@
 //! go when it is to end and nobody uses it.
 
 use crate::context::{Context, cache};
+use crate::pod::Pod;
 use client::{Api, Cache, Error, Key, Object, Patch, Queue, Resource, work};
-use k8s_openapi::api::core::v1::{PersistentVolume, PersistentVolumeClaim, Pod};
+use k8s_openapi::api::core::v1::{PersistentVolume, PersistentVolumeClaim};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use serde_json::json;
 
@@ -42,7 +43,10 @@ pub(crate) async fn claims(context: Context) {
                     return Ok(());
                 };
                 let pods = context.pods.list_in(&key.namespace);
-                if pods.iter().any(|pod| is_on_a_node(pod) && used_by(pod).contains(&key)) {
+                if pods
+                    .iter()
+                    .any(|pod| is_on_a_node(pod) && used_by(pod).any(|used| used == key))
+                {
                     return Ok(());
                 }
                 release(&context, &*claim, &claim.metadata, CLAIM).await
@@ -96,21 +100,12 @@ fn is_held(metadata: &ObjectMeta, finalizer: &str) -> bool {
 
 /// A pod that is nowhere yet cannot begin to use a claim that is to end.
 fn is_on_a_node(pod: &Pod) -> bool {
-    pod.spec
-        .as_ref()
-        .and_then(|spec| spec.node_name.as_deref())
-        .is_some_and(|node| !node.is_empty())
+    !pod.node.is_empty()
 }
 
-/// The claims that a pod's volumes are made of, those made for it alone among them.
-fn used_by(pod: &Pod) -> Vec<Key> {
-    let volumes = pod.spec.iter().flat_map(|spec| spec.volumes.iter().flatten());
-    let names = volumes.filter_map(|volume| match (&volume.persistent_volume_claim, &volume.ephemeral) {
-        (Some(source), _) => Some(source.claim_name.clone()),
-        (None, Some(_)) => Some(format!("{}-{}", pod.name(), volume.name)),
-        (None, None) => None,
-    });
-    names.map(|name| Key::new(pod.namespace(), name)).collect()
+/// The claims that a pod uses.
+fn used_by(pod: &Pod) -> impl Iterator<Item = Key> {
+    pod.claims.iter().map(|name| Key::new(pod.namespace(), &**name))
 }
 
 async fn release<K: Object + k8s_openapi::Resource>(
@@ -130,24 +125,5 @@ async fn release<K: Object + k8s_openapi::Resource>(
         // A newer state is on its way to us.
         Err(error) if error.is_not_found() || error.is_conflict() => Ok(()),
         Err(error) => Err(error),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_pod_uses_claims_by_name_and_those_of_its_own() {
-        let pod: Pod = serde_json::from_value(json!({
-            "metadata": {"name": "p", "namespace": "n"},
-            "spec": {"containers": [], "volumes": [
-                {"name": "a", "persistentVolumeClaim": {"claimName": "data"}},
-                {"name": "b", "ephemeral": {}},
-                {"name": "c", "emptyDir": {}},
-            ]},
-        }))
-        .unwrap();
-        assert_eq!(used_by(&pod), [Key::new("n", "data"), Key::new("n", "p-b")]);
     }
 }
