@@ -403,6 +403,13 @@ enum Held {
 
 // === impl RulesRef ===
 
+impl RulesRef {
+    /// Whether both are the very same rules: a custom resource's are others after its definition has changed.
+    pub fn is(&self, other: &RulesRef) -> bool {
+        std::ptr::eq::<Rules>(&**self, &**other)
+    }
+}
+
 impl Deref for RulesRef {
     type Target = Rules;
 

@@ -193,12 +193,9 @@ async fn values_moved_between_secrets_are_refused() {
     let at = |key: &str| entries.iter().position(|(found, _)| found == key).unwrap();
     let (a, b) = (at("secrets/default/a"), at("secrets/default/b"));
     entries[a].1 = entries[b].1.clone();
-    let entries = entries.into_iter().map(|(key, value)| store::Entry {
-        key: key.into(),
-        value,
-        created: 1,
-        modified: 1,
-    });
+    let entries = entries
+        .into_iter()
+        .map(|(key, value)| store::Entry::new(key, value, 1, 1));
     let moved = store::Snapshot {
         revision: 1,
         entries: entries.collect(),

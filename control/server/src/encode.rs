@@ -80,10 +80,15 @@ pub fn object(entry: &Entry) -> Value {
 /// The same as of another revision: what a deletion shows is the last object with the revision of the deletion.
 pub fn object_at(entry: &Entry, revision: Revision) -> Value {
     let mut object: Value = serde_json::from_slice(&entry.value).unwrap_or_default();
+    set_revision(&mut object, revision);
+    object
+}
+
+/// Makes `object` the one of that revision.
+pub fn set_revision(object: &mut Value, revision: Revision) {
     if let Some(metadata) = object.get_mut("metadata").and_then(Value::as_object_mut) {
         metadata.insert("resourceVersion".to_owned(), revision.to_string().into());
     }
-    object
 }
 
 fn place(stored: &[u8]) -> Option<usize> {

@@ -51,12 +51,7 @@ impl<'a> Draft<'a> {
                 };
                 Change {
                     revision,
-                    entry: Entry {
-                        key,
-                        value,
-                        created,
-                        modified: revision,
-                    },
+                    entry: Entry::new(key, value, created, revision),
                     previous,
                     deleted: false,
                 }

@@ -4,6 +4,7 @@ use crate::WriteError;
 use crate::snapshot::Restored;
 use bytes::Bytes;
 use std::collections::BTreeMap;
+use std::ops::Deref;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::oneshot;
@@ -14,9 +15,13 @@ pub(crate) const HISTORY: Duration = Duration::from_secs(300);
 /// One count of all writes, from 1; 0 means "never".
 pub type Revision = u64;
 
-/// A key with its present value. Cheap to clone: watchers, lists and the index share the bytes.
+/// A key with its present value: one pointer, so that the index, the history, watchers and lists share what it is to.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Entry {
+pub struct Entry(Arc<Kept>);
+
+/// What an [`Entry`] points to.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Kept {
     /// Its key.
     pub key: Arc<str>,
     /// Its bytes.
@@ -25,6 +30,31 @@ pub struct Entry {
     pub created: Revision,
     /// When it was last written.
     pub modified: Revision,
+}
+
+impl Entry {
+    /// `value` of `key`.
+    pub fn new(key: impl Into<Arc<str>>, value: Bytes, created: Revision, modified: Revision) -> Entry {
+        Entry(Arc::new(Kept {
+            key: key.into(),
+            value,
+            created,
+            modified,
+        }))
+    }
+
+    /// The same with another value.
+    pub fn with_value(&self, value: Bytes) -> Entry {
+        Entry::new(self.key.clone(), value, self.created, self.modified)
+    }
+}
+
+impl Deref for Entry {
+    type Target = Kept;
+
+    fn deref(&self) -> &Kept {
+        &self.0
+    }
 }
 
 /// What must hold for a write to happen; else the write is refused and the present entry comes back.

@@ -158,7 +158,7 @@ async fn reseal(connection: Connection, stale: Vec<Entry>) {
         let write = Write {
             key: entry.key.to_string(),
             expect: Expect::At(entry.modified),
-            value: Some(entry.value),
+            value: Some(entry.value.clone()),
             durable: true,
         };
         if let Err(error @ (WriteError::Etcd(_) | WriteError::EtcdFull(_))) = connection.write(&write).await {

@@ -16,9 +16,9 @@ mod watch;
 mod writer;
 
 pub use embedded::{Damage, DiskError, OpenError};
-pub use engine::{Change, Entry, Expect, Revision, Snapshot, Write};
+pub use engine::{Change, Entry, Expect, Kept, Revision, Snapshot, Write};
 pub use etcd::{EtcdError, EtcdOptions};
 pub use seal::{SEAL_KEY_BYTES, SealError, SealKey, Seals};
 pub use store::{Store, WriteError};
 pub use view::Compacted;
-pub use watch::{Lagged, Watch};
+pub use watch::{Lagged, Notice, Watch};

@@ -127,7 +127,10 @@ impl Seals {
     pub(crate) fn open_entry(&self, entry: &mut Entry) -> bool {
         match self.open(&entry.key, entry.value.clone()) {
             Ok(opened) => {
-                entry.value = opened.value;
+                // Bytes that were not sealed come back as they are.
+                if opened.value.as_ptr() != entry.value.as_ptr() {
+                    *entry = entry.with_value(opened.value);
+                }
                 opened.stale
             }
             Err(error) => {

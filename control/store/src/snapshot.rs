@@ -206,11 +206,9 @@ mod tests {
     use crate::Entry;
 
     fn snapshot() -> Snapshot {
-        let entry = |number: u64| Entry {
-            key: format!("/pods/a/{number}").into(),
-            value: vec![b'x'; number as usize * 700].into(),
-            created: number,
-            modified: number,
+        let entry = |number: u64| {
+            let value = vec![b'x'; number as usize * 700];
+            Entry::new(format!("/pods/a/{number}"), value.into(), number, number)
         };
         Snapshot {
             revision: 9,
@@ -232,7 +230,7 @@ mod tests {
         let expected: Vec<(String, Bytes)> = snapshot()
             .entries
             .into_iter()
-            .map(|e| (e.key.to_string(), e.value))
+            .map(|e| (e.key.to_string(), e.value.clone()))
             .collect();
         let bytes = encode(snapshot()).collect::<Vec<_>>().concat();
         for size in [1, 7, 1000, bytes.len()] {

@@ -1,7 +1,7 @@
 //! Everything visible, in memory: the index of live entries, the history since the last compaction, the watchers.
 
 use crate::engine::{Change, Entry, Revision, Snapshot};
-use crate::watch::{Feed, Watch};
+use crate::watch::{Feed, Notice, Watch};
 use std::cmp;
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::ops::Bound;
@@ -133,7 +133,7 @@ impl View {
             state
                 .since(from)?
                 .filter(|change| change.entry.key.starts_with(prefix))
-                .cloned()
+                .map(|change| Arc::new(Notice::new(change.clone())))
                 .collect()
         };
         let feed = Arc::new(Feed::new(backlog));
@@ -258,12 +258,13 @@ impl Feeds {
 
     fn deliver(&self, change: &Arc<Change>) {
         let key = &change.entry.key;
+        let notice = Arc::new(Notice::new(change.clone()));
         for length in self.lengths.keys().take_while(|length| **length <= key.len()) {
             let watchers = key.get(..*length).and_then(|prefix| self.by_prefix.get(prefix));
             watchers
                 .into_iter()
                 .flat_map(BTreeMap::values)
-                .for_each(|feed| feed.push(change));
+                .for_each(|feed| feed.push(&notice));
         }
     }
 }

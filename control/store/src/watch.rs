@@ -2,9 +2,11 @@
 
 use crate::engine::{Change, Revision};
 use crate::view::View;
+use std::any::Any;
 use std::collections::VecDeque;
+use std::ops::Deref;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
 use tokio::sync::Notify;
 
 /// Changes that may wait for one watcher beyond those it began with: at 10 000 writes a second, 1.6 s of not being read.
@@ -15,16 +17,45 @@ pub(crate) const BACKLOG: usize = 16 * 1024;
 #[error("the watcher fell more than {BACKLOG} changes behind and was cut off; list again and watch from there")]
 pub struct Lagged;
 
+/// A change as its watchers are told of it: one for all of them, gone when the last of them has read it.
+pub struct Notice {
+    change: Arc<Change>,
+    made: OnceLock<Box<dyn Any + Send + Sync>>,
+}
+
+impl Notice {
+    pub(crate) fn new(change: Arc<Change>) -> Notice {
+        Notice {
+            change,
+            made: OnceLock::new(),
+        }
+    }
+
+    /// A place for what a watcher makes out of the change, so that the others need not make it again. It begins empty. None
+    /// where somebody keeps something of another type there.
+    pub fn made<T: Default + Send + Sync + 'static>(&self) -> Option<&T> {
+        self.made.get_or_init(|| Box::new(T::default())).downcast_ref()
+    }
+}
+
+impl Deref for Notice {
+    type Target = Change;
+
+    fn deref(&self) -> &Change {
+        &self.change
+    }
+}
+
 /// The shared end of a watcher's queue.
 pub(crate) struct Feed {
-    queue: Mutex<VecDeque<Arc<Change>>>,
+    queue: Mutex<VecDeque<Arc<Notice>>>,
     limit: usize,
     lagged: AtomicBool,
     wake: Notify,
 }
 
 impl Feed {
-    pub(crate) fn new(backlog: VecDeque<Arc<Change>>) -> Feed {
+    pub(crate) fn new(backlog: VecDeque<Arc<Notice>>) -> Feed {
         let limit = backlog.len() + BACKLOG;
         Feed {
             queue: Mutex::new(backlog),
@@ -35,13 +66,13 @@ impl Feed {
     }
 
     /// Appends a change, or cuts the watcher off and frees its queue.
-    pub(crate) fn push(&self, change: &Arc<Change>) {
+    pub(crate) fn push(&self, notice: &Arc<Notice>) {
         let mut queue = self.queue.lock().expect("no holder of a watcher's queue panics");
         if self.lagged.load(Ordering::Relaxed) {
             return;
         }
         if queue.len() < self.limit {
-            queue.push_back(change.clone());
+            queue.push_back(notice.clone());
         } else {
             *queue = VecDeque::new();
             self.lagged.store(true, Ordering::Relaxed);
@@ -50,7 +81,7 @@ impl Feed {
         self.wake.notify_one();
     }
 
-    fn take(&self, most: usize) -> Result<Vec<Arc<Change>>, Lagged> {
+    fn take(&self, most: usize) -> Result<Vec<Arc<Notice>>, Lagged> {
         let mut queue = self.queue.lock().expect("no holder of a watcher's queue panics");
         if self.lagged.load(Ordering::Relaxed) {
             return Err(Lagged);
@@ -77,7 +108,7 @@ pub struct Watch {
 
 impl Watch {
     /// Waits for the next change. Cancel safe.
-    pub async fn next(&mut self) -> Result<Arc<Change>, Lagged> {
+    pub async fn next(&mut self) -> Result<Arc<Notice>, Lagged> {
         loop {
             if let Some(change) = self.feed.take(1)?.pop() {
                 return Ok(change);
@@ -87,7 +118,7 @@ impl Watch {
     }
 
     /// Waits until there are changes and takes up to `most` of them, so that many cost one wake-up. Cancel safe.
-    pub async fn next_batch(&mut self, most: usize) -> Result<Vec<Arc<Change>>, Lagged> {
+    pub async fn next_batch(&mut self, most: usize) -> Result<Vec<Arc<Notice>>, Lagged> {
         loop {
             let changes = self.feed.take(most.max(1))?;
             if !changes.is_empty() {
@@ -100,7 +131,7 @@ impl Watch {
     /// What waits already, up to `most`; empty where nothing does. Never waits.
     ///
     /// A write that was acknowledged before this call is among it: its watchers were given it first.
-    pub fn ready(&self, most: usize) -> Result<Vec<Arc<Change>>, Lagged> {
+    pub fn ready(&self, most: usize) -> Result<Vec<Arc<Notice>>, Lagged> {
         self.feed.take(most)
     }
 

@@ -70,12 +70,7 @@ async fn insert_once(call: &Call, mut object: Value, options: &WriteOptions) -> 
     if options.dry_run {
         return match call.server.store.get(&key) {
             Some(_) => Err(taken()),
-            None => Ok(Entry {
-                key: key.into(),
-                value,
-                created: 0,
-                modified: 0,
-            }),
+            None => Ok(Entry::new(key, value, 0, 0)),
         };
     }
     let write = Write {

@@ -89,7 +89,7 @@ pub(crate) async fn delete_object(call: &Call, options: &DeleteOptions) -> Resul
 async fn mark_and_remove(call: &Call, entry: Entry, new: &Value, dry_run: bool) -> Result<Option<Change>, Status> {
     let value = call.stored(new);
     if dry_run {
-        return Ok(Some(Change::Deleted(Entry { value, ..entry })));
+        return Ok(Some(Change::Deleted(entry.with_value(value))));
     }
     let write = Write {
         key: entry.key.to_string(),
@@ -128,10 +128,8 @@ async fn remove(call: &Call, entry: &Entry) -> Result<Option<Change>, Status> {
     match call.server.store.write(write).await {
         Ok(change) => {
             allocation::gone(call, entry).await;
-            Ok(Some(Change::Deleted(Entry {
-                modified: change.revision,
-                ..entry.clone()
-            })))
+            let last = Entry::new(entry.key.clone(), entry.value.clone(), entry.created, change.revision);
+            Ok(Some(Change::Deleted(last)))
         }
         Err(WriteError::Conflict { .. }) => Ok(None),
         Err(cause) => Err(refused_by_disk(&cause)),

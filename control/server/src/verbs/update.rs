@@ -129,7 +129,7 @@ pub(crate) async fn write(
     }
     let value = call.stored(new);
     if dry_run {
-        let entry = Entry { value, ..entry.clone() };
+        let entry = entry.with_value(value);
         return Ok(Some(if gone {
             Change::Deleted(entry)
         } else {
@@ -147,11 +147,10 @@ pub(crate) async fn write(
         actions::allocation::settle(call, Some(old), (!gone).then_some(new)).await;
     }
     match written {
-        Ok(change) if gone => Ok(Some(Change::Deleted(Entry {
-            value,
-            modified: change.revision,
-            ..entry.clone()
-        }))),
+        Ok(change) if gone => {
+            let last = Entry::new(entry.key.clone(), value, entry.created, change.revision);
+            Ok(Some(Change::Deleted(last)))
+        }
         Ok(change) => Ok(Some(Change::Written(change.entry))),
         Err(WriteError::Conflict { .. }) => Ok(None),
         Err(cause) => Err(refused_by_disk(&cause)),

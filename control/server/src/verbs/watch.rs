@@ -1,5 +1,7 @@
 //! Watch: a list's future as lines of JSON, from any revision that is still known.
 
+mod shared;
+
 use crate::call::Call;
 use crate::filter::Filter;
 use crate::negotiate::{Encoding, Form};
@@ -11,9 +13,13 @@ use bytes::{BufMut, Bytes, BytesMut};
 use client::Body;
 use http::Response;
 use serde_json::{Value, json};
+use shared::{Shape, Side};
+use std::pin::Pin;
+use std::sync::Arc;
 use std::time::Duration;
-use store::{Change, Compacted, Entry, Revision, Watch};
-use tokio::time::{Instant, sleep_until};
+use store::{Compacted, Entry, Notice, Revision, Watch};
+use tokio::time::{Instant, Sleep, sleep_until};
+use tokio_util::sync::WaitForCancellationFutureOwned;
 use tracing::warn;
 
 /// How often a watcher that may be told hears how far it is; upstream's interval.
@@ -38,8 +44,10 @@ struct Watching {
     announce: Option<Revision>,
     watch: Option<Watch>,
     bookmarks: bool,
-    next_bookmark: Instant,
     deadline: Instant,
+    /// At the next bookmark or the deadline, whichever is first. Like `stopping` it is made once: a watcher is woken often.
+    timer: Pin<Box<Sleep>>,
+    stopping: Pin<Box<WaitForCancellationFutureOwned>>,
     /// No table was sent yet.
     first: bool,
 }
@@ -53,18 +61,23 @@ pub(crate) fn watch(call: Call) -> Result<Response<Body>, Status> {
         Encoding::Json | Encoding::Yaml => (Encoding::Json, "application/json"),
     };
     let watching = match begin(&call, &filter, &options) {
-        Ok((watch, initial, announce)) => Watching {
-            watch: Some(watch),
-            initial: initial.into_iter(),
-            announce,
-            bookmarks: options.bookmarks,
-            next_bookmark: Instant::now() + BOOKMARK,
-            deadline: Instant::now() + options.timeout.unwrap_or_else(default_timeout),
-            first: true,
-            encoding,
-            call,
-            filter,
-        },
+        Ok((watch, initial, announce)) => {
+            let deadline = Instant::now() + options.timeout.unwrap_or_else(default_timeout);
+            let wakes = next_look(options.bookmarks, deadline);
+            Watching {
+                watch: Some(watch),
+                initial: initial.into_iter(),
+                announce,
+                bookmarks: options.bookmarks,
+                deadline,
+                timer: Box::pin(sleep_until(wakes)),
+                stopping: Box::pin(call.server.stopping.clone().cancelled_owned()),
+                first: true,
+                encoding,
+                call,
+                filter,
+            }
+        }
         // Upstream answers so inside the stream: the request itself was good.
         Err(compacted) => {
             let mut out = BytesMut::new();
@@ -106,6 +119,15 @@ fn with_initial(call: &Call, prefix: &str, announced: bool) -> Result<Beginning,
     Ok((watch, snapshot.entries, announced.then_some(snapshot.revision)))
 }
 
+/// When a watch looks at the clock next.
+fn next_look(bookmarks: bool, deadline: Instant) -> Instant {
+    if bookmarks {
+        deadline.min(Instant::now() + BOOKMARK)
+    } else {
+        deadline
+    }
+}
+
 fn default_timeout() -> Duration {
     let (random, _) = uuid::Uuid::new_v4().as_u64_pair();
     MIN_TIMEOUT + Duration::from_secs(random % MIN_TIMEOUT.as_secs())
@@ -140,15 +162,17 @@ impl Watching {
 
     /// The next bytes to send; none at the end.
     async fn next(&mut self) -> Option<Bytes> {
-        let mut out = BytesMut::new();
         self.watch.as_ref()?;
+        let mut out = BytesMut::new();
         while out.len() < PIECE {
             let Some(entry) = self.initial.next() else { break };
             if !self.can_show(&mut out, &entry) {
                 return Some(out.freeze());
             }
             if self.filter.is_empty() || self.filter.matches(&self.call.object(&entry)) {
-                self.append(&mut out, "ADDED", &entry, entry.modified);
+                let event = self.event("ADDED", &entry, entry.modified, || self.call.object(&entry));
+                out.put_slice(&event);
+                self.first = false;
             }
         }
         if self.initial.len() == 0
@@ -157,43 +181,49 @@ impl Watching {
             self.append_bookmark(&mut out, revision, true);
         }
         if out.is_empty() {
-            self.wait(out).await
+            self.wait().await
         } else {
             Some(out.freeze())
         }
     }
 
     /// Waits until there is something to say.
-    async fn wait(&mut self, mut out: BytesMut) -> Option<Bytes> {
-        while out.is_empty() {
+    async fn wait(&mut self) -> Option<Bytes> {
+        loop {
             let watch = self.watch.as_mut()?;
+            let mut out = BytesMut::new();
             tokio::select! {
                 biased;
-                () = self.call.server.stopping.cancelled() => self.watch = None,
+                () = self.stopping.as_mut() => self.watch = None,
+                () = self.timer.as_mut() => self.look_at_the_clock(&mut out),
                 changes = watch.next_batch(BATCH) => match changes {
-                    Ok(changes) => changes.iter().for_each(|change| self.append_change(&mut out, change)),
+                    Ok(changes) => {
+                        if let Some(bytes) = self.tell(&changes) {
+                            return Some(bytes);
+                        }
+                    }
                     Err(lagged) => {
                         self.watch = None;
                         put(&mut out, self.encoding, "ERROR", &status::expired(lagged.to_string()).to_value());
                     }
                 },
-                () = sleep_until(self.deadline) => {
-                    self.bookmark(&mut out);
-                    self.watch = None;
-                }
-                () = sleep_until(self.next_bookmark), if self.bookmarks => self.bookmark(&mut out),
+            }
+            if !out.is_empty() {
+                return Some(out.freeze());
             }
         }
-        Some(out.freeze())
     }
 
-    fn bookmark(&mut self, out: &mut BytesMut) {
-        self.next_bookmark = Instant::now() + BOOKMARK;
+    fn look_at_the_clock(&mut self, out: &mut BytesMut) {
         if self.bookmarks
             && let Some(revision) = self.watch.as_ref().and_then(Watch::progress)
         {
             self.append_bookmark(out, revision, false);
         }
+        if Instant::now() >= self.deadline {
+            self.watch = None;
+        }
+        self.timer.as_mut().reset(next_look(self.bookmarks, self.deadline));
     }
 
     fn append_bookmark(&self, out: &mut BytesMut, revision: Revision, initial_events_end: bool) {
@@ -226,40 +256,92 @@ impl Watching {
         readable.is_ok()
     }
 
+    /// What a batch of changes is to this watcher; a single event is not copied.
+    fn tell(&mut self, changes: &[Arc<Notice>]) -> Option<Bytes> {
+        let (mut only, mut out): (Option<Bytes>, Option<BytesMut>) = (None, None);
+        for change in changes {
+            let Some(bytes) = self.told(change) else { continue };
+            match (&mut out, only.take()) {
+                (None, None) => only = Some(bytes),
+                (None, Some(before)) => {
+                    let mut all = BytesMut::with_capacity((before.len() + bytes.len()) * 2);
+                    all.put_slice(&before);
+                    all.put_slice(&bytes);
+                    out = Some(all);
+                }
+                (Some(all), _) => all.put_slice(&bytes),
+            }
+            if self.watch.is_none() {
+                break;
+            }
+        }
+        out.map(BytesMut::freeze).or(only)
+    }
+
     /// What a change is to this watcher: an object that enters the selection was added, one that leaves it was deleted.
-    fn append_change(&mut self, out: &mut BytesMut, change: &Change) {
-        if self.watch.is_none() || !self.can_show(out, &change.entry) {
-            return;
+    fn told(&mut self, change: &Notice) -> Option<Bytes> {
+        let mut refusal = BytesMut::new();
+        if !self.can_show(&mut refusal, &change.entry) {
+            return Some(refusal.freeze());
         }
         let previous = change.previous.as_ref();
         let (is_in, was_in) = if self.filter.is_empty() {
             (!change.deleted, previous.is_some() || change.deleted)
         } else {
-            let matches = |entry: &Entry| self.filter.matches(&self.call.object(entry));
-            (!change.deleted && matches(&change.entry), previous.is_some_and(matches))
+            let matches = |side, entry| {
+                let object = shared::object(change, &self.call, side, entry);
+                self.filter.matches(&object)
+            };
+            (
+                !change.deleted && matches(Side::Now, &change.entry),
+                previous.is_some_and(|entry| matches(Side::Before, entry)),
+            )
         };
-        match (is_in, was_in) {
-            (true, true) => self.append(out, "MODIFIED", &change.entry, change.revision),
-            (true, false) => self.append(out, "ADDED", &change.entry, change.revision),
-            (false, true) => self.append(out, "DELETED", previous.unwrap_or(&change.entry), change.revision),
-            (false, false) => {}
-        }
+        let (event, side) = match (is_in, was_in) {
+            (true, true) => ("MODIFIED", Side::Now),
+            (true, false) => ("ADDED", Side::Now),
+            (false, true) => ("DELETED", Side::Before),
+            (false, false) => return None,
+        };
+        let entry = match side {
+            Side::Now => &change.entry,
+            Side::Before => previous.unwrap_or(&change.entry),
+        };
+        let shape = Shape {
+            rules: self.call.rules.clone(),
+            encoding: self.encoding,
+            form: self.call.accepted.form,
+            event,
+        };
+        let object = || shared::object(change, &self.call, side, entry);
+        let make = || self.event(event, entry, change.revision, || Value::clone(&object()));
+        let bytes = match shape.form {
+            // A table's rows tell the time, and only the first has columns.
+            Form::Table(_) => make(),
+            Form::Whole | Form::Metadata(_) => shared::event(change, shape, make),
+        };
+        self.first = false;
+        Some(bytes).filter(|bytes| !bytes.is_empty())
     }
 
-    fn append(&mut self, out: &mut BytesMut, event: &str, entry: &Entry, revision: Revision) {
+    /// The bytes of an event; empty where the object cannot be shown.
+    fn event(&self, event: &str, entry: &Entry, revision: Revision, object: impl FnOnce() -> Value) -> Bytes {
+        let mut out = BytesMut::new();
         let is_plain = self.encoding == Encoding::Json && self.call.accepted.form == Form::Whole;
         if is_plain && self.call.rules.is_kept_as_served() {
+            out.reserve(entry.value.len() + 64);
             out.put_slice(b"{\"type\":\"");
             out.put_slice(event.as_bytes());
             out.put_slice(b"\",\"object\":");
-            encode::append(out, &entry.value, revision);
+            encode::append(&mut out, &entry.value, revision);
             out.put_slice(b"}\n");
-            return;
+            return out.freeze();
         }
-        let object: Value = self.call.object_at(entry, revision);
-        let first = std::mem::take(&mut self.first);
-        if let Ok(object) = render::event_object(&self.call, &object, first) {
-            put(out, self.encoding, event, &object);
+        let mut object = object();
+        encode::set_revision(&mut object, revision);
+        if let Ok(object) = render::event_object(&self.call, &object, self.first) {
+            put(&mut out, self.encoding, event, &object);
         }
+        out.freeze()
     }
 }

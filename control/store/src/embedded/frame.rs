@@ -110,12 +110,8 @@ impl Frame<'_> {
             let (key, body) = body.split_at_checked(length(16))?;
             let (value, body) = body.split_at_checked(length(20))?;
             let key: Arc<str> = std::str::from_utf8(key).ok()?.into();
-            let entry = (number(8) != 0).then(|| Entry {
-                key: key.clone(),
-                value: Bytes::copy_from_slice(value),
-                created: number(0),
-                modified: number(8),
-            });
+            let entry =
+                (number(8) != 0).then(|| Entry::new(key.clone(), Bytes::copy_from_slice(value), number(0), number(8)));
             changes.push((key, entry));
             rest = body;
         }
@@ -128,12 +124,7 @@ mod tests {
     use super::*;
 
     fn sample(salt: u32) -> Vec<u8> {
-        let entry = Entry {
-            key: "/pods/a/b".into(),
-            value: "value".into(),
-            created: 3,
-            modified: 9,
-        };
+        let entry = Entry::new("/pods/a/b", "value".into(), 3, 9);
         let mut buffer = b"before".to_vec();
         let start = begin(&mut buffer, 7, 99);
         change(&mut buffer, &Seals::default(), &entry.key, Some(&entry));

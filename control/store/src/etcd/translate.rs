@@ -109,11 +109,9 @@ impl Layout {
         match (&write.value, previous) {
             (Some(value), previous) => Ok(Change {
                 revision,
-                entry: Entry {
-                    key: write.key.as_str().into(),
-                    value: value.clone(),
-                    created: previous.as_ref().map_or(revision, |before| before.created),
-                    modified: revision,
+                entry: {
+                    let created = previous.as_ref().map_or(revision, |before| before.created);
+                    Entry::new(write.key.as_str(), value.clone(), created, revision)
                 },
                 previous,
                 deleted: false,
@@ -136,12 +134,8 @@ impl Layout {
     /// The same, and whether it should be written again: it is not sealed as it should be.
     pub(super) fn opened(&self, kv: KeyValue) -> Option<(Entry, bool)> {
         let key = std::str::from_utf8(&kv.key).ok()?.strip_prefix(self.prefix.as_str())?;
-        let mut entry = Entry {
-            key: key.into(),
-            value: kv.value.into(),
-            created: unsigned(kv.create_revision),
-            modified: unsigned(kv.mod_revision),
-        };
+        let (created, modified) = (unsigned(kv.create_revision), unsigned(kv.mod_revision));
+        let mut entry = Entry::new(key, kv.value.into(), created, modified);
         // A deletion is told without a value.
         let stale = !entry.value.is_empty() && self.seals.open_entry(&mut entry);
         Some((entry, stale))
@@ -160,10 +154,7 @@ impl Layout {
             // etcd's event of a deletion has no value; the last one is what watchers are shown.
             (Some(last), true) => last.clone(),
             // Keys are kept once.
-            (Some(last), false) => Entry {
-                key: last.key.clone(),
-                ..now
-            },
+            (Some(last), false) => Entry::new(last.key.clone(), now.value.clone(), now.created, now.modified),
             (None, true) => return None,
             (None, false) => now,
         };

@@ -210,7 +210,7 @@ pub async fn crowd(place: &impl Place) {
             }
             let list = store.range("/k/", None, 0);
             let mut watch = store.watch("/k/", list.revision).unwrap();
-            let keys = list.entries.into_iter().map(|entry| entry.key);
+            let keys = list.entries.into_iter().map(|entry| entry.key.clone());
             let mut known: BTreeSet<_> = keys.collect();
             let mut last = list.revision;
             while known.len() < writers * writes {
@@ -252,7 +252,11 @@ pub async fn snapshots(place: &impl Place) {
     let restored = store.restore(reader.finish().unwrap()).await.unwrap();
     assert_eq!((restored.written, restored.deleted), (2, 1));
     assert!(restored.revision > from);
-    let values = |list: Vec<Entry>| list.into_iter().map(|e| (e.key, e.value)).collect::<Vec<_>>();
+    let values = |list: Vec<Entry>| {
+        list.into_iter()
+            .map(|e| (e.key.clone(), e.value.clone()))
+            .collect::<Vec<_>>()
+    };
     assert_eq!(
         values(store.range("/s/", None, 0).entries),
         values(before.entries.clone())
