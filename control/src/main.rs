@@ -13,6 +13,10 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use tracing_subscriber::EnvFilter;
 
+/// Requests are many small allocations on one thread that another frees.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// Two cores are the smallest machine; more workers would only cost memory while they idle.
 const WORKERS: usize = 2;
 
