@@ -3,6 +3,7 @@
 use crate::pod::{Amounts, HostPort, Pod, normalized};
 use k8s_openapi::api::core::v1::{Node, Taint};
 use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
 
 /// A node's place in every column.
 pub(crate) type Slot = usize;
@@ -12,7 +13,7 @@ pub(crate) type Slot = usize;
 pub struct Cluster {
     slots: HashMap<String, Slot>,
     free: Vec<Slot>,
-    pods: HashMap<String, (Slot, Pod)>,
+    pods: HashMap<String, (Slot, Arc<Pod>)>,
     known_nodes: usize,
     // The columns. A slot may have pods while its node is not known (yet, or no more).
     pub(crate) known: Vec<bool>,
@@ -112,7 +113,8 @@ impl Cluster {
     }
 
     /// Counts a pod on the node that it names, instead of where it was counted before.
-    pub fn add_pod(&mut self, pod: Pod) {
+    pub fn add_pod(&mut self, pod: impl Into<Arc<Pod>>) {
+        let pod = pod.into();
         self.remove_pod(&pod.uid);
         let Some(node) = &pod.node else { return };
         let slot = self.slot(node);

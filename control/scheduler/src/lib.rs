@@ -11,6 +11,7 @@ mod queue;
 mod report;
 mod run;
 mod score;
+mod seen;
 
 pub use cluster::Cluster;
 pub use filter::Reason;

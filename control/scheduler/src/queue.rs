@@ -45,9 +45,9 @@ enum State {
 
 impl Queue {
     /// A pod is there or has changed. What decides nothing, such as its conditions, wakes nothing.
-    pub(crate) fn set(&mut self, pod: Pod, now: Instant) {
+    pub(crate) fn set(&mut self, pod: impl Into<Arc<Pod>>, now: Instant) {
+        let pod = pod.into();
         let uid = pod.uid.clone();
-        let pod = Arc::new(pod);
         match self.pods.get_mut(&uid) {
             None => {
                 self.arrivals += 1;

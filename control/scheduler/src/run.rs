@@ -4,8 +4,9 @@ use crate::cluster::Cluster;
 use crate::place::place;
 use crate::pod::Pod;
 use crate::queue::Queue;
-use crate::report::{Report, SCHEDULER};
-use client::{Api, Cache, Changes, Error, ListOptions, Transport, Update};
+use crate::report::Report;
+use crate::seen::{Seen, Standing};
+use client::{Api, Cache, Changes, Error, ListOptions, Object, Resource, Transport, Update};
 use k8s_openapi::api::core::v1 as core;
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -30,7 +31,7 @@ pub async fn run(transport: Arc<dyn Transport>, stop: CancellationToken) {
         stop.clone(),
     );
     let pods = Cache::start(
-        Api::<core::Pod>::all(transport.clone()),
+        Api::<Seen>::at(transport.clone(), &Resource::of::<core::Pod>(), None),
         ListOptions::default(),
         stop.clone(),
     );
@@ -89,7 +90,7 @@ impl Scheduler {
     }
 
     /// Everything that has arrived already, so that no choice is made on an older state than need be.
-    fn take_over(&mut self, nodes: &mut Changes<core::Node>, pods: &mut Changes<core::Pod>) {
+    fn take_over(&mut self, nodes: &mut Changes<core::Node>, pods: &mut Changes<Seen>) {
         while let Ok(update) = nodes.try_recv() {
             self.node(update);
         }
@@ -115,30 +116,27 @@ impl Scheduler {
         }
     }
 
-    fn pod(&mut self, update: Update<core::Pod>) {
+    fn pod(&mut self, update: Update<Seen>) {
         let now = Instant::now();
-        let uid = |pod: &core::Pod| pod.metadata.uid.clone().unwrap_or_default();
         if let (Some(before), Some(after)) = (&update.before, &update.now)
-            && uid(before) != uid(after)
+            && before.uid() != after.uid()
         {
-            self.gone(&uid(before), now);
+            self.gone(before.uid(), now);
         }
-        let Some(pod) = &update.now else {
-            update.before.iter().for_each(|pod| self.gone(&uid(pod), now));
+        let Some(seen) = &update.now else {
+            update.before.iter().for_each(|seen| self.gone(seen.uid(), now));
             return;
         };
-        let (ended, has_node) = (has_ended(pod), has_node(pod));
-        if ended {
-            self.gone(&uid(pod), now);
-        } else if has_node {
-            let pod = Pod::read(pod);
-            self.queue.remove(&pod.uid);
-            self.assumed.remove(&pod.uid);
-            self.cluster.add_pod(pod);
-        } else if is_ours(pod) && !self.assumed.contains_key(&uid(pod)) {
-            self.queue.set(Pod::read(pod), now);
-        } else if !is_ours(pod) {
-            self.queue.remove(&uid(pod));
+        match &seen.standing {
+            Standing::Ended => self.gone(seen.uid(), now),
+            Standing::Placed(pod) => {
+                self.queue.remove(&pod.uid);
+                self.assumed.remove(&pod.uid);
+                self.cluster.add_pod(pod.clone());
+            }
+            Standing::Waiting(pod) if !self.assumed.contains_key(&pod.uid) => self.queue.set(pod.clone(), now),
+            Standing::Waiting(_) => {}
+            Standing::Foreign => self.queue.remove(seen.uid()),
         }
     }
 
@@ -207,24 +205,4 @@ impl Scheduler {
             }
         }
     }
-}
-
-fn has_ended(pod: &core::Pod) -> bool {
-    let phase = pod.status.as_ref().and_then(|status| status.phase.as_deref());
-    matches!(phase, Some("Succeeded" | "Failed"))
-}
-
-fn has_node(pod: &core::Pod) -> bool {
-    pod.spec
-        .as_ref()
-        .and_then(|spec| spec.node_name.as_deref())
-        .is_some_and(|node| !node.is_empty())
-}
-
-/// Waits for this scheduler, and may be placed now.
-fn is_ours(pod: &core::Pod) -> bool {
-    let Some(spec) = &pod.spec else { return false };
-    pod.metadata.deletion_timestamp.is_none()
-        && spec.scheduler_name.as_deref().unwrap_or(SCHEDULER) == SCHEDULER
-        && spec.scheduling_gates.as_ref().is_none_or(Vec::is_empty)
 }
