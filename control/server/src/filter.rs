@@ -36,6 +36,13 @@ impl Filter {
         self.fields.matches(object) && self.labels.matches(object)
     }
 
+    /// Whether the object of that key cannot match: it has another name than the only one that can. The object itself is
+    /// decoded for no more than what is left.
+    pub fn excludes(&self, key: &str) -> bool {
+        let named = key.rsplit('/').next();
+        self.name().is_some_and(|only| named != Some(only))
+    }
+
     /// The one name that can match, if there is only one.
     pub fn name(&self) -> Option<&str> {
         self.fields.required("metadata.name")

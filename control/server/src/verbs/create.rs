@@ -38,14 +38,15 @@ pub(crate) async fn insert(call: &Call, object: Value, options: &WriteOptions) -
         });
     }
     let generates = metadata::name(&object).is_empty() && !read::text(&object, "/metadata/generateName").is_empty();
-    let mut tries = if generates { GENERATED_NAMES } else { 1 };
-    loop {
+    let mut tries = GENERATED_NAMES;
+    while generates && tries > 1 {
         tries -= 1;
         match insert_once(call, object.clone(), options).await {
-            Err(refused) if refused.reason == "AlreadyExists" && tries > 0 => {}
+            Err(refused) if refused.reason == "AlreadyExists" => {}
             outcome => return outcome,
         }
     }
+    insert_once(call, object, options).await
 }
 
 async fn insert_once(call: &Call, mut object: Value, options: &WriteOptions) -> Result<Entry, Status> {

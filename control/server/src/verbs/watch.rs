@@ -284,6 +284,9 @@ impl Watching {
         if !self.can_show(&mut refusal, &change.entry) {
             return Some(refusal.freeze());
         }
+        if self.filter.excludes(&change.entry.key) {
+            return None;
+        }
         let previous = change.previous.as_ref();
         let (is_in, was_in) = if self.filter.is_empty() {
             (!change.deleted, previous.is_some() || change.deleted)
