@@ -123,6 +123,23 @@ impl Group {
         Ok(())
     }
 
+    /// Gives it other limits while it runs; what is `None` is unlimited from now on.
+    pub fn limit_anew(&self, limits: &Limits) -> Result<(), CgroupError> {
+        for (file, value) in unlimited(limits).into_iter().chain(settings(limits)) {
+            let path = self.dir.join(file);
+            if path.exists() {
+                write(&path, &value)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Bytes of memory in use.
+    pub fn memory_in_use(&self) -> u64 {
+        let text = fs::read_to_string(self.dir.join("memory.current")).unwrap_or_default();
+        text.trim().parse().unwrap_or(0)
+    }
+
     /// Its folder, open, for clone3(2).
     pub fn open(&self) -> Result<OwnedFd, CgroupError> {
         fs::File::open(&self.dir)
@@ -192,6 +209,18 @@ fn settings(limits: &Limits) -> Vec<(&'static str, String)> {
     settings
 }
 
+/// What the kernel starts with, for whatever `limits` does not say.
+fn unlimited(limits: &Limits) -> Vec<(&'static str, String)> {
+    let defaults = [
+        (limits.cpu_quota_us.is_none(), "cpu.max", "max 100000"),
+        (limits.cpu_weight.is_none(), "cpu.weight", "100"),
+        (limits.memory_max.is_none(), "memory.max", "max"),
+        (limits.pids_max.is_none(), "pids.max", "max"),
+    ];
+    let unsaid = defaults.into_iter().filter(|(is_unsaid, _, _)| *is_unsaid);
+    unsaid.map(|(_, file, value)| (file, value.to_owned())).collect()
+}
+
 fn children(dir: &Path) -> Vec<PathBuf> {
     let entries = fs::read_dir(dir).into_iter().flatten().flatten();
     entries
@@ -231,6 +260,8 @@ mod tests {
         assert_eq!(lines[0], ("cpu.max", "50000 100000".to_owned()));
         assert_eq!(lines.len(), 6);
         assert!(settings(&Limits::default()).is_empty());
+        assert!(unlimited(&limits).is_empty());
+        assert_eq!(unlimited(&Limits::default())[2], ("memory.max", "max".to_owned()));
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! All pods of this node: starting them, and finding them again.
 
-use crate::cgroup::{CgroupError, Tree};
+use crate::cgroup::{CgroupError, Group, Tree};
 use crate::pod::SOCKET;
 use crate::sweep::{self, Leftovers};
 use crate::{DestroyError, Limits, Network, Pod, PodPlan};
@@ -153,6 +153,15 @@ impl Sandboxes {
             Some(_) => {}
         }
         Ok(Sandboxes { settings, tree })
+    }
+
+    /// The group of a pod or, with a name and an attempt, of a container; nothing without a cgroup tree.
+    pub fn group(&self, pod: &Path, container: Option<(&str, u32)>) -> Option<Group> {
+        let path = match container {
+            Some((name, attempt)) => pod.join(format!("{name}.{attempt}")),
+            None => pod.to_owned(),
+        };
+        self.tree.as_ref().map(|tree| tree.group(&path))
     }
 
     /// Starts a pod without containers; its pod-init outlives the caller.

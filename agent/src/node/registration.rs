@@ -206,6 +206,8 @@ fn status(context: &NodeContext, facts: &Facts, images: &Value, obstacle: Option
         "daemonEndpoints": {"kubeletEndpoint": {"Port": context.face_port}},
         "nodeInfo": facts.node_info(),
         "images": images,
+        "features": {"supplementalGroupsPolicy": true},
+        "runtimeHandlers": [{"name": "", "features": {"recursiveReadOnlyMounts": true, "userNamespaces": false}}],
         "conditions": [
             pressure("MemoryPressure", facts.memory_is_short(),
                 ("KubeletHasSufficientMemory", "kubelet has sufficient memory available"),

@@ -8,6 +8,7 @@ mod face;
 mod image;
 mod life;
 mod streams;
+mod volumes;
 
 use cluster::{Cluster, INSIDE, programs};
 use serde_json::{Value, json};
@@ -44,6 +45,7 @@ fn inside() {
     troubles_are_named(&cluster);
     streams::all(&cluster);
     face::all(&cluster);
+    volumes::all(&cluster);
     life::all(&cluster);
     cluster.kill_agent();
     pod_outlives_the_agent(&cluster);

@@ -79,6 +79,8 @@ pub enum Why {
         /// Whether it is started again.
         again: bool,
     },
+    /// It gets other requests or limits, and wants to be started anew with them.
+    Resized,
 }
 
 /// What to do now, and when to look again if nothing happens.
@@ -104,6 +106,7 @@ impl Why {
             }
             Self::PostStartFailed => "FailedPostStartHook".to_owned(),
             Self::Changed { again } => format!("Container {container} definition changed{}", and(again)),
+            Self::Resized => format!("Container {container} resize requires restart"),
         }
     }
 
@@ -112,6 +115,7 @@ impl Why {
         match self {
             Self::PodEnds | Self::PostStartFailed => false,
             Self::ProbeFailed { again, .. } | Self::Changed { again } => again,
+            Self::Resized => true,
         }
     }
 }

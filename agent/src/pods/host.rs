@@ -7,12 +7,16 @@ use super::plan::{Claim, Lookups, Machine, References};
 use super::tokens::Tokens;
 use crate::node::Paths;
 use client::{Api, Object, Transport};
-use k8s_openapi::api::core::v1::{PersistentVolume, PersistentVolumeClaim, Pod};
+use k8s_openapi::api::core::v1::{PersistentVolume, PersistentVolumeClaim, Pod, PodSpec};
+use k8s_openapi::api::node::v1::RuntimeClass;
 use net::pods::PodNetwork;
 use sandbox::Sandboxes;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::Arc;
+
+/// The handler by which runtime classes may name this node's own way to run pods.
+const RUNTIME: &str = "pintle";
 
 /// Shared by all workers.
 pub struct Host {
@@ -73,6 +77,22 @@ impl Host {
             claims: self.claims(namespace, &references.claims).await?,
             ..Lookups::default()
         })
+    }
+
+    /// Whether the pod's runtime class, if it names one, means the only runtime that there is; an error is upstream's sentence.
+    pub async fn has_runtime(&self, spec: &PodSpec) -> Result<(), String> {
+        let Some(name) = spec.runtime_class_name.as_deref().filter(|name| !name.is_empty()) else {
+            return Ok(());
+        };
+        match Api::<RuntimeClass>::all(self.transport.clone()).get(name).await {
+            Ok(class) if class.handler.is_empty() || class.handler == RUNTIME => Ok(()),
+            Ok(class) => Err(format!(
+                "failed to get sandbox runtime: no runtime for {:?} is configured",
+                class.handler
+            )),
+            Err(error) if error.is_not_found() => Err(format!("RuntimeClass {name:?} not found")),
+            Err(error) => Err(crate::node::chain(&error)),
+        }
     }
 
     async fn claims(

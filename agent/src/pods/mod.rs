@@ -1,5 +1,6 @@
 //! The pods bound to this node, made real: desired state in, plans down, status up.
 
+mod admit;
 mod backoff;
 mod decide;
 pub mod directory;

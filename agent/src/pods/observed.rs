@@ -3,6 +3,7 @@
 use super::backoff::Backoff;
 use super::probes::Probes;
 use jiff::Timestamp;
+use k8s_openapi::api::core::v1::ResourceRequirements;
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
@@ -21,6 +22,19 @@ pub struct Observed {
     pub ended: Option<(String, String)>,
     /// Whether it is to go: deleted in the API, or gone from it.
     pub deleted: Option<Deleted>,
+    /// How it stands with other requests and limits than those that it runs with, if the pod wants them.
+    pub resize: Option<Resize>,
+}
+
+/// Why a pod does not have the requests and limits that it wants (KEP-1287).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Resize {
+    /// The condition: `PodResizePending`, `PodResizeInProgress`.
+    pub condition: &'static str,
+    /// Its reason: `Infeasible`, `Deferred`, `Error`.
+    pub reason: &'static str,
+    /// One sentence.
+    pub message: String,
 }
 
 /// That a pod was deleted, and how patient to be.
@@ -76,6 +90,8 @@ pub struct Container {
     pub again: bool,
     /// The image that the present or last run was made of, as the pod named it: it may want another by now.
     pub made_of: String,
+    /// The requests and limits that the present run has.
+    pub resources: Option<ResourceRequirements>,
     /// The same by what status calls its ID.
     pub image_id: String,
 }
@@ -210,6 +226,7 @@ impl Observed {
             probes: Probes::NONE,
             again: false,
             made_of: String::new(),
+            resources: None,
             image_id: String::new(),
         };
         self.containers.get(name).unwrap_or(&NEVER)

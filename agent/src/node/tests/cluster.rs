@@ -152,7 +152,7 @@ impl Cluster {
         let request = http::Request::builder()
             .method(method)
             .uri(path)
-            .header("content-type", "application/json");
+            .header("content-type", content_type(method));
         let request = request.body(bytes::Bytes::from(body)).unwrap();
         self.runtime.block_on(async {
             match self.transport.send(request).await {
@@ -461,6 +461,14 @@ fn admin(bundle: &Bundle) -> KeyPair {
         purpose: Purpose::Client,
     };
     authority.issue(&leaf).unwrap()
+}
+
+/// Patches of the tests are lists of operations.
+fn content_type(method: &str) -> &'static str {
+    match method {
+        "PATCH" => "application/json-patch+json",
+        _ => "application/json",
+    }
 }
 
 fn encode(word: &str) -> String {

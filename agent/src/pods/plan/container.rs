@@ -53,7 +53,8 @@ pub fn container(inputs: &Inputs<'_>) -> Result<ContainerPlan, Refusal> {
         passwd: inputs.passwd.clone(),
         group: inputs.group.clone(),
     };
-    let user = user(spec, container, &image.config.user, &names)?;
+    let pod = super::super::spec::full_name(inputs.pod);
+    let user = user(&pod, spec, container, &image.config.user, &names)?;
     let mut env = env;
     if !env.iter().any(|(name, _)| name == "HOME") {
         env.push(("HOME".to_owned(), home(&names.passwd, user.uid)));

@@ -7,13 +7,14 @@ mod expand;
 pub mod files;
 mod mounts;
 mod pod;
-mod resources;
+pub mod resources;
 mod security;
 mod user;
 
 pub use container::{Inputs, container};
 pub use mounts::{Volume, Volumes, What};
 pub use pod::{LABEL_UID, pod};
+pub use resources::cgroup;
 
 use super::tokens::TokenReference;
 use k8s_openapi::api::core::v1::{ConfigMap, PersistentVolume, PersistentVolumeClaim, Secret};

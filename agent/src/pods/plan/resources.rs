@@ -1,9 +1,13 @@
 //! Requests and limits as cgroup v2 numbers, and the order in which the kernel kills when memory is short.
 
+use super::super::observed::Resize;
 use super::super::quantity;
-use super::super::spec::{Qos, qos};
-use k8s_openapi::api::core::v1::{Container, PodSpec};
+use super::super::spec::{self, Qos, qos};
+use super::Machine;
+use k8s_openapi::api::core::v1::{Container, PodSpec, ResourceRequirements};
+use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use sandbox::Limits;
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 /// Smallest quota that the kernel takes: 1 ms of 100.
@@ -117,6 +121,105 @@ fn bytes(milli: i64) -> u64 {
     u64::try_from(milli / 1000).unwrap_or(0)
 }
 
+/// What a pod asks for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Requests {
+    /// Thousandths of CPUs.
+    pub cpu_milli: i64,
+    /// Bytes.
+    pub memory: i64,
+}
+
+/// Containers together, or the largest init container with the sidecars before it, and what the runtime costs
+/// (upstream: component-helpers/resource, PodRequests).
+pub fn requests(spec: &PodSpec) -> Requests {
+    let of = |resource: &str| {
+        let asked = |container: &Container| amount(container, false, resource).or(amount(container, true, resource));
+        let containers = spec.containers.iter().filter_map(asked).fold(0, i64::saturating_add);
+        let (mut sidecars, mut peak) = (0_i64, 0_i64);
+        for init in spec.init_containers.iter().flatten() {
+            let own = asked(init).unwrap_or(0);
+            peak = peak.max(sidecars.saturating_add(own));
+            if spec::is_sidecar(init) {
+                sidecars = sidecars.saturating_add(own);
+            }
+        }
+        let overhead = spec.overhead.as_ref().and_then(|overhead| overhead.get(resource));
+        let overhead = overhead.and_then(quantity::milli).unwrap_or(0);
+        containers.saturating_add(sidecars).max(peak).saturating_add(overhead)
+    };
+    Requests {
+        cpu_milli: of("cpu"),
+        memory: of("memory") / 1000,
+    }
+}
+
+/// Why a pod cannot have what it asks for on a machine where others use so much (upstream: allocation manager, canResizePod).
+pub fn obstacle(spec: &PodSpec, used: &[Requests], machine: &Machine) -> Option<Resize> {
+    let wanted = requests(spec);
+    let sum = |of: fn(&Requests) -> i64| used.iter().map(of).fold(0, i64::saturating_add);
+    let resources = [
+        ("cpu", wanted.cpu_milli, sum(|used| used.cpu_milli), machine.cpu_milli),
+        ("memory", wanted.memory, sum(|used| used.memory), machine.memory),
+    ];
+    let pending = |reason, message| Resize {
+        condition: "PodResizePending",
+        reason,
+        message,
+    };
+    let too_much = resources.iter().find(|(_, wanted, _, capacity)| wanted > capacity);
+    if let Some((name, wanted, _, capacity)) = too_much {
+        let message = format!("Node didn't have enough capacity: {name}, requested: {wanted}, capacity: {capacity}");
+        return Some(pending("Infeasible", message));
+    }
+    let not_now = resources
+        .iter()
+        .find(|(_, wanted, used, capacity)| wanted.saturating_add(*used) > *capacity);
+    let (name, wanted, used, capacity) = not_now?;
+    let message =
+        format!("Node didn't have enough resource: {name}, requested: {wanted}, used: {used}, capacity: {capacity}");
+    Some(pending("Deferred", message))
+}
+
+/// Which of a container's resources are to change while it runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Changed {
+    cpu: bool,
+    memory: bool,
+}
+
+impl Changed {
+    /// Whether any does.
+    pub fn is_any(self) -> bool {
+        self.cpu || self.memory
+    }
+
+    /// Whether the container wants to be started anew for that.
+    pub fn restarts(self, container: &Container) -> bool {
+        let policies = container.resize_policy.iter().flatten();
+        let mut restarting = policies.filter(|policy| policy.restart_policy == "RestartContainer");
+        restarting.any(|policy| match policy.resource_name.as_str() {
+            "cpu" => self.cpu,
+            "memory" => self.memory,
+            _ => false,
+        })
+    }
+}
+
+/// Compares what a container runs with and what it wants; how an amount is written does not matter.
+pub fn changed(given: &ResourceRequirements, wanted: &Container) -> Changed {
+    let none = ResourceRequirements::default();
+    let wanted = wanted.resources.as_ref().unwrap_or(&none);
+    let differs = |name: &str| {
+        let of = |list: &Option<BTreeMap<String, Quantity>>| list.as_ref()?.get(name).map(quantity::milli);
+        of(&given.limits) != of(&wanted.limits) || of(&given.requests) != of(&wanted.requests)
+    };
+    Changed {
+        cpu: differs("cpu"),
+        memory: differs("memory"),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -173,5 +276,67 @@ mod tests {
     fn one_unlimited_container_leaves_the_pod_unlimited() {
         let spec = spec(json!([{"name": "a", "resources": {"limits": {"memory": "1Gi"}}}, {"name": "b"}]));
         assert_eq!(pod(&spec).memory_max, None);
+    }
+
+    #[test]
+    fn what_a_pod_asks_for_is_its_containers_or_its_largest_init_container() {
+        let cpu = |cpu: &str| json!({"requests": {"cpu": cpu, "memory": "1Mi"}});
+        let spec: PodSpec = serde_json::from_value(json!({
+            "containers": [{"name": "a", "resources": cpu("100m")}, {"name": "b", "resources": cpu("200m")}],
+            "initContainers": [
+                {"name": "s", "restartPolicy": "Always", "resources": cpu("50m")},
+                {"name": "i", "resources": cpu("400m")}],
+            "overhead": {"cpu": "5m"}}))
+        .unwrap();
+        let (cpu_milli, memory) = (455, 3 << 20);
+        assert_eq!(requests(&spec), Requests { cpu_milli, memory });
+    }
+
+    #[test]
+    fn a_resize_waits_for_what_is_not_there() {
+        let spec = spec(json!([{"name": "a", "resources": {"requests": {"cpu": "1500m"}}}]));
+        let machine = |cpu_milli| Machine {
+            cpu_milli,
+            memory: 1 << 30,
+            ..Machine::default()
+        };
+        let other = Requests {
+            cpu_milli: 800,
+            memory: 0,
+        };
+        let said =
+            |cpu_milli, used: &[Requests]| obstacle(&spec, used, &machine(cpu_milli)).map(|pending| pending.message);
+        assert_eq!(said(2000, &[]), None);
+        let infeasible = "Node didn't have enough capacity: cpu, requested: 1500, capacity: 1000";
+        assert_eq!(said(1000, &[]).as_deref(), Some(infeasible));
+        let deferred = "Node didn't have enough resource: cpu, requested: 1500, used: 800, capacity: 2000";
+        assert_eq!(said(2000, &[other]).as_deref(), Some(deferred));
+    }
+
+    #[test]
+    fn a_change_is_one_of_amounts_and_may_want_a_new_start() {
+        let container = |resources: Value| -> Container {
+            let policy = json!([{"resourceName": "memory", "restartPolicy": "RestartContainer"},
+                {"resourceName": "cpu", "restartPolicy": "NotRequired"}]);
+            serde_json::from_value(json!({"name": "a", "resizePolicy": policy, "resources": resources})).unwrap()
+        };
+        let given = container(json!({"limits": {"cpu": "1", "memory": "64Mi"}}))
+            .resources
+            .unwrap();
+        let cases = [
+            (json!({"limits": {"cpu": "1000m", "memory": "65536Ki"}}), false, false),
+            (json!({"limits": {"cpu": "2", "memory": "64Mi"}}), true, false),
+            (json!({"limits": {"cpu": "1", "memory": "128Mi"}}), true, true),
+            (json!({"limits": {"cpu": "1"}}), true, true),
+        ];
+        for (wanted, is_any, restarts) in cases {
+            let wanted = container(wanted);
+            let change = changed(&given, &wanted);
+            assert_eq!(
+                (change.is_any(), change.restarts(&wanted)),
+                (is_any, restarts),
+                "{wanted:?}"
+            );
+        }
     }
 }

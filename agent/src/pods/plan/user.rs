@@ -13,8 +13,14 @@ pub struct Names {
     pub group: String,
 }
 
-/// Decides for one container whose image says `image_user`.
-pub fn user(spec: &PodSpec, container: &Container, image_user: &str, names: &Names) -> Result<User, Refusal> {
+/// Decides for one container whose image says `image_user`, in a pod that people call `pod`.
+pub fn user(
+    pod: &str,
+    spec: &PodSpec,
+    container: &Container,
+    image_user: &str,
+    names: &Names,
+) -> Result<User, Refusal> {
     let own = container.security_context.as_ref();
     let pods = spec.security_context.as_ref();
     let wish = own
@@ -50,11 +56,10 @@ pub fn user(spec: &PodSpec, container: &Container, image_user: &str, names: &Nam
     let must_not_be_root = own
         .and_then(|own| own.run_as_non_root)
         .or(pods.and_then(|pods| pods.run_as_non_root));
-    if must_not_be_root == Some(true) && uid == 0 {
-        return Err(Refusal(match wish {
-            Some(_) => "container's runAsUser breaks non-root policy".to_owned(),
-            None => "container has runAsNonRoot and image will run as root".to_owned(),
-        }));
+    if must_not_be_root == Some(true) {
+        let of = format!("(pod: {pod:?}, container: {})", container.name);
+        let image_name = image_user.split(':').next().unwrap_or_default();
+        is_not_root(wish, image_name, uid).map_err(|why| Refusal(format!("{why} {of}")))?;
     }
     let mut groups: Vec<u32> = Vec::new();
     let extra = pods
@@ -70,6 +75,19 @@ pub fn user(spec: &PodSpec, container: &Container, image_user: &str, names: &Nam
     groups.sort_unstable();
     groups.dedup();
     Ok(User { uid, gid, groups })
+}
+
+/// Upstream: pkg/kubelet/kuberuntime/security_context.go, verifyRunAsNonRoot. A name in the image proves nothing.
+fn is_not_root(wish: Option<i64>, image_name: &str, uid: u32) -> Result<(), String> {
+    match wish {
+        Some(0) => Err("container's runAsUser breaks non-root policy".to_owned()),
+        Some(_) => Ok(()),
+        None if !image_name.is_empty() && image_name.parse::<u32>().is_err() => Err(format!(
+            "container has runAsNonRoot and image has non-numeric user ({image_name}), cannot verify user is non-root"
+        )),
+        None if uid == 0 => Err("container has runAsNonRoot and image will run as root".to_owned()),
+        None => Ok(()),
+    }
 }
 
 struct Entry {
@@ -125,7 +143,8 @@ mod tests {
             passwd: "root:x:0:0:root:/root:/bin/sh\nnginx:x:101:102::/:/bin/false\n".to_owned(),
             group: "root:x:0:\nnginx:x:102:\nssl:x:110:nginx,other\n".to_owned(),
         };
-        let user = user(&spec, &spec.containers[0], image_user, &names).map_err(|refusal| refusal.0)?;
+        let user =
+            user("web_default(u1)", &spec, &spec.containers[0], image_user, &names).map_err(|refusal| refusal.0)?;
         Ok((user.uid, user.gid, user.groups))
     }
 
@@ -151,12 +170,28 @@ mod tests {
 
     #[test]
     fn root_and_unknown_names_are_refused_in_a_sentence() {
-        assert!(
-            decide(json!({"runAsNonRoot": true}), "")
-                .unwrap_err()
-                .contains("image will run as root")
-        );
-        assert!(decide(json!({"runAsNonRoot": true}), "nginx").is_ok());
+        let cases = [
+            (
+                json!({"runAsNonRoot": true}),
+                "",
+                "container has runAsNonRoot and image will run as root",
+            ),
+            (
+                json!({"runAsNonRoot": true, "runAsUser": 0}),
+                "5",
+                "container's runAsUser breaks non-root policy",
+            ),
+            (
+                json!({"runAsNonRoot": true}),
+                "nginx",
+                "container has runAsNonRoot and image has non-numeric user (nginx), cannot verify user is non-root",
+            ),
+        ];
+        for (context, image, sentence) in cases {
+            let sentence = format!("{sentence} (pod: \"web_default(u1)\", container: a)");
+            assert_eq!(decide(context, image), Err(sentence));
+        }
+        assert!(decide(json!({"runAsNonRoot": true}), "101").is_ok());
         assert!(decide(json!({}), "ghost").unwrap_err().contains("no user \"ghost\""));
         assert!(
             decide(json!({}), "0:ghosts")

@@ -8,6 +8,9 @@ use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{ContainerStatus, Pod, PodCondition};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
+/// Conditions of this node's that are there only while they hold.
+pub const PASSING: [&str; 2] = ["PodResizePending", "PodResizeInProgress"];
+
 struct Verdict {
     kind: &'static str,
     holds: bool,
@@ -43,12 +46,20 @@ pub fn conditions(
     let ready = containers_ready(phase, containers);
     let gates = gates(pod, known, &ready);
     let verdicts = [sandbox, initialized(pod, observed, phase), gates, ready, scheduled];
+    let resize = observed.resize.iter().map(|resize| Verdict {
+        kind: resize.condition,
+        holds: true,
+        reason: Some(resize.reason),
+        message: Some(resize.message.clone()),
+    });
     let ours: Vec<PodCondition> = verdicts
         .into_iter()
+        .chain(resize)
         .map(|verdict| dated(pod, known, verdict, now))
         .collect();
     let others = known
         .iter()
+        .filter(|known| !PASSING.contains(&known.type_.as_str()))
         .filter(|known| ours.iter().all(|condition| condition.type_ != known.type_))
         .cloned();
     let mut all = ours.clone();

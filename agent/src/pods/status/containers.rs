@@ -38,7 +38,8 @@ pub fn container_status(
             Some(probes::is_started(spec, container)),
         ),
     };
-    let resources = spec.resources.clone().unwrap_or_default();
+    let resources = container.resources.clone().filter(|_| running);
+    let resources = resources.or_else(|| spec.resources.clone()).unwrap_or_default();
     ContainerStatus {
         name: spec.name.clone(),
         container_id: last_id(pod, container, &spec.name),

@@ -79,6 +79,9 @@ pub fn patch(pod: &Pod, sent: Option<&PodStatus>, wanted: &PodStatus) -> Option<
             changed.insert(name.clone(), value.clone());
         }
     }
+    if let Some(Value::Array(conditions)) = changed.get_mut("conditions") {
+        conditions.extend(past(sent, wanted));
+    }
     for name in old
         .keys()
         .filter(|name| OURS.contains(&name.as_str()) && !new.contains_key(*name))
@@ -86,6 +89,18 @@ pub fn patch(pod: &Pod, sent: Option<&PodStatus>, wanted: &PodStatus) -> Option<
         changed.insert(name.clone(), Value::Null);
     }
     (!changed.is_empty()).then(|| json!({"metadata": {"uid": pod.metadata.uid}, "status": changed}))
+}
+
+/// What takes conditions back that hold no more: a merge by type would keep them.
+fn past(sent: Option<&PodStatus>, wanted: &PodStatus) -> Vec<Value> {
+    let kinds = |status: &PodStatus| -> Vec<String> {
+        let conditions = status.conditions.iter().flatten();
+        conditions.map(|condition| condition.type_.clone()).collect()
+    };
+    let (old, new) = (sent.map(kinds).unwrap_or_default(), kinds(wanted));
+    let passing = |kind: &String| conditions::PASSING.contains(&kind.as_str()) && !new.contains(kind);
+    let gone = old.into_iter().filter(passing);
+    gone.map(|kind| json!({"$patch": "delete", "type": kind})).collect()
 }
 
 /// Why a container does not run, as its status says; nothing when it does or did.

@@ -59,16 +59,17 @@ impl Worker {
         let Some(spec) = &pod.spec else {
             return Err(("FailedCreatePodSandBox", "the pod has no spec".to_owned()));
         };
-        self.have_volume_images()?;
-        self.prepare_volumes()
-            .await
-            .map_err(|message| ("FailedMount", message))?;
         let failed = |message: String| {
             (
                 "FailedCreatePodSandBox",
                 format!("Failed to create pod sandbox: {message}"),
             )
         };
+        self.have_volume_images()?;
+        self.prepare_volumes()
+            .await
+            .map_err(|message| ("FailedMount", message))?;
+        self.host.has_runtime(spec).await.map_err(failed)?;
         let plan = plan::pod(&pod, spec, self.sandboxes);
         let made = match self.host.sandboxes.start(&plan).await {
             Ok(made) => made,
@@ -182,7 +183,7 @@ impl Worker {
         });
     }
 
-    fn stop(&mut self, name: &str, grace: i64, why: Why) {
+    pub(super) fn stop(&mut self, name: &str, grace: i64, why: Why) {
         self.host.events.normal(&self.pod, name, "Killing", why.message(name));
         tracing::info!(pod = %spec::full_name(&self.pod), container = name, grace, ?why, "container is to stop");
         // Without time there is no hook.

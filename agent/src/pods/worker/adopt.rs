@@ -1,5 +1,6 @@
 //! What is known about a pod when its worker begins: from a sandbox that outlived an agent, else from the API's status.
 
+use crate::pods::admit;
 use crate::pods::host::Host;
 use crate::pods::observed::{Container, Ended, Image, Observed, Run, Sandbox};
 use crate::pods::probes::Probes;
@@ -18,6 +19,18 @@ pub fn unknown_end(attempt: u32, started: Option<Timestamp>, now: Timestamp) -> 
         started,
         finished: now,
     }
+}
+
+/// Rejects a pod that this node has nothing of yet and cannot take.
+pub fn admit(host: &Host, pod: &Pod, observed: &mut Observed) {
+    let is_new = observed.sandbox == Sandbox::Absent && observed.containers.values().all(|known| known.attempt == 0);
+    let rejection = pod.spec.as_ref().and_then(admit::rejection);
+    let (true, None, Some((reason, message))) = (is_new, &observed.ended, rejection) else {
+        return;
+    };
+    tracing::info!(pod = %spec::full_name(pod), reason, message, "pod is rejected");
+    observed.ended = Some((reason.to_owned(), format!("Pod was rejected: {message}")));
+    host.events.warning(pod, "", reason, message);
 }
 
 /// Gathers it.
@@ -49,6 +62,9 @@ pub async fn observed(host: &Host, pod: &Pod, adopted: Option<&sandbox::Pod>) ->
         observed.sandbox = if over { Sandbox::Down } else { Sandbox::Absent };
         return observed;
     };
+    for known in &known {
+        observed.container_mut(&known.name).resources = known.resources.clone();
+    }
     observed.sandbox = Sandbox::Up;
     observed.ips = addresses(host, pod).await;
     // Whatever the API remembers, the supervisor knows better.

@@ -142,7 +142,7 @@ impl Worker {
     }
 
     /// Which run of a container is going on.
-    fn attempt(&self, name: &str) -> Option<u32> {
+    pub(super) fn attempt(&self, name: &str) -> Option<u32> {
         match self.observed.container(name).run {
             Run::Running { attempt, .. } => Some(attempt),
             Run::Never | Run::Ended(_) => None,

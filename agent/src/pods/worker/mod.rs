@@ -4,6 +4,7 @@ mod act;
 pub mod adopt;
 mod ask;
 mod publish;
+mod resize;
 mod start;
 mod volumes;
 
@@ -117,7 +118,8 @@ impl Worker {
         let (sender, inputs) = mpsc::unbounded_channel();
         let (published, wanted) = watch::channel(None);
         let publisher = tokio::spawn(publish::publish(host.transport.clone(), pod.clone(), wanted));
-        let observed = adopt::observed(&host, &pod, adopted.as_ref()).await;
+        let mut observed = adopt::observed(&host, &pod, adopted.as_ref()).await;
+        adopt::admit(&host, &pod, &mut observed);
         let mut worker = Self {
             host,
             status: pod.status.clone().unwrap_or_default(),
@@ -144,6 +146,7 @@ impl Worker {
         let mut refresh = tokio::time::interval(REFRESH);
         refresh.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
+            self.resize();
             let decision = decide(&self.pod, &self.observed, Timestamp::now());
             for action in &decision.actions {
                 tracing::debug!(pod = %spec::full_name(&self.pod), ?action, "next step");

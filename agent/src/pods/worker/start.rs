@@ -80,9 +80,11 @@ impl Worker {
 
     /// The run before this one becomes history, and the next restart has to wait longer.
     fn begin(&mut self, name: &str, now: Timestamp) {
+        let resources = spec::container(&self.pod, name).map(|spec| spec.resources.clone().unwrap_or_default());
         let container = self.observed.container_mut(name);
         container.refused = None;
         container.attempt += 1;
+        container.resources = resources;
         if let Image::Here { id, named } = &container.image {
             container.image_id = if named.is_empty() { id.clone() } else { named.clone() };
         }
