@@ -79,8 +79,14 @@ impl Host {
         })
     }
 
-    /// Whether the pod's runtime class, if it names one, means the only runtime that there is; an error is upstream's sentence.
+    /// Whether the pod's runtime class, if it names one, means the only runtime that there is, and whether that one can do what
+    /// the pod asks of it; an error is a sentence.
     pub async fn has_runtime(&self, spec: &PodSpec) -> Result<(), String> {
+        if spec.host_users == Some(false) {
+            return Err(
+                "the pod sets hostUsers: false, and this node's runtime does not support user namespaces".to_owned(),
+            );
+        }
         let Some(name) = spec.runtime_class_name.as_deref().filter(|name| !name.is_empty()) else {
             return Ok(());
         };

@@ -48,7 +48,7 @@ pub fn container(inputs: &Inputs<'_>) -> Result<ContainerPlan, Refusal> {
         spec, container, image, ..
     } = inputs;
     let env = environment(inputs);
-    let security = security::security(spec, container);
+    let security = security::security(spec, container)?;
     let names = Names {
         passwd: inputs.passwd.clone(),
         group: inputs.group.clone(),

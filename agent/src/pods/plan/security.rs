@@ -1,5 +1,6 @@
 //! A container's security context as capabilities, filters and hidden paths.
 
+use super::Refusal;
 use k8s_openapi::api::core::v1::{Container, PodSpec};
 use sandbox::Seccomp;
 use std::path::PathBuf;
@@ -101,8 +102,8 @@ const MASKED: [&str; 12] = [
 ];
 const READONLY: [&str; 5] = ["/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger"];
 
-/// Decides for one container.
-pub fn security(spec: &PodSpec, container: &Container) -> Security {
+/// Decides for one container; a filter that is a file of this node is refused, because nobody can put one there.
+pub fn security(spec: &PodSpec, container: &Container) -> Result<Security, Refusal> {
     let context = container.security_context.as_ref();
     let privileged = context.and_then(|context| context.privileged).unwrap_or(false);
     let unmasked = privileged || context.and_then(|context| context.proc_mount.as_deref()) == Some("Unmasked");
@@ -113,7 +114,7 @@ pub fn security(spec: &PodSpec, container: &Container) -> Security {
             list.iter().map(PathBuf::from).collect()
         }
     };
-    Security {
+    Ok(Security {
         capabilities: if privileged {
             owned(&ALL)
         } else {
@@ -124,12 +125,12 @@ pub fn security(spec: &PodSpec, container: &Container) -> Security {
         seccomp: if privileged {
             Seccomp::Unconfined
         } else {
-            seccomp(spec, container)
+            seccomp(spec, container)?
         },
         masked: paths(&MASKED),
         readonly: paths(&READONLY),
         privileged,
-    }
+    })
 }
 
 fn capabilities(container: &Container) -> Vec<String> {
@@ -167,7 +168,7 @@ fn capabilities(container: &Container) -> Vec<String> {
 }
 
 /// The container's profile, else the pod's, else the runtime's default: upstream leaves that last one off.
-fn seccomp(spec: &PodSpec, container: &Container) -> Seccomp {
+fn seccomp(spec: &PodSpec, container: &Container) -> Result<Seccomp, Refusal> {
     let own = container
         .security_context
         .as_ref()
@@ -176,9 +177,16 @@ fn seccomp(spec: &PodSpec, container: &Container) -> Seccomp {
         .security_context
         .as_ref()
         .and_then(|context| context.seccomp_profile.as_ref());
-    match own.or(pods).map(|profile| profile.type_.as_str()) {
-        Some("Unconfined") => Seccomp::Unconfined,
-        Some(_) | None => Seccomp::RuntimeDefault,
+    let Some(profile) = own.or(pods) else {
+        return Ok(Seccomp::RuntimeDefault);
+    };
+    match profile.type_.as_str() {
+        "Unconfined" => Ok(Seccomp::Unconfined),
+        "Localhost" => Err(Refusal(format!(
+            "cannot load seccomp profile {:?}: this node has no profiles of its own; use RuntimeDefault or Unconfined",
+            profile.localhost_profile.as_deref().unwrap_or_default()
+        ))),
+        _ => Ok(Seccomp::RuntimeDefault),
     }
 }
 
@@ -194,7 +202,16 @@ mod tests {
     fn decide(context: Value) -> Security {
         let spec: PodSpec =
             serde_json::from_value(json!({"containers": [{"name": "a", "securityContext": context}]})).unwrap();
-        security(&spec, &spec.containers[0])
+        security(&spec, &spec.containers[0]).unwrap()
+    }
+
+    #[test]
+    fn a_filter_in_a_file_is_refused_and_not_replaced() {
+        let context = json!({"seccompProfile": {"type": "Localhost", "localhostProfile": "strict.json"}});
+        let spec = json!({"containers": [{"name": "a"}], "securityContext": context});
+        let spec: PodSpec = serde_json::from_value(spec).unwrap();
+        let refused = security(&spec, &spec.containers[0]).err().unwrap().0;
+        assert!(refused.contains("\"strict.json\""), "{refused}");
     }
 
     #[test]
