@@ -129,7 +129,7 @@ async fn two_servers_see_each_others_writes_and_only_one_wins() {
     let mut watch = other.watch("/", from).unwrap();
     let change = one.write(put("/a")).await.unwrap();
     let seen = tokio::time::timeout(DEADLINE, watch.next()).await.unwrap().unwrap();
-    assert_eq!(*seen, change);
+    assert_eq!(**seen, change);
     let contested = |store: &Store| {
         let write = Write {
             expect: Expect::At(change.revision),
@@ -182,8 +182,8 @@ async fn a_snapshot_moves_from_one_engine_to_the_other() {
     let values = |store: &Store| {
         let entries = store.range("/", None, 0).entries;
         entries
-            .into_iter()
-            .map(|entry| (entry.key, entry.value))
+            .iter()
+            .map(|entry| (entry.key.clone(), entry.value.clone()))
             .collect::<Vec<_>>()
     };
     assert_eq!(values(&moved), values(&embedded));
