@@ -4,6 +4,7 @@
 mod agent_killed;
 mod bad_pods;
 mod damaged_disk;
+mod example;
 mod full_data;
 mod images;
 mod kubectl_everyday;
