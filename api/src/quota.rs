@@ -1,6 +1,7 @@
 //! What objects take of a namespace's quota, and which quotas mind (upstream: pkg/quota/v1/evaluator/core). Pure: who counts
 //! and who charges are elsewhere.
 
+mod device;
 mod pod;
 mod scope;
 
@@ -42,6 +43,10 @@ impl Counted<'_> {
         self.group.is_empty() && self.plural == plural
     }
 
+    fn is_device_claim(self) -> bool {
+        self.group == "resource.k8s.io" && self.plural == "resourceclaims"
+    }
+
     /// `count/deployments.apps`.
     pub fn count_name(self) -> String {
         if self.group.is_empty() {
@@ -54,7 +59,7 @@ impl Counted<'_> {
     /// Whether a change of an object can take more than it did (creates always do).
     pub fn grows(self, subresource: &str) -> bool {
         match subresource {
-            "" => self.is_core("services") || self.is_core("persistentvolumeclaims"),
+            "" => self.is_core("services") || self.is_core("persistentvolumeclaims") || self.is_device_claim(),
             "resize" => self.is_core("pods"),
             _ => false,
         }
@@ -62,7 +67,7 @@ impl Counted<'_> {
 
     /// Whether quotas that limit `name` mind this kind.
     pub fn minds(self, name: &str) -> bool {
-        if name == self.count_name() {
+        if name == self.count_name() || self.is_device_claim() && device::minds(name) {
             return true;
         }
         if !self.group.is_empty() {
@@ -84,6 +89,9 @@ impl Counted<'_> {
     pub fn usage(self, object: &Value, now: Timestamp) -> Amounts {
         let one = Quantity::whole(1);
         let mut usage = Amounts::from([(self.count_name(), one)]);
+        if self.is_device_claim() {
+            usage.extend(device::usage(object));
+        }
         if !self.group.is_empty() {
             return usage;
         }
@@ -100,12 +108,16 @@ impl Counted<'_> {
     /// Whether a quota minds this object: one of the names it limits is of this kind, and the object is in all its scopes.
     pub fn matches(self, quota: &Value, object: &Value) -> bool {
         let minds = read::entries(quota, "/status/hard").any(|(name, _)| self.minds(name));
-        minds && scope::all_hold(quota, |selector| self.is_core("pods") && scope::holds(selector, object))
+        minds && self.counts(quota, object)
     }
 
     /// The same by what the quota wishes instead of by what its status says.
     pub fn counts(self, quota: &Value, object: &Value) -> bool {
-        scope::all_hold(quota, |selector| self.is_core("pods") && scope::holds(selector, object))
+        scope::all_hold(quota, |selector| match self.plural {
+            "pods" if self.group.is_empty() => scope::has_pod(selector, object),
+            "persistentvolumeclaims" if self.group.is_empty() => scope::has_claim(selector, object),
+            _ => false,
+        })
     }
 }
 

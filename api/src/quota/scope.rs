@@ -1,4 +1,4 @@
-//! Which pods a quota is about: its scopes and its scope selector.
+//! Which pods and volume claims a quota is about: its scopes and its scope selector.
 
 use crate::kinds::pod::qos_class;
 use crate::read;
@@ -13,16 +13,37 @@ pub(super) fn all_hold(quota: &Value, holds: impl Fn(&Value) -> bool) -> bool {
 }
 
 /// Whether a pod is in one scope.
-pub(super) fn holds(selector: &Value, pod: &Value) -> bool {
+pub(super) fn has_pod(selector: &Value, pod: &Value) -> bool {
     match read::text(selector, "/scopeName") {
         "Terminating" => has_deadline(pod),
         "NotTerminating" => !has_deadline(pod),
         "BestEffort" => is_best_effort(pod),
         "NotBestEffort" => !is_best_effort(pod),
-        "PriorityClass" => has_class(selector, read::text(pod, "/spec/priorityClassName")),
+        "PriorityClass" => has_class(
+            selector,
+            Some(read::text(pod, "/spec/priorityClassName")).filter(|class| !class.is_empty()),
+        ),
         "CrossNamespacePodAffinity" => looks_elsewhere(pod),
         _ => false,
     }
+}
+
+/// Whether a volume claim is in one scope: that of the attributes classes that it wishes, has, or is on its way to.
+pub(super) fn has_claim(selector: &Value, claim: &Value) -> bool {
+    if read::text(selector, "/scopeName") != "VolumeAttributesClass" {
+        return false;
+    }
+    let classes = [
+        "/spec/volumeAttributesClassName",
+        "/status/currentVolumeAttributesClassName",
+        "/status/modifyVolumeStatus/targetVolumeAttributesClassName",
+    ];
+    let classes = classes.map(|pointer| read::text(claim, pointer));
+    let mut named = classes.into_iter().filter(|class| !class.is_empty()).peekable();
+    if named.peek().is_none() {
+        return has_class(selector, None);
+    }
+    named.any(|class| has_class(selector, Some(class)))
 }
 
 fn is_best_effort(pod: &Value) -> bool {
@@ -38,13 +59,13 @@ fn has_deadline(pod: &Value) -> bool {
         .is_some_and(|seconds| seconds >= 0)
 }
 
-fn has_class(selector: &Value, class: &str) -> bool {
-    let named = read::list(selector, "/values").iter().any(|value| value == class);
+fn has_class(selector: &Value, class: Option<&str>) -> bool {
+    let named = |class| read::list(selector, "/values").iter().any(|value| value == class);
     match read::text(selector, "/operator") {
-        "Exists" => !class.is_empty(),
-        "DoesNotExist" => class.is_empty(),
-        "In" => !class.is_empty() && named,
-        "NotIn" => class.is_empty() || !named,
+        "Exists" => class.is_some(),
+        "DoesNotExist" => class.is_none(),
+        "In" => class.is_some_and(named),
+        "NotIn" => !class.is_some_and(named),
         _ => false,
     }
 }
@@ -87,8 +108,27 @@ mod tests {
             (classes("NotIn"), true, false),
             (scopes(&["PriorityClass"]), false, true),
         ] {
-            let holds = |pod: &Value| all_hold(&quota, |selector| holds(selector, pod));
+            let holds = |pod: &Value| all_hold(&quota, |selector| has_pod(selector, pod));
             assert_eq!((holds(&idle), holds(&busy)), (of_idle, of_busy), "{quota}");
         }
+    }
+
+    #[test]
+    fn claims_are_in_the_scopes_of_all_their_attributes_classes() {
+        let scope =
+            |operator: &str| json!({"scopeName": "VolumeAttributesClass", "operator": operator, "values": ["gold"]});
+        let plain = json!({"spec": {}});
+        let leaving = json!({"spec": {"volumeAttributesClassName": "silver"},
+            "status": {"currentVolumeAttributesClassName": "gold"}});
+        for (operator, of_plain, of_leaving) in [
+            ("In", false, true),
+            ("NotIn", true, true),
+            ("Exists", false, true),
+            ("DoesNotExist", true, false),
+        ] {
+            let of = |claim: &Value| has_claim(&scope(operator), claim);
+            assert_eq!((of(&plain), of(&leaving)), (of_plain, of_leaving), "{operator}");
+        }
+        assert!(!has_claim(&json!({"scopeName": "BestEffort"}), &plain));
     }
 }

@@ -98,7 +98,10 @@ fn is_new(update: &Update<ResourceQuota>) -> bool {
 /// The namespace whose quotas mind what was seen.
 fn matters(Sighting { kind, update }: &Sighting) -> Option<String> {
     let comes_or_goes = update.before.is_none() || update.now.is_none();
-    let changes = matches!(&*kind.resource.plural, "pods" | "services" | "persistentvolumeclaims");
+    let changes = usage::is_listed(api::quota::Counted {
+        group: &kind.resource.group,
+        plural: &kind.resource.plural,
+    });
     let namespace = update.key().namespace;
     ((comes_or_goes || changes) && !namespace.is_empty()).then_some(namespace)
 }

@@ -7,26 +7,38 @@ use client::{Api, Dynamic, Error, Resource};
 use jiff::Timestamp;
 use serde_json::Value;
 
-const PODS: Counted<'_> = Counted {
-    group: "",
-    plural: "pods",
-};
 /// Kinds of which more matters than their number.
-const LISTED: [&str; 3] = ["pods", "services", "persistentvolumeclaims"];
+const LISTED: [Counted<'_>; 4] = [
+    core("pods"),
+    core("services"),
+    core("persistentvolumeclaims"),
+    Counted {
+        group: "resource.k8s.io",
+        plural: "resourceclaims",
+    },
+];
+
+const fn core(plural: &str) -> Counted<'_> {
+    Counted { group: "", plural }
+}
+
+/// Whether a change of an object, not only its coming and going, changes what it takes.
+pub(super) fn is_listed(counted: Counted<'_>) -> bool {
+    LISTED.contains(&counted)
+}
 
 /// What all objects of the namespace that the quota is about take, of each name that it limits and somebody knows.
 pub(super) async fn count(context: &Context, namespace: &str, quota: &Value, now: Timestamp) -> Result<Amounts, Error> {
     let hard = api::quota::amounts(quota, "/spec/hard");
     let minded = |counted: Counted<'_>| hard.keys().any(|name| counted.minds(name));
     let mut used = Amounts::new();
-    for plural in LISTED {
-        let counted = Counted { group: "", plural };
+    for counted in LISTED {
         if minded(counted) {
-            let objects = list(context, namespace, plural).await?;
+            let objects = list(context, namespace, counted).await?;
             count_all(counted, quota, objects.into_iter(), &mut used, now);
         }
     }
-    let scoped = !PODS.counts(quota, &Value::Null) && has_scopes(quota);
+    let scoped = has_scopes(quota);
     for name in hard.keys().filter(|_| !scoped) {
         if let Some((plural, group)) = counted_kind(name)
             && let Some(number) = context.kinds.count(group, plural, namespace)
@@ -34,7 +46,7 @@ pub(super) async fn count(context: &Context, namespace: &str, quota: &Value, now
             used.insert(name.clone(), Quantity::whole(i64::try_from(number).unwrap_or(i64::MAX)));
         }
     }
-    let known = |name: &str| used.contains_key(name) || is_listed(name);
+    let known = |name: &str| used.contains_key(name) || LISTED.iter().any(|counted| counted.minds(name));
     let zero = |name: &String| used.get(name).copied().unwrap_or(Quantity::whole(0));
     Ok(hard
         .keys()
@@ -49,26 +61,15 @@ fn has_scopes(quota: &Value) -> bool {
         .any(|pointer| !api::read::list(quota, pointer).is_empty())
 }
 
-fn is_listed(name: &str) -> bool {
-    LISTED.iter().any(|plural| Counted { group: "", plural }.minds(name))
-}
-
 /// Plural and group of a kind of which a quota limits the number alone.
 fn counted_kind(name: &str) -> Option<(&str, &str)> {
     let kind = match name.strip_prefix("count/") {
         Some(kind) => kind.split_once('.').unwrap_or((kind, "")),
-        None if Counted {
-            group: "",
-            plural: name,
-        }
-        .minds(name) =>
-        {
-            (name, "")
-        }
+        None if core(name).minds(name) => (name, ""),
         None => return None,
     };
-    let listed = kind.1.is_empty() && LISTED.contains(&kind.0);
-    (!listed).then_some(kind)
+    let (plural, group) = kind;
+    (!is_listed(Counted { group, plural })).then_some(kind)
 }
 
 fn count_all(
@@ -83,11 +84,11 @@ fn count_all(
     }
 }
 
-async fn list(context: &Context, namespace: &str, plural: &str) -> Result<Vec<Value>, Error> {
+async fn list(context: &Context, namespace: &str, counted: Counted<'_>) -> Result<Vec<Value>, Error> {
     let resource = Resource {
-        group: String::new(),
+        group: counted.group.to_owned(),
         version: "v1".to_owned(),
-        plural: plural.to_owned(),
+        plural: counted.plural.to_owned(),
     };
     let api = Api::<Dynamic>::at(context.transport.clone(), &resource, Some(namespace));
     match api.list_all(&Default::default()).await {
@@ -112,6 +113,7 @@ mod tests {
             ("services", None),
             ("requests.cpu", None),
             ("services.nodeports", None),
+            ("count/resourceclaims.resource.k8s.io", None),
         ] {
             assert_eq!(counted_kind(name), kind, "{name}");
         }
