@@ -5,7 +5,9 @@ use crate::{
     kind::{Subresource, Verb},
     rules::Rules,
 };
+use base64::{Engine, engine::general_purpose::STANDARD};
 use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
 
 /// `/api`: the versions of the core group. `address` is where clients reach the server, such as `10.0.0.1:6443`.
 pub fn api_versions(address: &str) -> Value {
@@ -102,10 +104,12 @@ fn resource(rules: &Rules) -> Value {
     object
 }
 
-/// Changes when the stored form does; clients only compare it. FNV-1a, because it needs no dependency.
+/// Changes when the stored form does (upstream: `discovery.StorageVersionHash`): of a custom kind, the version it is stored in.
 fn storage_version_hash(rules: &Rules) -> String {
-    let text = format!("{}/{}/{}", rules.group, rules.version, rules.kind);
-    format!("{:016x}", crate::openapi::fnv1a(text.as_bytes()))
+    let stored_as = rules.stored_as();
+    let core = if stored_as.contains('/') { "" } else { "/" };
+    let text = format!("{core}{stored_as}/{}", rules.kind);
+    STANDARD.encode(&Sha256::digest(text)[..8])
 }
 
 fn subresource(rules: &Rules, sub: &Subresource) -> Value {
@@ -233,6 +237,26 @@ mod tests {
         let first = all[1].0;
         assert_eq!(api_group_list(&catalog)["groups"][0]["name"], first);
         assert_eq!(aggregated_groups(&catalog)["items"][0]["metadata"]["name"], first);
+    }
+
+    #[test]
+    fn kinds_have_upstreams_hash_of_their_stored_form() {
+        let catalog = Catalog::new([]);
+        for (group, version, plural, hash) in [
+            ("", "v1", "pods", "xPOwRZ+Yhw8="),
+            ("apps", "v1", "deployments", "8aSe+NMegvE="),
+            ("", "v1", "events", "r2yiGXH7wu8="),
+            ("events.k8s.io", "v1", "events", "r2yiGXH7wu8="),
+        ] {
+            let list = api_resource_list(&catalog, group, version).expect("the group is served");
+            let mut resources = list["resources"].as_array().expect("there are resources").iter();
+            let found = resources.find(|resource| resource["name"] == plural);
+            assert_eq!(
+                found.map(|found| &found["storageVersionHash"]),
+                Some(&json!(hash)),
+                "{group} {plural}"
+            );
+        }
     }
 
     #[test]

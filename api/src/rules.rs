@@ -318,6 +318,15 @@ impl Rules {
         }
     }
 
+    /// The `apiVersion` that the store keeps.
+    pub fn stored_as(&self) -> Cow<'_, str> {
+        match &self.behaviour {
+            Behaviour::BuiltIn(Functions { view: Some(view), .. }) => view.stored_as.into(),
+            Behaviour::BuiltIn(_) => self.api_version().into(),
+            Behaviour::Custom(version) => version.stored_as().into(),
+        }
+    }
+
     /// Brings an object out of the store into this version, with this version's defaults.
     pub fn leave_storage(&self, object: &mut Value) {
         match &self.behaviour {

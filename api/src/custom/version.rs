@@ -145,6 +145,10 @@ impl Version {
         errors
     }
 
+    pub fn stored_as(&self) -> &str {
+        &self.stored_as
+    }
+
     /// Brings a stored object into this version. Conversion is the strategy `None`: only `apiVersion` changes.
     pub fn leave_storage(&self, object: &mut Value) {
         object["apiVersion"] = self.api_version.as_str().into();
