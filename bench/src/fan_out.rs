@@ -13,22 +13,66 @@ use std::time::{Duration, Instant};
 /// Watchers that share a connection: what HTTP/2 servers allow at least, so that sockets are not what is measured.
 const WATCHERS_A_CONNECTION: usize = 100;
 
-/// `writes` creates, each seen by `watchers` watchers.
-pub async fn measure(target: &Target, watchers: usize, writes: usize, report: &mut Report) -> anyhow::Result<()> {
+const WATCHERS: usize = 1000;
+const WRITES: usize = 500;
+
+/// How much is written and read.
+#[derive(Clone, Copy, Debug, clap::Args)]
+pub struct Load {
+    /// How many watchers.
+    #[arg(long, default_value_t = WATCHERS)]
+    watchers: usize,
+    /// How many write at once: one shows how late an event comes, many how many events the server delivers.
+    #[arg(long, default_value_t = 1)]
+    writers: usize,
+    /// How many writes each watcher sees.
+    #[arg(long, default_value_t = WRITES)]
+    writes: usize,
+}
+
+/// Each write is seen by each watcher.
+pub async fn measure(target: &Target, load: Load, report: &mut Report) -> anyhow::Result<()> {
+    let Load {
+        watchers,
+        writers,
+        writes,
+    } = load;
     let begun = Instant::now();
     let watching = open(target, watchers, writes).await?;
-    let writer = target.connect()?;
     let started = Instant::now();
-    for number in 0..writes {
-        write(&writer, &target.path("configmaps"), number, begun).await?;
+    let mut writing = Vec::new();
+    for first in 0..writers {
+        let (connection, path) = (target.connect()?, target.path("configmaps"));
+        writing.push(tokio::spawn(async move {
+            for number in (first..writes).step_by(writers) {
+                write(&connection, &path, number, begun).await?;
+            }
+            anyhow::Ok(())
+        }));
+    }
+    for writer in writing {
+        writer.await??;
     }
     let mut lags = Latencies::default();
     for task in watching {
         lags.append(task.await??);
     }
-    let benchmark = format!("{watchers} watchers");
+    let benchmark = format!("{watchers} watchers, {writers} writers");
     lags.report(&benchmark, started.elapsed(), report);
     Ok(())
+}
+
+// === impl Load ===
+
+impl Load {
+    /// As much as by default, from that many writers.
+    pub fn of(writers: usize) -> Self {
+        Self {
+            watchers: WATCHERS,
+            writers,
+            writes: WRITES,
+        }
+    }
 }
 
 type Watching = tokio::task::JoinHandle<anyhow::Result<Latencies>>;

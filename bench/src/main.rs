@@ -57,14 +57,7 @@ enum What {
         objects: usize,
     },
     /// Watchers of one namespace: events a second, lag.
-    FanOut {
-        /// How many watchers.
-        #[arg(long, default_value_t = 1000)]
-        watchers: usize,
-        /// How many writes each of them sees.
-        #[arg(long, default_value_t = 500)]
-        writes: usize,
-    },
+    FanOut(fan_out::Load),
     /// Pods on real nodes: create to Running as a watcher sees it, and how many start a second.
     Pods {
         /// A container image whose program goes on until it is killed.
@@ -128,13 +121,15 @@ async fn measure(target: &Target, what: &What, report: &mut Report) -> anyhow::R
             }
         }
         What::List { objects } => list::measure(target, *objects, report).await?,
-        What::FanOut { watchers, writes } => fan_out::measure(target, *watchers, *writes, report).await?,
+        What::FanOut(load) => fan_out::measure(target, *load, report).await?,
         What::All => {
             process::idle(target, report).await?;
             for connections in [1, 64] {
                 writes::measure(target, connections, Duration::from_secs(5), report).await?;
             }
-            fan_out::measure(target, 1000, 500, report).await?;
+            for writers in [1, 64] {
+                fan_out::measure(target, fan_out::Load::of(writers), report).await?;
+            }
             list::measure(target, 100_000, report).await?;
         }
         What::Pods { image, pods } => pods::measure(target, &pods::Asked { image, pods: *pods }, report).await?,
