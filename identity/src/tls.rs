@@ -50,6 +50,8 @@ pub enum Trust<'a> {
     Authority(&'a str),
     /// Its certificate has this SHA-256 fingerprint, whatever its names.
     Fingerprint(&'a str),
+    /// It speaks TLS, with whatever certificate: probes, and what stands behind a proxied port, have one of their own making.
+    Nobody,
 }
 
 /// A server's side. `alpn` in order of preference, e.g. `["h2"]`.
@@ -100,6 +102,7 @@ pub fn client(trust: Trust<'_>, own: Option<&KeyPair>, alpn: &[&str]) -> Result<
             fingerprint: wanted.to_ascii_lowercase(),
             provider: provider(),
         })),
+        Trust::Nobody => builder.dangerous().with_custom_certificate_verifier(anybody()),
     };
     let mut client = match own {
         Some(own) => builder
@@ -109,6 +112,11 @@ pub fn client(trust: Trust<'_>, own: Option<&KeyPair>, alpn: &[&str]) -> Result<
     };
     client.alpn_protocols = protocols(alpn);
     Ok(Arc::new(client))
+}
+
+/// Checks nothing, for a client that finds out only at a connection whether it must know the server.
+pub fn anybody() -> Arc<dyn ServerCertVerifier> {
+    Arc::new(Anybody { provider: provider() })
 }
 
 /// All certificates of a PEM text, in DER.
@@ -172,6 +180,12 @@ struct Pinned {
     provider: Arc<CryptoProvider>,
 }
 
+/// Accepts every certificate, and every proof that it is the server's: nobody asks who that is.
+#[derive(Debug)]
+struct Anybody {
+    provider: Arc<CryptoProvider>,
+}
+
 // === impl Pinned ===
 
 impl ServerCertVerifier for Pinned {
@@ -211,6 +225,43 @@ impl ServerCertVerifier for Pinned {
     ) -> Result<HandshakeSignatureValid, rustls::Error> {
         let algorithms = &self.provider.signature_verification_algorithms;
         rustls::crypto::verify_tls13_signature(message, certificate, signature, algorithms)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.provider.signature_verification_algorithms.supported_schemes()
+    }
+}
+
+// === impl Anybody ===
+
+impl ServerCertVerifier for Anybody {
+    fn verify_server_cert(
+        &self,
+        _: &CertificateDer<'_>,
+        _: &[CertificateDer<'_>],
+        _: &ServerName<'_>,
+        _: &[u8],
+        _: UnixTime,
+    ) -> Result<ServerCertVerified, rustls::Error> {
+        Ok(ServerCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        _: &[u8],
+        _: &CertificateDer<'_>,
+        _: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        Ok(HandshakeSignatureValid::assertion())
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        _: &[u8],
+        _: &CertificateDer<'_>,
+        _: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        Ok(HandshakeSignatureValid::assertion())
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {

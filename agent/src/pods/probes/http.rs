@@ -7,11 +7,10 @@ use http::{HeaderName, HeaderValue, Uri};
 use http_body_util::{BodyExt, Empty};
 use hyper::body::Incoming;
 use hyper_util::rt::TokioIo;
+use identity::tls::{self, Trust};
 use k8s_openapi::api::core::v1::{Container, HTTPGetAction};
-use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::crypto::CryptoProvider;
-use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
-use rustls::{ClientConfig, DigitallySignedStruct, SignatureScheme};
+use rustls::ClientConfig;
+use rustls::pki_types::ServerName;
 use std::net::IpAddr;
 use std::sync::{Arc, OnceLock};
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -115,7 +114,7 @@ impl Request {
             return self.send_over(stream).await;
         }
         let name = ServerName::try_from(self.host.clone()).map_err(|error| error.to_string())?;
-        let stream = tokio_rustls::TlsConnector::from(tls()?).connect(name, stream).await;
+        let stream = tokio_rustls::TlsConnector::from(anybody()?).connect(name, stream).await;
         self.send_over(stream.map_err(|error| error.to_string())?).await
     }
 
@@ -189,60 +188,13 @@ fn words(error: &hyper::Error) -> String {
 }
 
 /// Probes ask whether something answers, not who (upstream: InsecureSkipVerify).
-fn tls() -> Result<Arc<ClientConfig>, String> {
+fn anybody() -> Result<Arc<ClientConfig>, String> {
     static CONFIG: OnceLock<Arc<ClientConfig>> = OnceLock::new();
     if let Some(config) = CONFIG.get() {
         return Ok(config.clone());
     }
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let config = ClientConfig::builder_with_provider(provider.clone())
-        .with_safe_default_protocol_versions()
-        .map_err(|error| error.to_string())?
-        .dangerous()
-        .with_custom_certificate_verifier(Arc::new(Anyone(provider)))
-        .with_no_client_auth();
-    Ok(CONFIG.get_or_init(|| Arc::new(config)).clone())
-}
-
-/// Takes every certificate and looks at no signature: a probe proves nothing but that something answers, as upstream's.
-#[derive(Debug)]
-struct Anyone(Arc<CryptoProvider>);
-
-// === impl Anyone ===
-
-impl ServerCertVerifier for Anyone {
-    fn verify_server_cert(
-        &self,
-        _: &CertificateDer<'_>,
-        _: &[CertificateDer<'_>],
-        _: &ServerName<'_>,
-        _: &[u8],
-        _: UnixTime,
-    ) -> Result<ServerCertVerified, rustls::Error> {
-        Ok(ServerCertVerified::assertion())
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        _: &[u8],
-        _: &CertificateDer<'_>,
-        _: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        Ok(HandshakeSignatureValid::assertion())
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        _: &[u8],
-        _: &CertificateDer<'_>,
-        _: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        Ok(HandshakeSignatureValid::assertion())
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.0.signature_verification_algorithms.supported_schemes()
-    }
+    let config = tls::client(Trust::Nobody, None, &[]).map_err(|error| error.to_string())?;
+    Ok(CONFIG.get_or_init(|| config).clone())
 }
 
 #[cfg(test)]

@@ -63,9 +63,7 @@ impl Nodes {
     pub(super) fn trusting_anybody(&self) -> Self {
         let Some(tls) = &self.tls else { return self.clone() };
         let mut trusting = ClientConfig::clone(tls);
-        trusting
-            .dangerous()
-            .set_certificate_verifier(Arc::new(super::proxy::Anybody));
+        trusting.dangerous().set_certificate_verifier(identity::tls::anybody());
         Self::new(Arc::new(trusting))
     }
 

@@ -14,13 +14,11 @@ use http::request::Parts;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, Uri, header};
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
+use identity::tls::{self, Trust};
 use location::{Backend, Location};
 use rewrite::Rewrite;
-use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
-use rustls::{ClientConfig, DigitallySignedStruct, SignatureScheme};
+use rustls::pki_types::ServerName;
 use std::io;
-use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
@@ -35,10 +33,6 @@ const CORS: [HeaderName; 4] = [
     header::ACCESS_CONTROL_ALLOW_METHODS,
     header::ACCESS_CONTROL_ALLOW_ORIGIN,
 ];
-
-/// Knows nobody by a certificate: whoever is behind a pod's port has one of its own making.
-#[derive(Debug)]
-pub(super) struct Anybody;
 
 /// Serves it.
 pub(super) async fn serve(call: &Call, parts: Parts, payload: Payload) -> Result<Response<Body>, Status> {
@@ -160,7 +154,8 @@ async fn connect_and_send(
                 Backend::Https => {
                     let name = ServerName::try_from(location.ip().to_owned())
                         .map_err(|cause| unreachable(&cause.to_string()))?;
-                    let connecting = TlsConnector::from(anybody()).connect(name, stream);
+                    let tls = tls::client(Trust::Nobody, None, &[]).map_err(|cause| unreachable(&cause.to_string()))?;
+                    let connecting = TlsConnector::from(tls).connect(name, stream);
                     let stream = match tokio::time::timeout(PATIENCE, connecting).await {
                         Ok(Ok(stream)) => stream,
                         Ok(Err(cause)) => return Err(unreachable(&cause.to_string())),
@@ -189,54 +184,4 @@ async fn pass_back(backend: Response<Incoming>, rewrite: &Rewrite<'_>) -> Result
     }
     *response.headers_mut() = headers;
     Ok(response)
-}
-
-/// TLS to whoever is there.
-fn anybody() -> Arc<ClientConfig> {
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let config = ClientConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .expect("this holds because ring serves the default versions")
-        .dangerous()
-        .with_custom_certificate_verifier(Arc::new(Anybody));
-    Arc::new(config.with_no_client_auth())
-}
-
-// === impl Anybody ===
-
-impl ServerCertVerifier for Anybody {
-    fn verify_server_cert(
-        &self,
-        _: &CertificateDer<'_>,
-        _: &[CertificateDer<'_>],
-        _: &ServerName<'_>,
-        _: &[u8],
-        _: UnixTime,
-    ) -> Result<ServerCertVerified, rustls::Error> {
-        Ok(ServerCertVerified::assertion())
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        _: &[u8],
-        _: &CertificateDer<'_>,
-        _: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        Ok(HandshakeSignatureValid::assertion())
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        _: &[u8],
-        _: &CertificateDer<'_>,
-        _: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        Ok(HandshakeSignatureValid::assertion())
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        rustls::crypto::ring::default_provider()
-            .signature_verification_algorithms
-            .supported_schemes()
-    }
 }
