@@ -65,6 +65,22 @@ pub fn append(out: &mut BytesMut, stored: &[u8], revision: Revision) {
     }
 }
 
+/// What the stored bytes of a kind's objects begin with: their kind and version, which items of upstream's lists do not repeat.
+pub fn head(api_version: &str, kind: &str) -> String {
+    format!("{{\"kind\":\"{kind}\",\"apiVersion\":\"{api_version}\",")
+}
+
+/// Appends the object in `stored` to `out` without its [`head`].
+pub fn append_item(out: &mut BytesMut, stored: &[u8], revision: Revision, head: &str) {
+    match stored.strip_prefix(head.as_bytes()) {
+        Some(rest) => {
+            out.put_u8(b'{');
+            append(out, rest, revision);
+        }
+        None => append(out, stored, revision),
+    }
+}
+
 /// The object in `stored` as of `revision`, as JSON text.
 pub fn text(stored: &[u8], revision: Revision) -> Bytes {
     let mut out = BytesMut::with_capacity(stored.len() + 20);
@@ -127,6 +143,13 @@ mod tests {
         let mut expected = object;
         expected["metadata"]["resourceVersion"] = json!("1234");
         assert_eq!(read, expected);
+
+        let mut item = BytesMut::new();
+        append_item(&mut item, &bytes, 1234, &head("v1", "Pod"));
+        for name in ["kind", "apiVersion"] {
+            expected.as_object_mut().unwrap().remove(name);
+        }
+        assert_eq!(serde_json::from_slice::<Value>(&item).unwrap(), expected);
     }
 
     #[test]

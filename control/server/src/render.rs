@@ -5,6 +5,7 @@ mod list;
 use crate::call::Call;
 use crate::negotiate::{Encoding, Form, TableVersion};
 use crate::{encode, reply};
+use api::Rules;
 use api::status::{self, Status};
 use api::table::{self, Include};
 use client::Body;
@@ -84,7 +85,11 @@ pub fn made(call: &Call, object: &Value) -> Result<Response<Body>, Status> {
 pub fn made_list(call: &Call, objects: &[Value]) -> Result<Response<Body>, Status> {
     let list = |kind: String, api_version: &str, items: Vec<Value>| json!({"kind": kind, "apiVersion": api_version, "metadata": {}, "items": items});
     let shaped = match call.accepted.form {
-        Form::Whole => list(call.rules.list_kind(), &call.rules.api_version(), objects.to_vec()),
+        Form::Whole => {
+            let mut items = objects.to_vec();
+            items.iter_mut().for_each(|item| untitled(&call.rules, item));
+            list(call.rules.list_kind(), &call.rules.api_version(), items)
+        }
         Form::Metadata(version) => {
             let items = objects.iter().map(|object| partial(object, version)).collect();
             list("PartialObjectMetadataList".to_owned(), version.api_version(), items)
@@ -103,6 +108,15 @@ pub fn event_object(call: &Call, object: &Value, first: bool) -> Result<Value, S
             let meta = json!({ "resourceVersion": api::metadata::resource_version(object) });
             table_of(call, meta, std::slice::from_ref(object), version, first)
         }
+    }
+}
+
+/// Makes an object an item of a list: those of built-in kinds say neither kind nor version, which the list's own tell
+/// (Go's encoders write them for the outermost object only); custom resources' do.
+fn untitled(rules: &Rules, object: &mut Value) {
+    if let Some(members) = object.as_object_mut().filter(|_| !rules.is_custom()) {
+        members.shift_remove("kind");
+        members.shift_remove("apiVersion");
     }
 }
 

@@ -27,6 +27,8 @@ const TURN: usize = 256;
 struct Items {
     rules: RulesRef,
     form: Form,
+    /// What stored bytes begin with and items do not.
+    head: String,
 }
 
 // === impl Items ===
@@ -36,6 +38,7 @@ impl Items {
         Self {
             rules: call.rules.clone(),
             form: call.accepted.form,
+            head: encode::head(&call.rules.api_version(), call.rules.kind),
         }
     }
 
@@ -59,13 +62,16 @@ impl Items {
         self.rules.leave_storage(&mut object);
         match self.form {
             Form::Metadata(version) => partial(&object, version),
-            Form::Whole | Form::Table(_) => object,
+            Form::Whole | Form::Table(_) => {
+                super::untitled(&self.rules, &mut object);
+                object
+            }
         }
     }
 
     fn append_json(&self, out: &mut BytesMut, entry: &Entry) {
         if self.form == Form::Whole && self.rules.is_kept_as_served() {
-            return encode::append(out, &entry.value, entry.modified);
+            return encode::append_item(out, &entry.value, entry.modified, &self.head);
         }
         serde_json::to_writer(out.writer(), &self.value(entry))
             .expect("this holds because memory takes all that is written to it");
