@@ -4,8 +4,10 @@ mod bootstrap;
 mod impersonate;
 mod service_account;
 mod token;
+mod websocket;
 
 pub use token::{Tokens, TokensError};
+pub(crate) use websocket::move_token;
 
 use crate::audit::Asker;
 use crate::authorize::Authorizer;

@@ -1,6 +1,7 @@
 //! Connections: TLS, HTTP/2 and HTTP/1.1, limits that bound slow and dead clients, and an orderly end.
 
 use crate::audit::{AUDIT_ID, Asker, AuditId};
+use crate::authenticate::move_token;
 use crate::body::Payload;
 use crate::definitions;
 use crate::server::Server;
@@ -161,8 +162,9 @@ fn authenticate(certificate: Option<&[u8]>) -> Result<Option<User>, Status> {
 async fn serve(
     server: Arc<Server>,
     connection: Result<Option<User>, Status>,
-    request: Request<Incoming>,
+    mut request: Request<Incoming>,
 ) -> Response<Body> {
+    move_token(request.headers_mut());
     let path = request.uri().path().to_owned();
     let refusals = negotiate::of_refusal(request.headers());
     let asker = match connection {

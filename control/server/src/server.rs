@@ -244,8 +244,11 @@ impl Server {
         }
         let warnings = call.warnings.clone();
         warnings.extend(call.rules.deprecation());
-        let sent = parts.extensions.get::<Sent>();
-        let mut response = dispatch(call, payload, sent).await?;
+        let as_messages = call.verb == Verb::Watch && verbs::watch::websocket::is_asked(&parts.headers);
+        let mut response = dispatch(call, payload, parts.extensions.get::<Sent>()).await?;
+        if as_messages {
+            response = verbs::watch::websocket::carry(response, parts)?;
+        }
         reply::warn(&mut response, &warnings.take());
         Ok(response)
     }

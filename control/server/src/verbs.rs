@@ -8,7 +8,7 @@ mod get;
 mod list;
 mod patch;
 mod update;
-mod watch;
+pub(crate) mod watch;
 
 pub(crate) use create::{create, refused_by_disk};
 pub(crate) use delete::{delete, delete_object};

@@ -1,6 +1,7 @@
 //! Watch: a list's future as lines of JSON, from any revision that is still known.
 
 mod shared;
+pub(crate) mod websocket;
 
 use crate::call::Call;
 use crate::filter::Filter;
