@@ -1,5 +1,6 @@
 //! What a machine config may say. Every field's comment is its text in the published JSON Schema.
 
+use crate::node::Node;
 use ipnet::IpNet;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -28,6 +29,9 @@ pub struct MachineConfig {
     /// Where container images come from.
     #[serde(default, skip_serializing_if = "is_default")]
     pub oci: Oci,
+    /// How it runs pods; only with the role `worker`.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub node: Node,
 }
 
 /// This machine.
@@ -256,6 +260,6 @@ fn default_dns_domain() -> String {
     "cluster.local".to_owned()
 }
 
-fn is_default<T: Default + PartialEq>(value: &T) -> bool {
+pub(crate) fn is_default<T: Default + PartialEq>(value: &T) -> bool {
     *value == T::default()
 }

@@ -68,6 +68,10 @@ fn machine_config(plan: &ClusterPlan, machine: &MachinePlan) -> MachineConfig {
             ..Network::default()
         },
         storage: config::Storage::default(),
+        node: match machine.spec.roles.contains(&Role::Worker) {
+            true => machine.spec.node.clone(),
+            false => config::Node::default(),
+        },
         cluster: cluster(&plan.spec.name),
         control_plane: is_control_plane.then(ControlPlane::default),
         oci: Oci {

@@ -33,6 +33,9 @@ pub struct MachineSpec {
     pub boot: Boot,
     /// Whether the machine finds its config and secrets; without them it waits in maintenance mode.
     pub is_configured: bool,
+    /// How it runs pods.
+    #[serde(default)]
+    pub node: config::Node,
     /// A raw disk image to start from instead of the built one, for tests that break it.
     pub disk_image: Option<PathBuf>,
 }
@@ -103,6 +106,7 @@ impl MachineSpec {
             cpus: 2,
             boot: Boot::Uefi,
             is_configured: true,
+            node: config::Node::default(),
             disk_image: None,
         }
     }

@@ -170,6 +170,7 @@ impl Generate {
             },
             control_plane: None,
             oci: Oci::default(),
+            node: config::Node::default(),
         }
     }
 

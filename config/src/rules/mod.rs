@@ -4,6 +4,7 @@ mod cluster;
 pub(crate) mod encryption;
 mod machine;
 mod network;
+mod node;
 pub(crate) mod oci;
 mod words;
 
@@ -24,5 +25,6 @@ pub(crate) fn check(config: &MachineConfig) -> Vec<(Place, String)> {
     broken.extend(network::check(&config.network));
     broken.extend(cluster::check(config));
     broken.extend(oci::check(&config.oci));
+    broken.extend(node::check(config));
     broken
 }

@@ -1,0 +1,124 @@
+//! What `[node]` may say: how a machine runs pods. Names and defaults follow upstream's kubelet where it has them.
+
+use crate::machine::is_default;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// How a machine runs pods.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
+pub struct Node {
+    /// Most pods at a time.
+    #[serde(skip_serializing_if = "is_usual_pods")]
+    pub max_pods: u32,
+    /// Most processes and threads of one pod; 0 for no limit but the machine's.
+    #[serde(skip_serializing_if = "is_default")]
+    pub pod_pids: u64,
+    /// Thousandths of a CPU that are kept for the machine itself.
+    #[serde(skip_serializing_if = "is_default")]
+    pub reserved_cpu_millis: u32,
+    /// MiB of memory that are kept for the machine itself, besides what eviction keeps free.
+    #[serde(skip_serializing_if = "is_default")]
+    pub reserved_memory_mib: u32,
+    /// Who may use the machine's swap, if it has any.
+    #[serde(skip_serializing_if = "is_default")]
+    pub swap: Swap,
+    /// When pods are evicted.
+    #[serde(skip_serializing_if = "is_default")]
+    pub eviction: Eviction,
+    /// How pods end when the machine goes down in order.
+    #[serde(skip_serializing_if = "is_default")]
+    pub shutdown: Shutdown,
+}
+
+/// Who may use swap.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Swap {
+    /// No pod.
+    #[default]
+    None,
+    /// Containers of Burstable pods, each a share as large as its share of memory.
+    Limited,
+}
+
+/// When pods are evicted: as soon as less than this is left.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
+pub struct Eviction {
+    /// MiB of memory.
+    pub memory_mib: u32,
+    /// Percent of DATA, on which pods and images are.
+    pub disk_percent: u32,
+    /// Percent of DATA's inodes.
+    pub inodes_percent: u32,
+    /// Percent of DATA below which images that nobody uses go, before pods do.
+    pub images_percent: u32,
+    /// Percent of the process IDs that there are.
+    pub pids_percent: u32,
+    /// Seconds that a condition like MemoryPressure stays after its cause is gone.
+    pub pressure_seconds: u32,
+}
+
+/// How pods end when the machine goes down in order: ordinary ones first, then critical ones.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
+pub struct Shutdown {
+    /// Seconds for all of them.
+    pub grace_seconds: u32,
+    /// The last of these seconds, for critical pods alone.
+    pub critical_seconds: u32,
+}
+
+// === impl Node ===
+
+/// Upstream's maxPods.
+const USUAL_PODS: u32 = 110;
+
+impl Default for Node {
+    fn default() -> Self {
+        Self {
+            max_pods: USUAL_PODS,
+            pod_pids: 0,
+            reserved_cpu_millis: 0,
+            reserved_memory_mib: 0,
+            swap: Swap::None,
+            eviction: Eviction::default(),
+            shutdown: Shutdown::default(),
+        }
+    }
+}
+
+// === impl Eviction ===
+
+impl Default for Eviction {
+    /// Upstream's evictionHard and evictionPressureTransitionPeriod. It has no threshold for process IDs; ours lets a fork bomb
+    /// be evicted.
+    fn default() -> Self {
+        Self {
+            memory_mib: 100,
+            disk_percent: 10,
+            inodes_percent: 5,
+            images_percent: 15,
+            pids_percent: 10,
+            pressure_seconds: 300,
+        }
+    }
+}
+
+// === impl Shutdown ===
+
+impl Default for Shutdown {
+    /// Upstream's default is none at all, since its kubelet is not told; half a minute, the last third of it for critical pods,
+    /// is what its documentation begins with.
+    fn default() -> Self {
+        Self {
+            grace_seconds: 30,
+            critical_seconds: 10,
+        }
+    }
+}
+
+fn is_usual_pods(pods: &u32) -> bool {
+    *pods == USUAL_PODS
+}
