@@ -58,6 +58,8 @@ pub enum Request {
     Mark(String),
     /// One data line a mark, see [`Mark`].
     Marks,
+    /// From now on a machine that goes down in order sends the agent SIGPWR first, and gives it so many seconds to end its pods.
+    Farewell(u32),
     /// Go down in order: services, pods, file systems, each with a deadline.
     Down(Down),
     /// Go down at once: sync and reset.
@@ -126,6 +128,7 @@ impl fmt::Display for Request {
             Request::Kill(s) => write!(f, "kill {s}"),
             Request::Mark(name) => write!(f, "mark {name}"),
             Request::Marks => write!(f, "marks"),
+            Request::Farewell(seconds) => write!(f, "farewell {seconds}"),
             Request::Down(d) => write!(f, "down {d}"),
             Request::ForceDown(d) => write!(f, "force-down {d}"),
             Request::Reset { data: false } => write!(f, "reset state"),
@@ -148,6 +151,7 @@ impl std::str::FromStr for Request {
             ("kill", s) => Ok(Request::Kill(s.parse()?)),
             ("mark", name) if is_mark_name(name) => Ok(Request::Mark(name.to_owned())),
             ("marks", "") => Ok(Request::Marks),
+            ("farewell", seconds) => seconds.parse().map(Request::Farewell).map_err(|_| unknown()),
             ("down", d) => Ok(Request::Down(d.parse()?)),
             ("force-down", d) => Ok(Request::ForceDown(d.parse()?)),
             ("reset", "state") => Ok(Request::Reset { data: false }),
@@ -260,6 +264,7 @@ mod tests {
             Request::Kill(Service::Control),
             Request::Mark("node-ready".into()),
             Request::Marks,
+            Request::Farewell(30),
             Request::Down(Down::Reboot),
             Request::ForceDown(Down::PowerOff),
             Request::Reset { data: true },
@@ -297,6 +302,7 @@ mod tests {
             "mark ",
             "mark a\nb",
             "down now",
+            "farewell soon",
             "reset data",
         ] {
             assert!(line.parse::<Request>().is_err(), "{line:?}");

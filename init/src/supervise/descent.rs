@@ -5,6 +5,8 @@ use init_protocol::Down;
 /// The steps, in order; each is left when it is settled, or when its time is up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Step {
+    /// The agent hears of it, and ends the pods in the order that they have among each other.
+    Farewell,
     /// The agent ends first, so that nobody restarts what is about to end.
     Agent,
     /// The control plane has had the agent's last words by now.
@@ -38,6 +40,8 @@ pub struct Descent {
     pub wipe: Option<WipeData>,
     /// Whether it goes straight to [`Step::Storage`] and only syncs there.
     pub forced: bool,
+    /// How long the agent may take for its pods.
+    farewell_ms: u64,
     step: Option<Step>,
     until: u64,
 }
@@ -47,7 +51,8 @@ pub struct Descent {
 pub struct WipeData(pub bool);
 
 impl Step {
-    const ALL: [Step; 7] = [
+    const ALL: [Step; 8] = [
+        Step::Farewell,
         Step::Agent,
         Step::Services,
         Step::Pods,
@@ -59,8 +64,10 @@ impl Step {
 
     /// How long it may take. Services have their grace from the table and are killed by it; this is a little more than
     /// the longest. Pods get what a pod gets that says nothing, halved: all of them end at once.
-    fn deadline_ms(self) -> u64 {
+    fn deadline_ms(self, farewell_ms: u64) -> u64 {
         match self {
+            // The agent keeps the time; this is for one that does not.
+            Step::Farewell => farewell_ms + 2_000,
             Step::Agent => 12_000,
             Step::Services => 22_000,
             Step::Pods => 15_000,
@@ -69,8 +76,9 @@ impl Step {
         }
     }
 
-    fn is_settled(self, alive: Alive) -> bool {
+    fn is_settled(self, alive: Alive, farewell_ms: u64) -> bool {
         match self {
+            Step::Farewell => farewell_ms == 0 || !alive.agent || !alive.pods,
             Step::Agent => !alive.agent,
             Step::Services => !alive.services,
             Step::Pods | Step::KillPods => !alive.pods,
@@ -87,6 +95,7 @@ impl Descent {
             how,
             wipe: None,
             forced: false,
+            farewell_ms: 0,
             step: None,
             until: 0,
         }
@@ -100,6 +109,14 @@ impl Descent {
         }
     }
 
+    /// The same, with so many seconds for the agent to end its pods.
+    pub fn with_farewell(self, seconds: u32) -> Self {
+        Descent {
+            farewell_ms: u64::from(seconds) * 1000,
+            ..self
+        }
+    }
+
     /// From now on without ceremony.
     pub fn force(&mut self, how: Down) {
         (self.how, self.forced) = (how, true);
@@ -107,7 +124,9 @@ impl Descent {
 
     /// The step to begin now, if one is; steps that have nothing to do are left out.
     pub fn next_step(&mut self, now: u64, alive: Alive) -> Option<Step> {
-        let is_over = self.step.is_none_or(|step| step.is_settled(alive) || now >= self.until);
+        let is_over = self
+            .step
+            .is_none_or(|step| step.is_settled(alive, self.farewell_ms) || now >= self.until);
         if self.forced && self.step != Some(Step::Storage) {
             return self.enter(Step::Storage, now);
         }
@@ -117,13 +136,15 @@ impl Descent {
         let later = Step::ALL
             .into_iter()
             .filter(|step| self.step.is_none_or(|current| *step > current));
-        let next = later.into_iter().find(|step| !step.is_settled(alive))?;
+        let next = later
+            .into_iter()
+            .find(|step| !step.is_settled(alive, self.farewell_ms))?;
         self.enter(next, now)
     }
 
     fn enter(&mut self, step: Step, now: u64) -> Option<Step> {
         self.step = Some(step);
-        self.until = now.saturating_add(step.deadline_ms());
+        self.until = now.saturating_add(step.deadline_ms(self.farewell_ms));
         Some(step)
     }
 }
@@ -172,6 +193,24 @@ mod tests {
             "whoever cannot be killed is left behind"
         );
         assert_eq!(descent.next_step(u64::MAX - 1, rest), None);
+    }
+
+    #[test]
+    fn whoever_asked_for_a_farewell_has_it_while_pods_live() {
+        let mut descent = Descent::new(Down::PowerOff).with_farewell(30);
+        assert_eq!(descent.next_step(0, ALL), Some(Step::Farewell));
+        assert_eq!(descent.next_step(31_999, ALL), None);
+        assert_eq!(descent.next_step(32_000, ALL), Some(Step::Agent), "time is up");
+        let mut descent = Descent::new(Down::PowerOff).with_farewell(30);
+        descent.next_step(0, ALL);
+        let without_pods = Alive { pods: false, ..ALL };
+        assert_eq!(descent.next_step(1, without_pods), Some(Step::Agent));
+        let mut descent = Descent::new(Down::PowerOff).with_farewell(30);
+        assert_eq!(
+            descent.next_step(0, without_pods),
+            Some(Step::Agent),
+            "there is nobody to end"
+        );
     }
 
     #[test]

@@ -33,6 +33,7 @@ impl Supervisor {
             return;
         };
         match step {
+            Step::Farewell => self.warn_agent(),
             Step::Agent => self.stop(&[Service::Agent]),
             Step::Services => self.stop(&[Service::Control, Service::Etcd]),
             Step::Pods => self.terminate_pods(),
@@ -46,6 +47,12 @@ impl Supervisor {
             Step::KillRest => self.signal_rest(Signal::SIGKILL),
             Step::Storage => self.finish(),
         }
+    }
+
+    fn warn_agent(&mut self) {
+        let pid = self.life(Service::Agent, |life| life.pid());
+        // Gone since we looked: then nobody ends the pods in their order.
+        let _ = pid.map(|pid| kill(Pid::from_raw(pid), Signal::SIGPWR));
     }
 
     fn stop(&mut self, services: &[Service]) {

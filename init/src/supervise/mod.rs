@@ -53,6 +53,8 @@ pub struct Supervisor {
     clients: Vec<Client>,
     watchdog: Option<Fed>,
     descent: Option<Descent>,
+    /// Seconds that the agent wants for its pods on the way down.
+    farewell_s: u32,
     /// Whether PID 1 has any child left.
     has_children: bool,
 }
@@ -103,6 +105,7 @@ impl Supervisor {
                 None
             },
             descent: None,
+            farewell_s: 0,
             has_children: true,
         }
     }
@@ -203,7 +206,7 @@ impl Supervisor {
 
     fn go_down(&mut self, descent: Descent, why: &str) {
         console::notice(format_args!("going down to {} ({why})", descent.how));
-        self.descent = Some(descent);
+        self.descent = Some(descent.with_farewell(self.farewell_s));
     }
 
     fn take_output(&mut self) {
@@ -227,6 +230,7 @@ impl Supervisor {
             Request::Services => return Ok(self.lives.iter().map(|life| life.state().to_string()).collect()),
             Request::Marks => return Ok(self.marks.all().iter().map(ToString::to_string).collect()),
             Request::Mark(name) => self.marks.note(&name),
+            Request::Farewell(seconds) => self.farewell_s = seconds,
             Request::ForceDown(how) => {
                 self.descent.get_or_insert_with(|| Descent::new(how)).force(how);
             }
