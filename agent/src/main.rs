@@ -18,6 +18,8 @@ use acquire::{Acquired, Running, Source};
 use anyhow::Context;
 use config::Role;
 use events::Kind;
+use init::Init;
+use init_protocol::Request;
 use machine::{Api, Machine};
 use node::{NodeContext, Paths};
 use places::Places;
@@ -77,7 +79,10 @@ async fn run() -> anyhow::Result<Infallible> {
     let api = machine::serve(&machine, &running.secrets)
         .await
         .context("start the machine API")?;
-    tokio::spawn(end_when_told(api));
+    tokio::spawn(end_when_told(api, node.clone()));
+    if let Some(node) = &node {
+        tokio::spawn(leave_when_told(machine.init.clone(), node.clone()));
+    }
     machine.mark("machine-api");
     host::bring_up(&machine, &running.config).await;
     machine.mark("network-ready");
@@ -126,10 +131,32 @@ fn node_context(machine: &Arc<Machine>, running: &Running) -> NodeContext {
     NodeContext::new(running.config.clone(), running.secrets.clone(), Paths::machine(), marks)
 }
 
+/// Ends the pods when init says that the machine goes down, before it says that the agent is to end.
+async fn leave_when_told(init: Init, node: NodeContext) {
+    let seconds = node.config.node.shutdown.grace_seconds;
+    if seconds == 0 {
+        return;
+    }
+    let mut told = match signal(SignalKind::from_raw(nix::libc::SIGPWR)) {
+        Ok(told) => told,
+        Err(cause) => {
+            return tracing::warn!("listen for SIGPWR: {cause}; pods will not know that the machine goes down");
+        }
+    };
+    if let Err(error) = init.ask(Request::Farewell(seconds)).await {
+        return tracing::warn!("{error}; pods will not know that the machine goes down");
+    }
+    told.recv().await;
+    pods::shutdown::run(&node).await;
+}
+
 /// Ends the agent when init says so, once its callers have their answers; whoever asked for this end is one of them. Pods
 /// run on.
-async fn end_when_told(api: Api) {
+async fn end_when_told(api: Api, node: Option<NodeContext>) {
     told_to_end().await;
+    if let Some(node) = &node {
+        pods::shutdown::last_words(node).await;
+    }
     api.end().await;
     std::process::exit(0)
 }

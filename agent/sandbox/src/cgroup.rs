@@ -62,7 +62,7 @@ impl Tree {
         let dir = self.root.join(path);
         let mut parent = self.root.clone();
         for part in path.components() {
-            hand_down_controllers(&parent)?;
+            hand_down_controllers(&parent, limits)?;
             parent.push(part);
             match fs::create_dir(&parent) {
                 Err(cause) if cause.kind() != io::ErrorKind::AlreadyExists => {
@@ -84,18 +84,22 @@ impl Tree {
     }
 }
 
-/// Lets the children of a group have limits of their own.
-fn hand_down_controllers(dir: &Path) -> Result<(), CgroupError> {
+/// Lets the children of a group have limits of their own. Controllers that few need cost every group a little, so they are
+/// handed down only towards a group that has such a limit.
+fn hand_down_controllers(dir: &Path, limits: &Limits) -> Result<(), CgroupError> {
     let there = words(&dir.join("cgroup.controllers"));
     let file = dir.join("cgroup.subtree_control");
     let enabled = words(&file);
-    for name in CONTROLLERS {
-        let has = |list: &[String]| list.iter().any(|word| word == name);
-        if has(&there) && !has(&enabled) {
-            write(&file, &format!("+{name}"))?;
-        }
+    let hugetlb = (!limits.hugetlb.is_empty()).then_some("hugetlb");
+    let cpuset = limits.cpus.is_some().then_some("cpuset");
+    let wanted = CONTROLLERS.into_iter().chain(hugetlb).chain(cpuset);
+    let has = |list: &[String], name: &str| list.iter().any(|word| word == name);
+    let lacking = wanted.filter(|name| has(&there, name) && !has(&enabled, name));
+    let lacking: Vec<String> = lacking.map(|name| format!("+{name}")).collect();
+    if lacking.is_empty() {
+        return Ok(());
     }
-    Ok(())
+    write(&file, &lacking.join(" "))
 }
 
 // === impl Group ===
@@ -187,30 +191,39 @@ fn libc_ebusy() -> i32 {
 }
 
 /// Files and what is written to them.
-fn settings(limits: &Limits) -> Vec<(&'static str, String)> {
+fn settings(limits: &Limits) -> Vec<(String, String)> {
     let mut settings = Vec::new();
     if let Some(quota) = limits.cpu_quota_us {
-        settings.push(("cpu.max", format!("{quota} 100000")));
+        settings.push(("cpu.max".to_owned(), format!("{quota} 100000")));
     }
     if let Some(weight) = limits.cpu_weight {
-        settings.push(("cpu.weight", weight.to_string()));
+        settings.push(("cpu.weight".to_owned(), weight.to_string()));
     }
     if let Some(bytes) = limits.memory_max {
-        settings.push(("memory.max", bytes.to_string()));
-        // A limit that spills into swap would be none.
-        settings.push(("memory.swap.max", "0".to_owned()));
+        settings.push(("memory.max".to_owned(), bytes.to_string()));
+    }
+    if let Some(bytes) = limits.swap_max {
+        settings.push(("memory.swap.max".to_owned(), bytes.to_string()));
+    }
+    for (size, bytes) in &limits.hugetlb {
+        // Pages that are reserved and never touched count as well: a program dies at mmap(2) and not of SIGBUS later.
+        settings.push((format!("hugetlb.{size}.max"), bytes.to_string()));
+        settings.push((format!("hugetlb.{size}.rsvd.max"), bytes.to_string()));
+    }
+    if let Some(cpus) = &limits.cpus {
+        settings.push(("cpuset.cpus".to_owned(), cpus.clone()));
     }
     if let Some(most) = limits.pids_max {
-        settings.push(("pids.max", most.to_string()));
+        settings.push(("pids.max".to_owned(), most.to_string()));
     }
     if limits.oom_group {
-        settings.push(("memory.oom.group", "1".to_owned()));
+        settings.push(("memory.oom.group".to_owned(), "1".to_owned()));
     }
     settings
 }
 
 /// What the kernel starts with, for whatever `limits` does not say.
-fn unlimited(limits: &Limits) -> Vec<(&'static str, String)> {
+fn unlimited(limits: &Limits) -> Vec<(String, String)> {
     let defaults = [
         (limits.cpu_quota_us.is_none(), "cpu.max", "max 100000"),
         (limits.cpu_weight.is_none(), "cpu.weight", "100"),
@@ -218,7 +231,9 @@ fn unlimited(limits: &Limits) -> Vec<(&'static str, String)> {
         (limits.pids_max.is_none(), "pids.max", "max"),
     ];
     let unsaid = defaults.into_iter().filter(|(is_unsaid, _, _)| *is_unsaid);
-    unsaid.map(|(_, file, value)| (file, value.to_owned())).collect()
+    unsaid
+        .map(|(_, file, value)| (file.to_owned(), value.to_owned()))
+        .collect()
 }
 
 fn children(dir: &Path) -> Vec<PathBuf> {
@@ -253,15 +268,34 @@ mod tests {
             cpu_quota_us: Some(50_000),
             cpu_weight: Some(79),
             memory_max: Some(1 << 20),
+            swap_max: Some(0),
+            hugetlb: [("2MB".to_owned(), 2 << 20)].into(),
+            cpus: Some("0-1".to_owned()),
             pids_max: Some(10),
             oom_group: true,
         };
-        let lines = settings(&limits);
-        assert_eq!(lines[0], ("cpu.max", "50000 100000".to_owned()));
-        assert_eq!(lines.len(), 6);
+        let lines: Vec<String> = settings(&limits)
+            .into_iter()
+            .map(|(file, value)| format!("{file}={value}"))
+            .collect();
+        let expected = [
+            "cpu.max=50000 100000",
+            "cpu.weight=79",
+            "memory.max=1048576",
+            "memory.swap.max=0",
+            "hugetlb.2MB.max=2097152",
+            "hugetlb.2MB.rsvd.max=2097152",
+            "cpuset.cpus=0-1",
+            "pids.max=10",
+            "memory.oom.group=1",
+        ];
+        assert_eq!(lines, expected);
         assert!(settings(&Limits::default()).is_empty());
         assert!(unlimited(&limits).is_empty());
-        assert_eq!(unlimited(&Limits::default())[2], ("memory.max", "max".to_owned()));
+        assert_eq!(
+            unlimited(&Limits::default())[2],
+            ("memory.max".to_owned(), "max".to_owned())
+        );
     }
 
     #[test]

@@ -220,6 +220,14 @@ pub struct Limits {
     pub cpu_weight: Option<u64>,
     /// `memory.max`, bytes.
     pub memory_max: Option<u64>,
+    /// `memory.swap.max`, bytes.
+    pub swap_max: Option<u64>,
+    /// `hugetlb.<size>.max`, bytes by size as the kernel writes it, e.g. `2MB`; for every size that the machine has, or none.
+    #[serde(default)]
+    pub hugetlb: std::collections::BTreeMap<String, u64>,
+    /// `cpuset.cpus`, e.g. `0-1,4`.
+    #[serde(default)]
+    pub cpus: Option<String>,
     /// `pids.max`.
     pub pids_max: Option<u64>,
     /// `memory.oom.group`.

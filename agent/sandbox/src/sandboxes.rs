@@ -164,6 +164,14 @@ impl Sandboxes {
         self.tree.as_ref().map(|tree| tree.group(&path))
     }
 
+    /// Limits a group that holds pods, which is made when it is missing; nothing to do without a cgroup tree.
+    pub fn limit(&self, group: &Path, limits: &Limits) -> Result<(), CgroupError> {
+        match &self.tree {
+            Some(tree) => tree.make(group, limits).map(drop),
+            None => Ok(()),
+        }
+    }
+
     /// Starts a pod without containers; its pod-init outlives the caller.
     pub async fn start(&self, plan: &PodPlan) -> Result<Pod, StartError> {
         check_id(&plan.id)?;

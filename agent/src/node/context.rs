@@ -1,10 +1,14 @@
 //! What the node part of the agent is started with.
 
+use super::readiness::Readiness;
 use crate::pods::directory::Directory;
 use crate::pods::images::{self, Images};
+use crate::pods::ledger::Ledger;
 use config::{MachineConfig, Secrets};
+use k8s_openapi::api::core::v1::Node;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use tokio::sync::watch;
 
 /// Puts a named point in time into the boot timeline; may be called from any task.
 pub type Marks = Arc<dyn Fn(&str) + Send + Sync>;
@@ -27,6 +31,12 @@ pub struct NodeContext {
     pub images: Images,
     /// Which pods it has right now; what uses images.
     pub directory: Arc<Directory>,
+    /// Which pods have a place on it.
+    pub ledger: Arc<Ledger>,
+    /// Whether pods are welcome.
+    pub readiness: Arc<watch::Sender<Readiness>>,
+    /// Its Node as the API had it lately.
+    pub node: Arc<watch::Sender<Option<Arc<Node>>>>,
     /// Where the node's face listens; upstream's port of the kubelet, [`FACE_PORT`], on every Pintle machine.
     pub face_port: u16,
 }
@@ -43,6 +53,9 @@ impl NodeContext {
             paths,
             marks,
             directory,
+            ledger: Arc::default(),
+            readiness: Arc::new(watch::Sender::new(Readiness::default())),
+            node: Arc::new(watch::Sender::new(None)),
             face_port: FACE_PORT,
         }
     }

@@ -3,17 +3,12 @@
 use super::NodeContext;
 use ipnet::IpNet;
 use serde_json::{Value, json};
+use std::collections::BTreeMap;
 use std::fs;
 use std::net::IpAddr;
 
 /// The version of upstream's kubelet that this node behaves like.
 pub const KUBELET: &str = "v1.36.0+pintle";
-/// Pods that a node takes: upstream's default.
-pub const PODS: u32 = 110;
-/// Memory kept for the machine itself, upstream's hard eviction threshold: below it the node is short of memory.
-const MEMORY_KEPT: u64 = 100 << 20;
-/// Thousandths of DATA that are kept free: upstream's nodefs.available<10%.
-const DISK_KEPT: u64 = 100;
 
 /// A machine, at one moment.
 #[derive(Clone, Debug, PartialEq)]
@@ -26,12 +21,13 @@ pub struct Facts {
     pub cpus: u64,
     /// Bytes of memory.
     pub memory: u64,
+    /// Bytes of swap.
+    pub swap: u64,
+    /// Bytes in huge pages, by their size as Kubernetes writes it, e.g. `2Mi`.
+    pub huge_pages: BTreeMap<String, u64>,
     name: String,
-    memory_available: u64,
     disk: u64,
-    disk_available: u64,
-    pids: u64,
-    pids_max: u64,
+    node: config::Node,
     machine_id: String,
     system_uuid: String,
     boot_id: String,
@@ -42,8 +38,6 @@ impl Facts {
     /// Reads them; what cannot be read counts as nothing.
     pub async fn gather(context: &NodeContext) -> Self {
         let meminfo = text("/proc/meminfo");
-        let loadavg = text("/proc/loadavg");
-        let (disk, disk_available) = disk(&context.paths.kubelet);
         Self {
             architecture: if cfg!(target_arch = "aarch64") {
                 "arm64"
@@ -54,16 +48,10 @@ impl Facts {
             cpus: std::thread::available_parallelism().map_or(1, |cpus| cpus.get() as u64),
             memory: kilobytes(&meminfo, "MemTotal:"),
             name: context.config.machine.name.clone(),
-            memory_available: kilobytes(&meminfo, "MemAvailable:"),
-            disk,
-            disk_available,
-            // `running/all` is the fourth word of /proc/loadavg, man 5 proc_loadavg.
-            pids: loadavg
-                .split(' ')
-                .nth(3)
-                .and_then(|word| word.split_once('/')?.1.parse().ok())
-                .unwrap_or(0),
-            pids_max: text("/proc/sys/kernel/pid_max").trim().parse().unwrap_or(u64::MAX),
+            swap: kilobytes(&meminfo, "SwapTotal:"),
+            huge_pages: huge_pages(),
+            disk: disk(&context.paths.kubelet),
+            node: context.config.node.clone(),
             machine_id: text("/etc/machine-id").trim().to_owned(),
             system_uuid: text("/sys/class/dmi/id/product_uuid").trim().to_owned(),
             boot_id: text("/proc/sys/kernel/random/boot_id").trim().to_owned(),
@@ -71,31 +59,51 @@ impl Facts {
         }
     }
 
-    /// Memory that pods may have.
+    /// Thousandths of CPUs that pods may have.
+    pub fn allocatable_cpu(&self) -> u64 {
+        (self.cpus * 1000).saturating_sub(self.node.reserved_cpu_millis.into())
+    }
+
+    /// Memory that pods may have: what is neither reserved, nor kept free by eviction, nor in huge pages.
     pub fn allocatable_memory(&self) -> u64 {
-        self.memory.saturating_sub(MEMORY_KEPT)
+        let kept = u64::from(self.node.reserved_memory_mib) + u64::from(self.node.eviction.memory_mib);
+        let huge: u64 = self.huge_pages.values().sum();
+        self.memory.saturating_sub((kept << 20) + huge)
     }
 
     /// Disk that pods may fill.
     pub fn allocatable_disk(&self) -> u64 {
-        self.disk / 1000 * (1000 - DISK_KEPT)
+        self.disk / 100 * 100_u64.saturating_sub(self.node.eviction.disk_percent.into())
     }
 
     pub(super) fn capacity(&self) -> Value {
-        self.resources(self.memory, self.disk)
+        self.resources(self.cpus * 1000, self.memory, self.disk)
     }
 
     pub(super) fn allocatable(&self) -> Value {
-        self.resources(self.allocatable_memory(), self.allocatable_disk())
+        self.resources(
+            self.allocatable_cpu(),
+            self.allocatable_memory(),
+            self.allocatable_disk(),
+        )
     }
 
-    fn resources(&self, memory: u64, disk: u64) -> Value {
-        json!({
-            "cpu": self.cpus.to_string(),
+    fn resources(&self, cpu_milli: u64, memory: u64, disk: u64) -> Value {
+        let mut resources = json!({
+            "cpu": if cpu_milli.is_multiple_of(1000) { (cpu_milli / 1000).to_string() } else { format!("{cpu_milli}m") },
             "memory": format!("{}Ki", memory / 1024),
             "ephemeral-storage": format!("{}Ki", disk / 1024),
-            "pods": PODS.to_string(),
-        })
+            "pods": self.node.max_pods.to_string(),
+        });
+        for (size, bytes) in &self.huge_pages {
+            let amount = if *bytes == 0 {
+                "0".to_owned()
+            } else {
+                format!("{}Ki", bytes / 1024)
+            };
+            resources[format!("hugepages-{size}")] = amount.into();
+        }
+        resources
     }
 
     pub(super) fn addresses(&self) -> Value {
@@ -121,18 +129,28 @@ impl Facts {
             "systemUUID": self.system_uuid,
         })
     }
+}
 
-    pub(super) fn memory_is_short(&self) -> bool {
-        self.memory_available < MEMORY_KEPT && self.memory > 0
+/// What the kernel has set aside, for each size that it knows (Documentation/admin-guide/mm/hugetlbpage.rst).
+fn huge_pages() -> BTreeMap<String, u64> {
+    let mut found = BTreeMap::new();
+    for entry in fs::read_dir("/sys/kernel/mm/hugepages").into_iter().flatten().flatten() {
+        let name = entry.file_name();
+        let name = name.to_string_lossy();
+        let size = name.strip_prefix("hugepages-").and_then(|name| name.strip_suffix("kB"));
+        let Some(size) = size.and_then(|size| size.parse::<u64>().ok()) else {
+            continue;
+        };
+        let count = fs::read_to_string(entry.path().join("nr_hugepages")).unwrap_or_default();
+        let bytes = count.trim().parse().unwrap_or(0) * size * 1024;
+        let size = match size {
+            size if size % (1 << 20) == 0 => format!("{}Gi", size >> 20),
+            size if size % (1 << 10) == 0 => format!("{}Mi", size >> 10),
+            size => format!("{size}Ki"),
+        };
+        found.insert(size, bytes);
     }
-
-    pub(super) fn disk_is_short(&self) -> bool {
-        self.disk_available < self.disk / 1000 * DISK_KEPT
-    }
-
-    pub(super) fn pids_are_short(&self) -> bool {
-        self.pids > self.pids_max / 10 * 9
-    }
+    found
 }
 
 /// The addresses inside the config's node prefix, else the first global one of each family.
@@ -152,14 +170,11 @@ fn choose(all: impl Iterator<Item = IpAddr> + Clone, prefix: Option<IpNet>) -> V
     first(true).into_iter().chain(first(false)).collect()
 }
 
-fn disk(path: &std::path::Path) -> (u64, u64) {
-    match nix::sys::statvfs::statvfs(path) {
-        Ok(stat) => (
-            stat.blocks() * stat.fragment_size(),
-            stat.blocks_available() * stat.fragment_size(),
-        ),
-        Err(_) => (0, 0),
-    }
+/// The size of the disk that a folder is on, or will be on once it is made.
+fn disk(path: &std::path::Path) -> u64 {
+    let there = path.ancestors().find(|folder| folder.exists());
+    let stat = there.and_then(|folder| nix::sys::statvfs::statvfs(folder).ok());
+    stat.map_or(0, |stat| stat.blocks() * stat.fragment_size())
 }
 
 fn kilobytes(meminfo: &str, field: &str) -> u64 {

@@ -1,26 +1,27 @@
 //! This machine as a Kubernetes node: its Node object, its Lease, its face on :10250, and the pods bound to it.
 
 mod context;
-mod face;
+pub mod face;
 mod facts;
 mod lease;
 mod pod_cidrs;
+mod readiness;
 mod registration;
 
 pub use context::{NodeContext, Paths};
+pub use readiness::{Pressures, Readiness};
 
 use crate::pods::events::Events;
+use crate::pods::eviction::Evictor;
 use crate::pods::host::Host;
 use crate::pods::plan::Machine;
 use crate::pods::tokens::Tokens;
 use client::{Http, Identity, Recorder, Transport};
 use facts::Facts;
 use net::pods::PodNetwork;
-use registration::Readiness;
 use sandbox::{Sandboxes, Settings};
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::watch;
 
 /// How long to wait before trying again what this machine itself refused: a folder, a socket.
 const PAUSE: Duration = Duration::from_secs(5);
@@ -33,12 +34,14 @@ pub async fn run(context: NodeContext) -> ! {
     tracing::info!(node = %context.config.machine.name, "node starts");
     let transport = again("reach the API server", || connect(&context)).await;
     tokio::spawn(face::serve(context.clone(), transport.clone()));
-    let (readiness, is_ready) = watch::channel(Readiness {
-        obstacle: Some("the node has no pod CIDR yet".to_owned()),
-    });
-    tokio::spawn(register(context.clone(), transport.clone(), is_ready));
+    let obstacle = |why: Option<&str>| {
+        let why = why.map(str::to_owned);
+        context.readiness.send_modify(|readiness| readiness.obstacle = why);
+    };
+    obstacle(Some("the node has no pod CIDR yet"));
+    tokio::spawn(register(context.clone(), transport.clone()));
     let network = network(&context, &transport).await;
-    readiness.send_replace(Readiness { obstacle: None });
+    obstacle(None);
     let machine = machine(&context).await;
     let host = again("open this node's folders", || {
         open(&context, &machine, &transport, &network)
@@ -50,6 +53,13 @@ pub async fn run(context: NodeContext) -> ! {
         context.directory.clone(),
         context.paths.oci.clone(),
     ));
+    tokio::spawn(crate::pods::groups::run(host.clone()));
+    let evictor = Evictor {
+        context: context.clone(),
+        events: host.events.clone(),
+    };
+    tokio::spawn(evictor.run());
+    tokio::spawn(tell_of_shutdown(context.clone(), host.events.clone()));
     loop {
         crate::pods::run(host.clone()).await;
         tracing::error!("the watch of this node's pods ended, beginning anew");
@@ -57,15 +67,24 @@ pub async fn run(context: NodeContext) -> ! {
     }
 }
 
+/// Says once that the machine goes down.
+async fn tell_of_shutdown(context: NodeContext, events: Events) {
+    let mut readiness = context.readiness.subscribe();
+    if readiness.wait_for(|readiness| readiness.shutting_down).await.is_ok() {
+        let message = "Shutdown manager detected shutdown event".to_owned();
+        events.about_node("Normal", "NodeShutdown", message);
+    }
+}
+
 /// The Node, then its heartbeat and its status, for ever.
-async fn register(context: NodeContext, transport: Arc<dyn Transport>, is_ready: watch::Receiver<Readiness>) {
+async fn register(context: NodeContext, transport: Arc<dyn Transport>) {
     let facts = Facts::gather(&context).await;
     let node = registration::register(&context, &transport, &facts).await;
     tracing::info!(node = %context.config.machine.name, "node is registered");
     (context.marks)("node-registered");
     let _beating = lease::start(context.clone(), node.metadata.uid.unwrap_or_default());
     let marks = context.marks.clone();
-    registration::report(context, transport, is_ready, move || marks("node-ready")).await
+    registration::report(context, transport, move || marks("node-ready")).await
 }
 
 /// A connection to the API server, made when it is first used, by whichever runtime uses it.
@@ -102,16 +121,32 @@ async fn machine(context: &NodeContext) -> Machine {
         if !facts.ips.is_empty() {
             return Machine {
                 node: context.config.machine.name.clone(),
-                cpu_milli: i64::try_from(facts.cpus).unwrap_or(1) * 1000,
-                memory: i64::try_from(facts.allocatable_memory()).unwrap_or(i64::MAX),
-                memory_capacity: i64::try_from(facts.memory).unwrap_or(i64::MAX),
-                ephemeral_storage: i64::try_from(facts.allocatable_disk()).unwrap_or(i64::MAX),
+                cpu_milli: signed(facts.allocatable_cpu()),
+                memory: signed(facts.allocatable_memory()),
+                memory_capacity: signed(facts.memory),
+                ephemeral_storage: signed(facts.allocatable_disk()),
+                huge_pages: facts
+                    .huge_pages
+                    .iter()
+                    .filter(|(_, bytes)| **bytes > 0)
+                    .map(|(size, bytes)| (size.clone(), signed(*bytes)))
+                    .collect(),
+                swap: match context.config.node.swap {
+                    config::Swap::None => 0,
+                    config::Swap::Limited => signed(facts.swap),
+                },
+                pods: context.config.node.max_pods.into(),
+                pod_pids: Some(context.config.node.pod_pids).filter(|pids| *pids > 0),
                 ips: facts.ips,
             };
         }
         tracing::warn!("this machine has no address in the cluster's node network yet");
         tokio::time::sleep(Duration::from_secs(1)).await;
     }
+}
+
+fn signed(amount: u64) -> i64 {
+    i64::try_from(amount).unwrap_or(i64::MAX)
 }
 
 fn open(
@@ -138,10 +173,13 @@ fn open(
         network: network.clone(),
         transport: transport.clone(),
         // Upstream's component, by which people and programs find what the node says.
-        events: Events::start(Recorder::new(transport.clone(), "kubelet", name)),
+        events: Events::start(Recorder::new(transport.clone(), "kubelet", name), name),
         dns_domain: context.config.cluster.dns_domain.clone(),
         tokens: Tokens::default(),
         directory: context.directory.clone(),
+        ledger: context.ledger.clone(),
+        readiness: context.readiness.clone(),
+        node: context.node.clone(),
         paths,
     })
 }

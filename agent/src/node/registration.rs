@@ -1,6 +1,7 @@
 //! The Node object: made once, kept true, its status sent when something changed and at least every five minutes.
 
 use super::facts::Facts;
+use super::readiness::Readiness;
 use super::{NodeContext, chain};
 use client::{Api, Backoff, Patch, Transport};
 use config::Role;
@@ -15,13 +16,6 @@ use std::time::Duration;
 const LOOK: Duration = Duration::from_secs(10);
 /// How often it is sent even if it does not differ: upstream's nodeStatusReportFrequency.
 const REPORT: Duration = Duration::from_secs(300);
-
-/// What the node's status depends on besides the machine's facts.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Readiness {
-    /// Why the node is not ready; nothing when it is.
-    pub obstacle: Option<String>,
-}
 
 /// Makes the Node or brings its labels up to date, trying for ever. Returns it as the API has it.
 pub async fn register(context: &NodeContext, transport: &Arc<dyn Transport>, facts: &Facts) -> Node {
@@ -93,31 +87,27 @@ fn taints(context: &NodeContext) -> Value {
 }
 
 /// Sends the status whenever it changed, for ever; `first` is called when the API took the first Ready one.
-pub async fn report(
-    context: NodeContext,
-    transport: Arc<dyn Transport>,
-    readiness: tokio::sync::watch::Receiver<Readiness>,
-    first: impl FnOnce(),
-) -> ! {
+pub async fn report(context: NodeContext, transport: Arc<dyn Transport>, first: impl FnOnce()) -> ! {
     let api = Api::<Node>::all(transport);
     let name = context.config.machine.name.clone();
-    let mut readiness = readiness;
+    let mut readiness = context.readiness.subscribe();
     let mut first = Some(first);
     let mut sent: Option<(Value, tokio::time::Instant)> = None;
     let mut conditions: BTreeMap<&'static str, (String, Timestamp)> = BTreeMap::new();
     loop {
-        let obstacle = readiness.borrow_and_update().obstacle.clone();
+        let now = readiness.borrow_and_update().clone();
         let facts = Facts::gather(&context).await;
-        let ready = obstacle.is_none();
+        let ready = now.obstacle().is_none();
         let images = images(&context).await;
-        let status = status(&context, &facts, &images, obstacle.as_deref());
+        let status = status(&context, &facts, &images, &now);
         let due = sent
             .as_ref()
             .is_none_or(|(value, at)| *value != status || at.elapsed() >= REPORT);
-        if due || overruled(&api, &name, &status, &mut conditions).await {
+        if due || overruled(&context, &api, &status, &mut conditions).await {
             let patch = json!({"status": with_times(status.clone(), &mut conditions, Timestamp::now())});
             match api.patch_status(&name, &Patch::Strategic(patch)).await {
-                Ok(_) => {
+                Ok(node) => {
+                    context.node.send_replace(Some(Arc::new(node)));
                     sent = Some((status, tokio::time::Instant::now()));
                     if let (true, Some(first)) = (ready, first.take_if(|_| ready)) {
                         first();
@@ -137,13 +127,16 @@ pub async fn report(
 /// Whether the API has other conditions than this node sent, whose times then begin anew: of a node that was silent for
 /// long, the control plane says that it is Unknown, until the node speaks again.
 async fn overruled(
+    context: &NodeContext,
     api: &Api<Node>,
-    name: &str,
     status: &Value,
     known: &mut BTreeMap<&'static str, (String, Timestamp)>,
 ) -> bool {
     // An API that does not answer has nothing to compare with.
-    let Ok(node) = api.get(name).await else { return false };
+    let Ok(node) = api.get(&context.config.machine.name).await else {
+        return false;
+    };
+    context.node.send_replace(Some(Arc::new(node.clone())));
     let present = node.status.and_then(|status| status.conditions).unwrap_or_default();
     let before = known.len();
     known.retain(|kind, _| {
@@ -186,7 +179,7 @@ fn largest(mut images: Vec<oci::Image>) -> Value {
 }
 
 /// The status without times: what is compared to know whether anything changed.
-fn status(context: &NodeContext, facts: &Facts, images: &Value, obstacle: Option<&str>) -> Value {
+fn status(context: &NodeContext, facts: &Facts, images: &Value, now: &Readiness) -> Value {
     let condition = |kind: &str, status: bool, reason: &str, message: &str| {
         let status = if status { "True" } else { "False" };
         json!({"type": kind, "status": status, "reason": reason, "message": message})
@@ -195,7 +188,8 @@ fn status(context: &NodeContext, facts: &Facts, images: &Value, obstacle: Option
         let (reason, message) = if is { yes } else { no };
         condition(kind, is, reason, message)
     };
-    let ready = match obstacle {
+    let pressures = now.pressures;
+    let ready = match now.obstacle() {
         None => condition("Ready", true, "KubeletReady", "kubelet is posting ready status"),
         Some(why) => condition("Ready", false, "KubeletNotReady", why),
     };
@@ -209,13 +203,13 @@ fn status(context: &NodeContext, facts: &Facts, images: &Value, obstacle: Option
         "features": {"supplementalGroupsPolicy": true},
         "runtimeHandlers": [{"name": "", "features": {"recursiveReadOnlyMounts": true, "userNamespaces": false}}],
         "conditions": [
-            pressure("MemoryPressure", facts.memory_is_short(),
+            pressure("MemoryPressure", pressures.memory,
                 ("KubeletHasSufficientMemory", "kubelet has sufficient memory available"),
                 ("KubeletHasInsufficientMemory", "kubelet has insufficient memory available")),
-            pressure("DiskPressure", facts.disk_is_short(),
+            pressure("DiskPressure", pressures.disk,
                 ("KubeletHasNoDiskPressure", "kubelet has no disk pressure"),
                 ("KubeletHasDiskPressure", "kubelet has disk pressure")),
-            pressure("PIDPressure", facts.pids_are_short(),
+            pressure("PIDPressure", pressures.pids,
                 ("KubeletHasSufficientPID", "kubelet has sufficient PID available"),
                 ("KubeletHasInsufficientPID", "kubelet has insufficient PID available")),
             ready,

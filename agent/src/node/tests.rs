@@ -7,6 +7,7 @@ mod cluster;
 mod face;
 mod image;
 mod life;
+mod limits;
 mod streams;
 mod volumes;
 
@@ -47,10 +48,12 @@ fn inside() {
     face::all(&cluster);
     volumes::all(&cluster);
     life::all(&cluster);
+    limits::all(&cluster);
     cluster.kill_agent();
     pod_outlives_the_agent(&cluster);
     streams::attached_again_by_another_agent(&cluster);
     deleted_pod_leaves_nothing(&cluster);
+    limits::pods_end_with_the_machine(&cluster);
 }
 
 fn pod_runs_logs_and_executes(cluster: &Cluster) {

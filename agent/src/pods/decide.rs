@@ -142,7 +142,8 @@ pub fn decide(pod: &Pod, observed: &Observed, now: Timestamp) -> Decision {
             decision.act(Action::Finish);
         }
     } else if observed.ended.is_some() || spec::has_ended(pod, observed) {
-        let _ = wind_down(pod, observed, spec::grace(pod), now, &mut decision);
+        let grace = observed.grace.unwrap_or_else(|| spec::grace(pod));
+        let _ = wind_down(pod, observed, grace, now, &mut decision);
     } else if past_deadline(pod, observed, now, &mut decision) {
         decision.act(Action::End {
             reason: "DeadlineExceeded",

@@ -2,11 +2,15 @@
 
 use client::Recorder;
 use k8s_openapi::api::core::v1::{ObjectReference, Pod};
+use std::borrow::Cow;
 use tokio::sync::mpsc;
 
 /// Says events without waiting for them to be stored.
 #[derive(Clone)]
-pub struct Events(mpsc::Sender<Said>);
+pub struct Events {
+    queue: mpsc::Sender<Said>,
+    node: ObjectReference,
+}
 
 /// Events that wait; past it new ones are dropped, as they are while the API server is away.
 const QUEUE: usize = 1024;
@@ -14,35 +18,56 @@ const QUEUE: usize = 1024;
 struct Said {
     about: ObjectReference,
     kind: &'static str,
-    reason: &'static str,
+    reason: Cow<'static, str>,
     message: String,
 }
 
 impl Events {
     /// Starts the task that writes them one after the other.
-    pub fn start(recorder: Recorder) -> Self {
+    pub fn start(recorder: Recorder, node: &str) -> Self {
         let (sender, mut receiver) = mpsc::channel::<Said>(QUEUE);
         tokio::spawn(async move {
             while let Some(said) = receiver.recv().await {
-                if let Err(error) = recorder.record(&said.about, said.kind, said.reason, said.message).await {
-                    tracing::debug!(error = %crate::node::chain(&error), reason = said.reason, "event lost");
+                if let Err(error) = recorder
+                    .record(&said.about, said.kind, &said.reason, said.message)
+                    .await
+                {
+                    tracing::debug!(error = %crate::node::chain(&error), reason = %said.reason, "event lost");
                 }
             }
         });
-        Self(sender)
+        let node = ObjectReference {
+            kind: Some("Node".to_owned()),
+            name: Some(node.to_owned()),
+            // As upstream's kubelet does, since it speaks before it knows the object.
+            uid: Some(node.to_owned()),
+            ..ObjectReference::default()
+        };
+        Self { queue: sender, node }
     }
 
     /// About a container, or with an empty name about the pod.
-    pub fn normal(&self, pod: &Pod, container: &str, reason: &'static str, message: String) {
-        self.say(pod, container, "Normal", reason, message);
+    pub fn normal(&self, pod: &Pod, container: &str, reason: impl Into<Cow<'static, str>>, message: String) {
+        self.say(pod, container, "Normal", reason.into(), message);
+    }
+
+    /// About this node.
+    pub fn about_node(&self, kind: &'static str, reason: &'static str, message: String) {
+        let about = self.node.clone();
+        self.put(Said {
+            about,
+            kind,
+            reason: reason.into(),
+            message,
+        });
     }
 
     /// The same, for what a person should look at.
-    pub fn warning(&self, pod: &Pod, container: &str, reason: &'static str, message: String) {
-        self.say(pod, container, "Warning", reason, message);
+    pub fn warning(&self, pod: &Pod, container: &str, reason: impl Into<Cow<'static, str>>, message: String) {
+        self.say(pod, container, "Warning", reason.into(), message);
     }
 
-    fn say(&self, pod: &Pod, container: &str, kind: &'static str, reason: &'static str, message: String) {
+    fn say(&self, pod: &Pod, container: &str, kind: &'static str, reason: Cow<'static, str>, message: String) {
         let list = super::spec::list_of(pod, container);
         let about = ObjectReference {
             api_version: Some("v1".to_owned()),
@@ -53,12 +78,16 @@ impl Events {
             resource_version: pod.metadata.resource_version.clone(),
             field_path: (!container.is_empty()).then(|| format!("spec.{list}{{{container}}}")),
         };
-        // A full queue means that the API server is away; the pod's status will tell the rest.
-        let _ = self.0.try_send(Said {
+        self.put(Said {
             about,
             kind,
             reason,
             message,
         });
+    }
+
+    fn put(&self, said: Said) {
+        // A full queue means that the API server is away; statuses will tell the rest.
+        let _ = self.queue.try_send(said);
     }
 }

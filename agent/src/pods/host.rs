@@ -3,17 +3,19 @@
 use super::directory::Directory;
 use super::events::Events;
 use super::images::Images;
+use super::ledger::Ledger;
 use super::plan::{Claim, Lookups, Machine, References};
 use super::tokens::Tokens;
-use crate::node::Paths;
+use crate::node::{Paths, Readiness};
 use client::{Api, Object, Transport};
-use k8s_openapi::api::core::v1::{PersistentVolume, PersistentVolumeClaim, Pod, PodSpec};
+use k8s_openapi::api::core::v1::{Node, PersistentVolume, PersistentVolumeClaim, Pod, PodSpec};
 use k8s_openapi::api::node::v1::RuntimeClass;
 use net::pods::PodNetwork;
 use sandbox::Sandboxes;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::Arc;
+use tokio::sync::watch;
 
 /// The handler by which runtime classes may name this node's own way to run pods.
 const RUNTIME: &str = "pintle";
@@ -40,6 +42,12 @@ pub struct Host {
     pub tokens: Tokens,
     /// Who runs what, for the node's face.
     pub directory: Arc<Directory>,
+    /// Which pods have a place.
+    pub ledger: Arc<Ledger>,
+    /// Whether pods are welcome.
+    pub readiness: Arc<watch::Sender<Readiness>>,
+    /// This node as the API had it lately.
+    pub node: Arc<watch::Sender<Option<Arc<Node>>>>,
 }
 
 impl Host {

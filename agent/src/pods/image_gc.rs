@@ -77,6 +77,20 @@ fn look(images: &Images, directory: &Directory, folder: &Path, known: &mut Known
     }
 }
 
+/// Removes every image that no pod uses, however new; how many. Blocks.
+pub fn remove_unused(images: &Images, directory: &Directory) -> usize {
+    let all = images.store().and_then(|store| store.list()).unwrap_or_default();
+    let unused = all.iter().filter(|image| directory.user_of(image).is_none());
+    let removed = unused.filter(|image| images.remove(&image.id).is_ok()).count();
+    if removed > 0 {
+        tracing::info!(
+            removed,
+            "images that nobody uses are removed: the node is short of disk"
+        );
+    }
+    removed
+}
+
 // === impl Known ===
 
 impl Known {

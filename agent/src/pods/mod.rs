@@ -5,14 +5,18 @@ mod backoff;
 mod decide;
 pub mod directory;
 pub mod events;
+pub mod eviction;
+pub mod groups;
 mod hooks;
 pub mod host;
 pub mod image_gc;
 pub mod images;
+pub mod ledger;
 mod observed;
 pub mod plan;
 mod probes;
 pub mod quantity;
+pub mod shutdown;
 mod spec;
 mod status;
 pub mod tokens;
@@ -58,11 +62,27 @@ pub async fn run(host: Arc<Host>) {
         "pods of this node are known"
     );
     remove_orphans(&host, &mut adopted, &wanted).await;
+    keep_places(&host, &cache.list());
     let mut changes = cache.follow();
     let mut workers = Workers::new();
     while let Some(update) = changes.recv().await {
         take(&host, &mut workers, &mut adopted, update).await;
         workers.retain(|_, inputs| !inputs.is_closed());
+    }
+}
+
+/// Pods that were taken before this agent began keep their places, whoever comes first now.
+fn keep_places(host: &Host, pods: &[Arc<Pod>]) {
+    for pod in pods {
+        let Some((spec, status)) = pod.spec.as_ref().zip(pod.status.as_ref()) else {
+            continue;
+        };
+        let is_over = matches!(status.phase.as_deref(), Some("Succeeded" | "Failed"));
+        if status.start_time.is_some() && !is_over {
+            // Nobody hears this one; the pod's worker takes the place over.
+            let (worker, _) = mpsc::unbounded_channel();
+            host.ledger.take(pod.clone(), plan::requests::requests(spec), worker);
+        }
     }
 }
 

@@ -3,7 +3,7 @@
 use super::backoff::Backoff;
 use super::probes::Probes;
 use jiff::Timestamp;
-use k8s_openapi::api::core::v1::ResourceRequirements;
+use k8s_openapi::api::core::v1::{ContainerUser, ResourceRequirements};
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
@@ -20,6 +20,10 @@ pub struct Observed {
     pub containers: BTreeMap<String, Container>,
     /// Why the node ended it, e.g. `DeadlineExceeded` and a sentence.
     pub ended: Option<(String, String)>,
+    /// Seconds that it has for its end, where the node says so.
+    pub grace: Option<i64>,
+    /// What the condition DisruptionTarget says, if the node ended it for others' sake.
+    pub disruption: Option<String>,
     /// Whether it is to go: deleted in the API, or gone from it.
     pub deleted: Option<Deleted>,
     /// How it stands with other requests and limits than those that it runs with, if the pod wants them.
@@ -92,6 +96,10 @@ pub struct Container {
     pub made_of: String,
     /// The requests and limits that the present run has.
     pub resources: Option<ResourceRequirements>,
+    /// Those that the node has given it: the next run has them even if the pod wants others by now.
+    pub allocated: Option<ResourceRequirements>,
+    /// Who runs it.
+    pub user: Option<ContainerUser>,
     /// The same by what status calls its ID.
     pub image_id: String,
 }
@@ -227,6 +235,8 @@ impl Observed {
             again: false,
             made_of: String::new(),
             resources: None,
+            allocated: None,
+            user: None,
             image_id: String::new(),
         };
         self.containers.get(name).unwrap_or(&NEVER)

@@ -2,7 +2,9 @@
 
 use super::observed::{Container as ObservedContainer, Observed, Run};
 use super::quantity;
-use k8s_openapi::api::core::v1::{Container, ContainerRestartRule, EphemeralContainer, Pod, PodSpec};
+use k8s_openapi::api::core::v1::{
+    Container, ContainerRestartRule, EphemeralContainer, Pod, PodSpec, ResourceRequirements,
+};
 use std::borrow::Cow;
 
 /// When a container that ended is started again.
@@ -181,6 +183,18 @@ pub fn restarts(pod: &Pod, container: &Container, code: i32) -> bool {
     rules.any(fits) || policy(pod, container).restarts(code)
 }
 
+/// The spec with the requests and limits that its containers were given, which may be others than those wanted by now.
+pub fn as_allocated(pod: &Pod, observed: &Observed) -> Option<PodSpec> {
+    let mut spec = pod.spec.clone()?;
+    let containers = spec.containers.iter_mut();
+    for container in containers.chain(spec.init_containers.iter_mut().flatten()) {
+        if let Some(allocated) = &observed.container(&container.name).allocated {
+            container.resources = Some(allocated.clone());
+        }
+    }
+    Some(spec)
+}
+
 /// Seconds between the stop signal and SIGKILL.
 pub fn grace(pod: &Pod) -> i64 {
     pod.spec
@@ -253,31 +267,36 @@ pub fn hostname(pod: &Pod) -> String {
     name.trim_end_matches(['-', '.']).to_owned()
 }
 
-/// Upstream's rules (pkg/apis/core/v1/helper/qos): only CPU and memory count, init containers too.
+/// Upstream's rules (pkg/apis/core/v1/helper/qos): only CPU and memory count, init containers too; what the pod says for all
+/// of them counts instead (KEP-2837).
 pub fn qos(spec: &PodSpec) -> Qos {
-    let all = || spec.containers.iter().chain(spec.init_containers.iter().flatten());
-    let amount = |container: &Container, limits: bool, resource: &str| {
-        let resources = container.resources.as_ref()?;
+    let containers = || spec.containers.iter().chain(spec.init_containers.iter().flatten());
+    let all: Vec<Option<&ResourceRequirements>> = match &spec.resources {
+        Some(resources) if resources.requests.is_some() || resources.limits.is_some() => vec![Some(resources)],
+        Some(_) | None => containers().map(|container| container.resources.as_ref()).collect(),
+    };
+    let amount = |resources: Option<&ResourceRequirements>, limits: bool, resource: &str| {
+        let resources = resources?;
         let list = if limits { &resources.limits } else { &resources.requests };
         list.as_ref()?
             .get(resource)
             .and_then(quantity::milli)
             .filter(|amount| *amount > 0)
     };
-    let asks = |container: &Container| {
+    let asks = |resources: &Option<&ResourceRequirements>| {
         ["cpu", "memory"].iter().any(|name| {
             [true, false]
                 .iter()
-                .any(|limits| amount(container, *limits, name).is_some())
+                .any(|limits| amount(*resources, *limits, name).is_some())
         })
     };
-    if !all().any(asks) {
+    if !all.iter().any(asks) {
         return Qos::BestEffort;
     }
-    let guaranteed = all().all(|container| {
+    let guaranteed = all.iter().all(|resources| {
         ["cpu", "memory"].iter().all(|name| {
-            let limit = amount(container, true, name);
-            limit.is_some() && amount(container, false, name).is_none_or(|request| Some(request) == limit)
+            let limit = amount(*resources, true, name);
+            limit.is_some() && amount(*resources, false, name).is_none_or(|request| Some(request) == limit)
         })
     });
     if guaranteed { Qos::Guaranteed } else { Qos::Burstable }

@@ -24,7 +24,7 @@ pub fn document(context: &NodeContext) -> Value {
         "imageGCLowThresholdPercent": 80,
         "cgroupDriver": "cgroupfs",
         "cgroupsPerQOS": true,
-        "maxPods": crate::node::facts::PODS,
+        "maxPods": context.config.node.max_pods,
         "serializeImagePulls": false,
         "containerLogMaxSize": format!("{}Mi", sandbox::LOG_SIZE >> 20),
         "containerLogMaxFiles": sandbox::LOG_FILES,

@@ -6,13 +6,14 @@ mod configz;
 mod forward;
 mod logs;
 mod metrics;
+pub mod on_disk;
 mod query;
 mod remote;
 mod requests;
 mod spdy;
 mod summary;
 mod upgrade;
-mod usage;
+pub mod usage;
 mod websocket;
 
 use super::{NodeContext, chain, facts};

@@ -1,11 +1,12 @@
 //! `/stats/summary`: what the node and its pods use, as one document (upstream's kubelet/pkg/apis/stats/v1alpha1).
 
-use super::usage::{self, Disk, Pod, Usage};
+use super::on_disk::{self, OnDisk};
+use super::usage::{Disk, Pod, Usage};
 use crate::node::Paths;
 use jiff::Timestamp;
 use sandbox::usage::{ContainerUsage, Traffic};
 use serde_json::{Value, json};
-use std::path::Path;
+use std::ops::Add;
 use std::time::SystemTime;
 
 /// Its writing; looks at what pods have on disk, so it blocks.
@@ -15,13 +16,6 @@ pub struct Summary<'a> {
     pub before: Option<&'a Usage>,
     pub paths: &'a Paths,
     pub node: &'a str,
-}
-
-/// What a container or a pod keeps on disk.
-#[derive(Clone, Copy, Default)]
-struct OnDisk {
-    bytes: u64,
-    files: u64,
 }
 
 // === impl Summary ===
@@ -103,10 +97,7 @@ impl Summary<'_> {
         let all = on_disk
             .into_iter()
             .chain([in_volumes])
-            .fold(OnDisk::default(), |sum, each| OnDisk {
-                bytes: sum.bytes + each.bytes,
-                files: sum.files + each.files,
-            });
+            .fold(OnDisk::default(), OnDisk::add);
         let started = pod
             .entry
             .pod
@@ -137,13 +128,7 @@ impl Summary<'_> {
         container: &ContainerUsage,
         earlier: Option<&ContainerUsage>,
     ) -> (Value, OnDisk) {
-        let scratch = self
-            .paths
-            .pods
-            .join(uid)
-            .join(&container.name)
-            .join(container.attempt.to_string());
-        let (root, logs) = (on_disk(&scratch), on_disk(&pod.entry.logs.join(&container.name)));
+        let (root, logs) = on_disk::of_container(self.paths, uid, &pod.entry.logs, &container.name, container.attempt);
         let disk = &self.usage.node.disk;
         let document = json!({
             "name": container.name,
@@ -154,11 +139,7 @@ impl Summary<'_> {
             "logs": self.disk(disk, logs.bytes, logs.files),
             "swap": {"time": self.now(), "swapUsageBytes": container.usage.swap},
         });
-        let all = OnDisk {
-            bytes: root.bytes + logs.bytes,
-            files: root.files + logs.files,
-        };
-        (document, all)
+        (document, root + logs)
     }
 
     /// The pod's empty folders: those in memory are measured as file systems of their own and are no storage.
@@ -168,16 +149,9 @@ impl Summary<'_> {
         let volumes = spec.and_then(|spec| spec.volumes.as_ref()).into_iter().flatten();
         let documents = volumes.filter_map(|volume| {
             let medium = volume.empty_dir.as_ref()?.medium.as_deref().unwrap_or_default();
-            let folder = self
-                .paths
-                .kubelet
-                .join(uid)
-                .join("volumes/kubernetes.io~empty-dir")
-                .join(&volume.name);
-            let used = on_disk(&folder);
+            let used = on_disk::of_empty_dir(self.paths, uid, &volume.name);
             if medium.is_empty() {
-                sum.bytes += used.bytes;
-                sum.files += used.files;
+                sum = sum + used;
             }
             let mut document = self.disk(&self.usage.node.disk, used.bytes, used.files);
             document["name"] = volume.name.as_str().into();
@@ -237,11 +211,6 @@ impl Summary<'_> {
     fn now(&self) -> Value {
         time(self.usage.at)
     }
-}
-
-fn on_disk(folder: &Path) -> OnDisk {
-    let (bytes, files) = usage::disk_use(folder);
-    OnDisk { bytes, files }
 }
 
 fn time(at: SystemTime) -> Value {

@@ -116,7 +116,8 @@ impl Pod {
 // === impl Node ===
 
 impl Node {
-    fn look(paths: &Paths) -> Self {
+    /// Looks; blocks.
+    pub fn look(paths: &Paths) -> Self {
         let (meminfo, stat, vmstat) = (text("/proc/meminfo"), text("/proc/stat"), text("/proc/vmstat"));
         let kilobytes = |name: &str| number(&meminfo, name) * 1024;
         let (total, free) = (kilobytes("MemTotal:"), kilobytes("MemFree:"));
@@ -133,7 +134,7 @@ impl Node {
             major_faults: number(&vmstat, "pgmajfault"),
             booted: number(&stat, "btime"),
             tasks: tasks(&text("/proc/loadavg")),
-            tasks_max: text("/proc/sys/kernel/pid_max").trim().parse().unwrap_or(0),
+            tasks_max: tasks_max(),
             traffic: sandbox::usage::traffic(std::process::id()),
             disk: Disk::of(&paths.kubelet),
             image_disk: Disk::of(&paths.oci),
@@ -170,6 +171,13 @@ fn cpu(stat: &str) -> Duration {
     Duration::from_millis(busy * 10)
 }
 
+/// Process IDs that there are: the kernel gives out no more than either says.
+fn tasks_max() -> u64 {
+    let limits = ["/proc/sys/kernel/pid_max", "/proc/sys/kernel/threads-max"];
+    let limits = limits.iter().filter_map(|path| text(path).trim().parse().ok());
+    limits.min().unwrap_or(0)
+}
+
 /// `running/all` is the fourth word of /proc/loadavg, man 5 proc_loadavg.
 fn tasks(loadavg: &str) -> u64 {
     let word = loadavg.split(' ').nth(3).and_then(|word| word.split_once('/'));
@@ -185,28 +193,6 @@ fn number(text: &str, name: &str) -> u64 {
 
 fn text(path: &str) -> String {
     fs::read_to_string(path).unwrap_or_default()
-}
-
-/// Bytes and files below a folder, as `du` counts them; at most so many files are looked at.
-pub fn disk_use(folder: &Path) -> (u64, u64) {
-    use std::os::unix::fs::MetadataExt;
-    const MOST: u64 = 200_000;
-    let (mut bytes, mut files) = (0, 0);
-    let mut folders = vec![folder.to_owned()];
-    while let Some(folder) = folders.pop() {
-        for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
-            let Ok(meta) = entry.metadata() else { continue };
-            files += 1;
-            bytes += meta.blocks() * 512;
-            if files >= MOST {
-                return (bytes, files);
-            }
-            if meta.is_dir() {
-                folders.push(entry.path());
-            }
-        }
-    }
-    (bytes, files)
 }
 
 #[cfg(test)]

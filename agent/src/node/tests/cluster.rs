@@ -31,7 +31,7 @@ pub struct Cluster {
     control: Child,
     runtime: Runtime,
     transport: Arc<dyn Transport>,
-    agent: Mutex<Option<Runtime>>,
+    agent: Mutex<Option<(Runtime, NodeContext)>>,
 }
 
 /// The folder with `control` and `pod-init`, or which of them is not built.
@@ -73,6 +73,7 @@ impl Cluster {
         let folder = tempfile::tempdir().unwrap();
         let text = format!(
             "version = 1\n[machine]\nname = \"n1\"\nroles = [\"control-plane\", \"worker\"]\n\
+             [node.eviction]\nmemory-mib = 1\ndisk-percent = 0\ninodes-percent = 0\nimages-percent = 0\npids-percent = 0\n\
              [cluster]\nname = \"test\"\nendpoint = \"https://{ADDRESS}:6443\"\nnode-cidr = \"10.77.0.0/24\"\n"
         );
         let config = config::parse(&text).unwrap();
@@ -131,14 +132,21 @@ impl Cluster {
         let marks = Arc::new(|name: &str| eprintln!("mark {name}"));
         let context = NodeContext::new(self.config.clone(), self.secrets.clone(), self.paths(), marks);
         let runtime = Runtime::new().unwrap();
-        runtime.spawn(crate::node::run(context));
-        *self.agent.lock().unwrap() = Some(runtime);
+        runtime.spawn(crate::node::run(context.clone()));
+        *self.agent.lock().unwrap() = Some((runtime, context));
     }
 
     /// Ends everything that the agent does, at once and without a word.
     pub fn kill_agent(&mut self) {
-        let runtime = self.agent.lock().unwrap().take().unwrap();
+        let (runtime, _) = self.agent.lock().unwrap().take().unwrap();
         runtime.shutdown_timeout(Duration::from_secs(5));
+    }
+
+    /// Ends the node's pods as when the machine goes down.
+    pub fn shut_down(&self) {
+        let agent = self.agent.lock().unwrap();
+        let (runtime, context) = agent.as_ref().unwrap();
+        runtime.block_on(crate::pods::shutdown::run(context));
     }
 
     /// Sends a request as the cluster's administrator.
@@ -419,7 +427,7 @@ impl Drop for Cluster {
             .unwrap_or_else(std::sync::PoisonError::into_inner)
             .take()
         {
-            agent.shutdown_background();
+            agent.0.shutdown_background();
         }
         // Pods outlive agents; not this one's tests.
         let run = Paths::below(self.folder.path()).run;

@@ -4,7 +4,7 @@ use super::env::Environment;
 use super::expand::expand;
 use super::mounts::{Volumes, mounts};
 use super::user::{Names, user};
-use super::{Refusal, resources, security};
+use super::{Machine, Refusal, resources, security};
 use k8s_openapi::api::core::v1::{Container, Pod, PodSpec};
 use sandbox::{Access, ContainerPlan, Mount, Propagation, Root, Source};
 use std::path::{Path, PathBuf};
@@ -38,8 +38,8 @@ pub struct Inputs<'a> {
     pub scratch: PathBuf,
     /// Where its log goes.
     pub log: PathBuf,
-    /// Bytes of memory of the machine.
-    pub memory: i64,
+    /// The machine.
+    pub machine: &'a Machine,
 }
 
 /// Plans one start of a container.
@@ -82,8 +82,8 @@ pub fn container(inputs: &Inputs<'_>) -> Result<ContainerPlan, Refusal> {
         seccomp: security.seccomp,
         masked_paths: security.masked,
         readonly_paths: security.readonly,
-        limits: resources::container(container),
-        oom_score_adj: resources::oom_score_adj(spec, container, inputs.memory),
+        limits: resources::container(spec, container, inputs.machine),
+        oom_score_adj: resources::oom_score_adj(spec, container, inputs.machine.memory_capacity),
         log: inputs.log.clone(),
         tty: container.tty.unwrap_or(false),
         stdin: container.stdin.unwrap_or(false),

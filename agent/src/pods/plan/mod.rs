@@ -7,6 +7,7 @@ mod expand;
 pub mod files;
 mod mounts;
 mod pod;
+pub mod requests;
 pub mod resources;
 mod security;
 mod user;
@@ -36,6 +37,33 @@ pub struct Machine {
     pub memory_capacity: i64,
     /// Allocatable bytes of disk for logs, upper layers and volumes.
     pub ephemeral_storage: i64,
+    /// Bytes in huge pages, by their size as Kubernetes writes it, e.g. `2Mi`.
+    pub huge_pages: BTreeMap<String, i64>,
+    /// Bytes of swap that pods may share; 0 for none.
+    pub swap: i64,
+    /// Most pods.
+    pub pods: i64,
+    /// Most processes of one pod.
+    pub pod_pids: Option<u64>,
+}
+
+impl Machine {
+    /// All that pods may ask for.
+    pub fn amounts(&self) -> requests::Amounts {
+        let mut amounts: requests::Amounts = self
+            .huge_pages
+            .iter()
+            .map(|(size, bytes)| (format!("hugepages-{size}"), *bytes))
+            .collect();
+        let fixed = [
+            ("cpu", self.cpu_milli),
+            ("memory", self.memory),
+            ("ephemeral-storage", self.ephemeral_storage),
+            ("pods", self.pods),
+        ];
+        amounts.extend(fixed.map(|(name, amount)| (name.to_owned(), amount)));
+        amounts
+    }
 }
 
 /// ConfigMaps and Secrets of the pod's namespace, by name, None for one that does not exist; and the pod's tokens.

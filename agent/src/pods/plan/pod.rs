@@ -1,7 +1,7 @@
 //! The plan of a pod: what its containers share.
 
 use super::super::spec;
-use super::resources;
+use super::{Machine, resources};
 use k8s_openapi::api::core::v1::{Pod, PodSpec};
 use sandbox::{Network, PodPlan};
 use std::collections::BTreeMap;
@@ -14,7 +14,7 @@ pub const LABEL_NAMESPACE: &str = "io.kubernetes.pod.namespace";
 pub const LABEL_UID: &str = "io.kubernetes.pod.uid";
 
 /// Plans the `attempt`th sandbox of a pod.
-pub fn pod(pod: &Pod, spec: &PodSpec, attempt: u32) -> PodPlan {
+pub fn pod(pod: &Pod, spec: &PodSpec, attempt: u32, machine: &Machine) -> PodPlan {
     let text = |field: &Option<String>| field.clone().unwrap_or_default();
     let meta = &pod.metadata;
     let uid = text(&meta.uid);
@@ -40,7 +40,7 @@ pub fn pod(pod: &Pod, spec: &PodSpec, attempt: u32) -> PodPlan {
             Network::Own
         },
         cgroup: resources::cgroup(spec, &uid),
-        limits: resources::pod(spec),
+        limits: resources::pod(spec, machine),
         sysctls: sysctls
             .map(|sysctl| (sysctl.name.clone(), sysctl.value.clone()))
             .collect(),

@@ -4,6 +4,7 @@ use super::super::observed::Resize;
 use super::super::quantity;
 use super::super::spec::{self, Qos, qos};
 use super::Machine;
+use super::requests::{self, Amounts, Of};
 use k8s_openapi::api::core::v1::{Container, PodSpec, ResourceRequirements};
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use sandbox::Limits;
@@ -12,57 +13,75 @@ use std::path::PathBuf;
 
 /// Smallest quota that the kernel takes: 1 ms of 100.
 const SMALLEST_QUOTA_US: u64 = 1000;
+/// The priority of the class system-node-critical.
+const NODE_CRITICAL: i32 = 2_000_001_000;
 
-/// Limits of one container.
-pub fn container(container: &Container) -> Limits {
+/// Limits of one container; what it does not say of itself, its pod may say for all (KEP-2837).
+pub fn container(spec: &PodSpec, container: &Container, machine: &Machine) -> Limits {
+    let limit = |name: &str| amount(container, true, name).or_else(|| requests::of_all(spec, Of::Limits, name));
+    let memory_max = limit("memory").map(bytes);
     Limits {
-        cpu_quota_us: amount(container, true, "cpu").map(quota),
+        cpu_quota_us: limit("cpu").map(quota),
         // Without a request the smallest weight, as upstream.
         cpu_weight: Some(weight(
             amount(container, false, "cpu")
                 .or(amount(container, true, "cpu"))
                 .unwrap_or(0),
         )),
-        memory_max: amount(container, true, "memory").map(bytes),
+        memory_max,
+        swap_max: Some(swap(spec, container, machine)),
+        hugetlb: huge_pages(machine, |name| amount(container, true, name)),
+        cpus: None,
         pids_max: None,
         oom_group: true,
     }
 }
 
-/// Limits of the pod: sums, where every container has one.
-pub fn pod(spec: &PodSpec) -> Limits {
-    let sum_of_limits = |resource: &str| -> Option<i64> {
-        let mut limits = spec
-            .containers
-            .iter()
-            .map(|container| amount(container, true, resource));
-        limits
-            .try_fold(0_i64, |sum, limit| Some(sum.saturating_add(limit?)))
-            .filter(|sum| *sum > 0)
+/// Limits of the pod: sums, where every container has one, or what the pod says for all.
+pub fn pod(spec: &PodSpec, machine: &Machine) -> Limits {
+    let all = || spec.containers.iter().chain(spec.init_containers.iter().flatten());
+    let limit = |name: &str| {
+        let is_said = requests::of_all(spec, Of::Limits, name).is_some()
+            || all().all(|container| amount(container, true, name).is_some());
+        requests::of_pod(spec, Of::Limits, name).filter(|_| is_said)
     };
-    let init_peak = |resource: &str| {
-        let init = spec.init_containers.iter().flatten();
-        init.map(|container| amount(container, true, resource).unwrap_or(i64::MAX))
-            .max()
-            .unwrap_or(0)
-    };
-    let limit = |resource: &str| {
-        sum_of_limits(resource)
-            .map(|sum| sum.max(init_peak(resource)))
-            .filter(|limit| *limit < i64::MAX)
-    };
-    let requests: i64 = spec
-        .containers
-        .iter()
-        .filter_map(|container| amount(container, false, "cpu").or(amount(container, true, "cpu")))
-        .sum();
     Limits {
         cpu_quota_us: limit("cpu").map(quota),
-        cpu_weight: Some(weight(requests)),
+        cpu_weight: Some(weight(requests::of_pod(spec, Of::Requests, "cpu").unwrap_or(0))),
         memory_max: limit("memory").map(bytes),
-        pids_max: None,
+        swap_max: None,
+        hugetlb: huge_pages(machine, |name| requests::of_pod(spec, Of::Limits, name)),
+        cpus: None,
+        pids_max: machine.pod_pids,
         oom_group: false,
     }
+}
+
+/// What a container may have of each size of huge pages; nothing of those that it does not ask for (upstream:
+/// kuberuntime, GetHugepageLimitsFromResources).
+fn huge_pages(machine: &Machine, limit: impl Fn(&str) -> Option<i64>) -> BTreeMap<String, u64> {
+    let sizes = machine.huge_pages.keys();
+    let each = sizes.map(|size| {
+        let limit = limit(&format!("hugepages-{size}")).map_or(0, bytes);
+        // The kernel writes 2MB and 1GB where Kubernetes writes 2Mi and 1Gi.
+        (size.replace('i', "B"), limit)
+    });
+    each.collect()
+}
+
+/// Bytes of swap: none, or with the machine's leave a share as large as the container's share of memory, for those that can
+/// be slow at all (KEP-2400, LimitedSwap).
+fn swap(spec: &PodSpec, container: &Container, machine: &Machine) -> u64 {
+    let request = amount(container, false, "memory").unwrap_or(0);
+    let may = qos(spec) == Qos::Burstable
+        && request > 0
+        && amount(container, true, "memory") != Some(request)
+        && spec.priority.is_none_or(|priority| priority < NODE_CRITICAL);
+    if !may || machine.memory_capacity <= 0 {
+        return 0;
+    }
+    let share = i128::from(request / 1000) * i128::from(machine.swap) / i128::from(machine.memory_capacity);
+    u64::try_from(share).unwrap_or(0)
 }
 
 /// The pod's cgroup below the cgroup root: as upstream's tree, without systemd's names.
@@ -75,22 +94,47 @@ pub fn cgroup(spec: &PodSpec, uid: &str) -> PathBuf {
     PathBuf::from(format!("{parent}/pod{uid}"))
 }
 
-/// Upstream: pkg/kubelet/qos/policy.go.
+/// Upstream: pkg/kubelet/qos/policy.go. A sidecar is never killed before the container that needs it.
 pub fn oom_score_adj(spec: &PodSpec, container: &Container, capacity: i64) -> i32 {
-    let critical = spec.priority.is_some_and(|priority| priority >= 2_000_001_000);
+    let critical = spec.priority.is_some_and(|priority| priority >= NODE_CRITICAL);
     match qos(spec) {
         _ if critical => -997,
         Qos::Guaranteed => -997,
         Qos::BestEffort => 1000,
         Qos::Burstable => {
-            let asked = amount(container, false, "memory")
-                .or(amount(container, true, "memory"))
-                .unwrap_or(0)
-                / 1000;
+            let asked = |container: &Container| {
+                let own = amount(container, false, "memory").or(amount(container, true, "memory"));
+                own.unwrap_or(0) / 1000
+            };
+            let least = spec.containers.iter().map(asked).min().unwrap_or(0);
+            let asked = match spec::is_sidecar(container) {
+                true => asked(container).max(least),
+                false => asked(container),
+            };
+            let asked = asked.saturating_add(left_over(spec));
             let share = i128::from(asked) * 1000 / i128::from(capacity.max(1));
             i32::try_from(1000 - share).unwrap_or(3).clamp(3, 999)
         }
     }
+}
+
+/// Bytes of memory that the pod asks for beyond its containers, for each of them.
+fn left_over(spec: &PodSpec) -> i64 {
+    let Some(all) = requests::of_all(spec, Of::Requests, "memory") else {
+        return 0;
+    };
+    let sidecars = spec
+        .init_containers
+        .iter()
+        .flatten()
+        .filter(|init| spec::is_sidecar(init));
+    let lasting: Vec<&Container> = spec.containers.iter().chain(sidecars).collect();
+    let own = lasting
+        .iter()
+        .filter_map(|container| amount(container, false, "memory"));
+    let own = own.fold(0, i64::saturating_add);
+    let count = i64::try_from(lasting.len()).unwrap_or(i64::MAX).max(1);
+    (all - own).max(0) / 1000 / count
 }
 
 /// Thousandths, if it is more than nothing.
@@ -111,57 +155,31 @@ fn quota(milli: i64) -> u64 {
     (u64::try_from(milli).unwrap_or(0) * 100).max(SMALLEST_QUOTA_US)
 }
 
-/// From shares (1024 a CPU) to weight (100 by default) as KEP-2254 maps them.
-fn weight(milli: i64) -> u64 {
-    let shares = (u64::try_from(milli).unwrap_or(0) * 1024 / 1000).clamp(2, 262_144);
-    1 + (shares - 2) * 9999 / 262_142
+/// From shares (1024 a CPU) to weight (100 by default), so that least, default and most meet: the curve of
+/// opencontainers/cgroups, ConvertCPUSharesToCgroupV2Value, which upstream uses since 1.35.
+pub fn weight(milli: i64) -> u64 {
+    let shares = u64::try_from(milli).unwrap_or(0).saturating_mul(1024) / 1000;
+    match shares {
+        0..=2 => 1,
+        262_144.. => 10_000,
+        shares => {
+            let log = (shares as f64).log2();
+            let exponent = (log * log + 125.0 * log) / 612.0 - 7.0 / 34.0;
+            10_f64.powf(exponent).ceil() as u64
+        }
+    }
 }
 
 fn bytes(milli: i64) -> u64 {
     u64::try_from(milli / 1000).unwrap_or(0)
 }
 
-/// What a pod asks for.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Requests {
-    /// Thousandths of CPUs.
-    pub cpu_milli: i64,
-    /// Bytes.
-    pub memory: i64,
-}
-
-/// Containers together, or the largest init container with the sidecars before it, and what the runtime costs
-/// (upstream: component-helpers/resource, PodRequests).
-pub fn requests(spec: &PodSpec) -> Requests {
-    let of = |resource: &str| {
-        let asked = |container: &Container| amount(container, false, resource).or(amount(container, true, resource));
-        let containers = spec.containers.iter().filter_map(asked).fold(0, i64::saturating_add);
-        let (mut sidecars, mut peak) = (0_i64, 0_i64);
-        for init in spec.init_containers.iter().flatten() {
-            let own = asked(init).unwrap_or(0);
-            peak = peak.max(sidecars.saturating_add(own));
-            if spec::is_sidecar(init) {
-                sidecars = sidecars.saturating_add(own);
-            }
-        }
-        let overhead = spec.overhead.as_ref().and_then(|overhead| overhead.get(resource));
-        let overhead = overhead.and_then(quantity::milli).unwrap_or(0);
-        containers.saturating_add(sidecars).max(peak).saturating_add(overhead)
-    };
-    Requests {
-        cpu_milli: of("cpu"),
-        memory: of("memory") / 1000,
-    }
-}
-
 /// Why a pod cannot have what it asks for on a machine where others use so much (upstream: allocation manager, canResizePod).
-pub fn obstacle(spec: &PodSpec, used: &[Requests], machine: &Machine) -> Option<Resize> {
-    let wanted = requests(spec);
-    let sum = |of: fn(&Requests) -> i64| used.iter().map(of).fold(0, i64::saturating_add);
-    let resources = [
-        ("cpu", wanted.cpu_milli, sum(|used| used.cpu_milli), machine.cpu_milli),
-        ("memory", wanted.memory, sum(|used| used.memory), machine.memory),
-    ];
+pub fn obstacle(spec: &PodSpec, used: &Amounts, machine: &Machine) -> Option<Resize> {
+    let wanted = requests::requests(spec);
+    let all = machine.amounts();
+    let of = |amounts: &Amounts, name: &str| amounts.get(name).copied().unwrap_or(0);
+    let resources = ["cpu", "memory"].map(|name| (name, of(&wanted, name), of(used, name), of(&all, name)));
     let pending = |reason, message| Resize {
         condition: "PodResizePending",
         reason,
@@ -233,12 +251,19 @@ mod tests {
     fn limits_become_cgroup_numbers() {
         let spec = spec(json!([{"name": "a", "resources":
             {"limits": {"cpu": "250m", "memory": "64Mi"}, "requests": {"cpu": "1", "memory": "32Mi"}}}]));
-        let limits = container(&spec.containers[0]);
+        let machine = Machine {
+            pod_pids: Some(64),
+            huge_pages: [("2Mi".to_owned(), 64 << 20)].into(),
+            ..Machine::default()
+        };
+        let limits = container(&spec, &spec.containers[0], &machine);
         assert_eq!(
             (limits.cpu_quota_us, limits.cpu_weight, limits.memory_max),
-            (Some(25_000), Some(39), Some(67_108_864))
+            (Some(25_000), Some(weight(1000)), Some(67_108_864))
         );
-        assert_eq!(pod(&spec).memory_max, Some(67_108_864));
+        assert_eq!((limits.swap_max, limits.hugetlb["2MB"]), (Some(0), 0));
+        let pod = pod(&spec, &machine);
+        assert_eq!((pod.memory_max, pod.pids_max), (Some(67_108_864), Some(64)));
         assert_eq!(oom_score_adj(&spec, &spec.containers[0], 1 << 30), 1000 - 31);
         assert_eq!(cgroup(&spec, "u1"), PathBuf::from("kubepods/burstable/podu1"));
     }
@@ -273,23 +298,54 @@ mod tests {
     }
 
     #[test]
-    fn one_unlimited_container_leaves_the_pod_unlimited() {
-        let spec = spec(json!([{"name": "a", "resources": {"limits": {"memory": "1Gi"}}}, {"name": "b"}]));
-        assert_eq!(pod(&spec).memory_max, None);
+    fn one_unlimited_container_leaves_the_pod_unlimited_unless_the_pod_says_it_for_all() {
+        let mut spec = spec(json!([{"name": "a", "resources": {"limits": {"memory": "1Gi"}}}, {"name": "b"}]));
+        let machine = Machine::default();
+        assert_eq!(pod(&spec, &machine).memory_max, None);
+        spec.resources = serde_json::from_value(json!({"limits": {"memory": "2Gi", "cpu": "1"}})).unwrap();
+        assert_eq!(pod(&spec, &machine).memory_max, Some(2 << 30));
+        let of = |index: usize| container(&spec, &spec.containers[index], &machine);
+        assert_eq!((of(0).memory_max, of(1).memory_max), (Some(1 << 30), Some(2 << 30)));
+        assert_eq!(of(1).cpu_quota_us, Some(100_000));
     }
 
     #[test]
-    fn what_a_pod_asks_for_is_its_containers_or_its_largest_init_container() {
-        let cpu = |cpu: &str| json!({"requests": {"cpu": cpu, "memory": "1Mi"}});
+    fn weights_meet_least_default_and_most() {
+        let cases = [(0, 1), (2, 1), (100, 17), (256_000, 10_000), (1_000_000, 10_000)];
+        for (milli, expected) in cases {
+            assert_eq!(weight(milli), expected, "{milli}");
+        }
+        assert!((100..=102).contains(&weight(1000)));
+    }
+
+    #[test]
+    fn swap_is_shared_like_memory_by_those_that_may() {
+        let machine = Machine {
+            memory_capacity: 4 << 30,
+            swap: 2 << 30,
+            ..Machine::default()
+        };
+        let cases = [
+            (json!({"requests": {"memory": "1Gi"}}), 512 << 20),
+            (json!({"requests": {"memory": "1Gi"}, "limits": {"memory": "1Gi"}}), 0),
+            (json!({"requests": {"cpu": "1"}}), 0),
+        ];
+        for (resources, expected) in cases {
+            let spec = spec(json!([{"name": "a", "resources": resources}]));
+            assert_eq!(swap(&spec, &spec.containers[0], &machine), expected, "{resources}");
+            assert_eq!(swap(&spec, &spec.containers[0], &Machine::default()), 0);
+        }
+    }
+
+    #[test]
+    fn a_sidecar_is_not_killed_before_those_that_need_it() {
         let spec: PodSpec = serde_json::from_value(json!({
-            "containers": [{"name": "a", "resources": cpu("100m")}, {"name": "b", "resources": cpu("200m")}],
-            "initContainers": [
-                {"name": "s", "restartPolicy": "Always", "resources": cpu("50m")},
-                {"name": "i", "resources": cpu("400m")}],
-            "overhead": {"cpu": "5m"}}))
+            "containers": [{"name": "a", "resources": {"requests": {"memory": "512Mi"}}}],
+            "initContainers": [{"name": "s", "restartPolicy": "Always", "resources": {"requests": {"memory": "1Mi"}}}]}))
         .unwrap();
-        let (cpu_milli, memory) = (455, 3 << 20);
-        assert_eq!(requests(&spec), Requests { cpu_milli, memory });
+        let of = |container: &Container| oom_score_adj(&spec, container, 1 << 30);
+        assert_eq!(of(&spec.containers[0]), 500);
+        assert_eq!(of(&spec.init_containers.as_ref().unwrap()[0]), 500);
     }
 
     #[test]
@@ -300,17 +356,15 @@ mod tests {
             memory: 1 << 30,
             ..Machine::default()
         };
-        let other = Requests {
-            cpu_milli: 800,
-            memory: 0,
+        let said = |cpu_milli, used: i64| {
+            let used = [("cpu".to_owned(), used)].into();
+            obstacle(&spec, &used, &machine(cpu_milli)).map(|pending| pending.message)
         };
-        let said =
-            |cpu_milli, used: &[Requests]| obstacle(&spec, used, &machine(cpu_milli)).map(|pending| pending.message);
-        assert_eq!(said(2000, &[]), None);
+        assert_eq!(said(2000, 0), None);
         let infeasible = "Node didn't have enough capacity: cpu, requested: 1500, capacity: 1000";
-        assert_eq!(said(1000, &[]).as_deref(), Some(infeasible));
+        assert_eq!(said(1000, 0).as_deref(), Some(infeasible));
         let deferred = "Node didn't have enough resource: cpu, requested: 1500, used: 800, capacity: 2000";
-        assert_eq!(said(2000, &[other]).as_deref(), Some(deferred));
+        assert_eq!(said(2000, 800).as_deref(), Some(deferred));
     }
 
     #[test]

@@ -52,9 +52,16 @@ pub fn conditions(
         reason: Some(resize.reason),
         message: Some(resize.message.clone()),
     });
+    let disruption = observed.disruption.iter().map(|message| Verdict {
+        kind: "DisruptionTarget",
+        holds: true,
+        reason: Some("TerminationByKubelet"),
+        message: Some(message.clone()),
+    });
     let ours: Vec<PodCondition> = verdicts
         .into_iter()
         .chain(resize)
+        .chain(disruption)
         .map(|verdict| dated(pod, known, verdict, now))
         .collect();
     let others = known

@@ -6,7 +6,7 @@ use super::super::spec;
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{
     Container as Spec, ContainerState, ContainerStateRunning, ContainerStateTerminated, ContainerStateWaiting,
-    ContainerStatus, Pod, ResourceRequirements,
+    ContainerStatus, Pod, ResourceRequirements, VolumeMountStatus,
 };
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
@@ -40,6 +40,7 @@ pub fn container_status(
     };
     let resources = container.resources.clone().filter(|_| running);
     let resources = resources.or_else(|| spec.resources.clone()).unwrap_or_default();
+    let allocated = container.allocated.clone().or_else(|| spec.resources.clone());
     ContainerStatus {
         name: spec.name.clone(),
         container_id: last_id(pod, container, &spec.name),
@@ -50,13 +51,30 @@ pub fn container_status(
         restart_count: i32::try_from(container.attempt.saturating_sub(1)).unwrap_or(i32::MAX),
         state: Some(state),
         last_state: Some(last),
-        allocated_resources: resources.requests.clone(),
+        allocated_resources: allocated.and_then(|allocated| allocated.requests),
         resources: Some(ResourceRequirements {
             claims: None,
             ..resources
         }),
+        user: container.user.clone(),
+        volume_mounts: volume_mounts(spec),
         ..ContainerStatus::default()
     }
+}
+
+/// What of the machine it sees, as it came to be: `IfPossible` is possible here.
+fn volume_mounts(spec: &Spec) -> Option<Vec<VolumeMountStatus>> {
+    let mounts = spec.volume_mounts.iter().flatten().map(|mount| VolumeMountStatus {
+        name: mount.name.clone(),
+        mount_path: mount.mount_path.clone(),
+        read_only: mount.read_only.filter(|read_only| *read_only),
+        recursive_read_only: mount.recursive_read_only.as_deref().map(|wanted| match wanted {
+            "Disabled" => "Disabled".to_owned(),
+            _ => "Enabled".to_owned(),
+        }),
+        ..VolumeMountStatus::default()
+    });
+    Some(mounts.collect::<Vec<_>>()).filter(|mounts| !mounts.is_empty())
 }
 
 /// Whether ordinary containers may start: all init containers are done, all sidecars have started.

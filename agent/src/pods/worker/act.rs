@@ -26,7 +26,7 @@ impl Worker {
             Action::TearDown => self.tear_down().await,
             Action::Finish => return Flow::Over,
             Action::End { reason, message } => {
-                self.host.events.normal(&self.pod, "", reason, message.clone());
+                self.host.events.normal(&self.pod, "", *reason, message.clone());
                 self.observed.ended = Some(((*reason).to_owned(), message.clone()));
             }
         }
@@ -70,7 +70,7 @@ impl Worker {
             .await
             .map_err(|message| ("FailedMount", message))?;
         self.host.has_runtime(spec).await.map_err(failed)?;
-        let plan = plan::pod(&pod, spec, self.sandboxes);
+        let plan = plan::pod(&pod, spec, self.sandboxes, &self.host.machine);
         let made = match self.host.sandboxes.start(&plan).await {
             Ok(made) => made,
             Err(error) => {

@@ -1,13 +1,20 @@
 //! What is known about a pod when its worker begins: from a sandbox that outlived an agent, else from the API's status.
 
-use crate::pods::admit;
+use super::Input;
+use crate::pods::admit::{self, Verdict};
 use crate::pods::host::Host;
 use crate::pods::observed::{Container, Ended, Image, Observed, Run, Sandbox};
+use crate::pods::plan::requests;
 use crate::pods::probes::Probes;
 use crate::pods::spec;
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{ContainerStatus, Pod};
 use sandbox::ContainerState;
+use std::sync::Arc;
+use tokio::sync::mpsc;
+
+/// Reasons with which this node ends pods; others write reasons, too.
+const ENDINGS: [&str; 4] = ["DeadlineExceeded", "Evicted", "Preempting", "Terminated"];
 
 /// A run that ended while nobody looked: upstream's ContainerStatusUnknown.
 pub fn unknown_end(attempt: u32, started: Option<Timestamp>, now: Timestamp) -> Ended {
@@ -21,16 +28,39 @@ pub fn unknown_end(attempt: u32, started: Option<Timestamp>, now: Timestamp) -> 
     }
 }
 
-/// Rejects a pod that this node has nothing of yet and cannot take.
-pub fn admit(host: &Host, pod: &Pod, observed: &mut Observed) {
+/// Gives a pod its place, unless it has ended, or this node has nothing of it yet and cannot take it. The UIDs of pods that
+/// make room for it.
+pub async fn admit(
+    host: &Host,
+    pod: &Arc<Pod>,
+    observed: &mut Observed,
+    worker: &mpsc::UnboundedSender<Input>,
+) -> Vec<String> {
+    let mut after = Vec::new();
     let is_new = observed.sandbox == Sandbox::Absent && observed.containers.values().all(|known| known.attempt == 0);
-    let rejection = pod.spec.as_ref().and_then(admit::rejection);
-    let (true, None, Some((reason, message))) = (is_new, &observed.ended, rejection) else {
-        return;
-    };
-    tracing::info!(pod = %spec::full_name(pod), reason, message, "pod is rejected");
-    observed.ended = Some((reason.to_owned(), format!("Pod was rejected: {message}")));
-    host.events.warning(pod, "", reason, message);
+    if observed.sandbox == Sandbox::Down {
+        return after;
+    }
+    if is_new && observed.ended.is_none() && pod.metadata.deletion_timestamp.is_none() {
+        match admit::admit(host, pod).await {
+            Verdict::Taken { after: leaving } => after = leaving,
+            Verdict::Rejected((reason, message)) => {
+                tracing::info!(pod = %spec::full_name(pod), reason, message, "pod is rejected");
+                observed.ended = Some((reason.clone(), format!("Pod was rejected: {message}")));
+                host.events.warning(pod, "", reason, message);
+                host.ledger.release(pod.metadata.uid.as_deref().unwrap_or_default());
+                return after;
+            }
+        }
+    }
+    for container in spec::containers(pod).iter().chain(spec::init_containers(pod)) {
+        let known = observed.container_mut(&container.name);
+        let resources = known.resources.clone().or_else(|| container.resources.clone());
+        known.allocated = Some(resources.unwrap_or_default());
+    }
+    let given = spec::as_allocated(pod, observed).map(|spec| requests::requests(&spec));
+    host.ledger.take(pod.clone(), given.unwrap_or_default(), worker.clone());
+    after
 }
 
 /// Gathers it.
@@ -55,7 +85,11 @@ pub async fn observed(host: &Host, pod: &Pod, adopted: Option<&sandbox::Pod>) ->
             .containers
             .insert(known.name.clone(), from_api(known, stays, now));
     }
-    if over && let (Some(reason), Some(message)) = (status.reason.clone(), status.message.clone()) {
+    // It is said as soon as the node begins to end the pod, and holds for an agent that begins meanwhile.
+    let is_ours = |reason: &String| ENDINGS.contains(&reason.as_str());
+    if let Some((reason, message)) = status.reason.clone().zip(status.message.clone())
+        && (over || is_ours(&reason))
+    {
         observed.ended = Some((reason, message));
     }
     let Some(sandbox) = adopted else {
@@ -86,6 +120,7 @@ pub async fn observed(host: &Host, pod: &Pod, adopted: Option<&sandbox::Pod>) ->
         }
         // What the API was told about this very run still holds.
         let same = shown.filter(|shown| i64::from(shown.restart_count) == i64::from(state.attempt));
+        container.user = same.and_then(|shown| shown.user.clone());
         let is_started = same.is_some_and(|shown| shown.started == Some(true));
         let is_ready = same.is_some_and(|shown| shown.ready);
         container.probes = Probes::adopted(&spec, is_started, is_ready, spread(pod, &state.name), now);

@@ -13,6 +13,7 @@ use super::decide::{Action, decide};
 use super::directory::Entry;
 use super::host::Host;
 use super::images::{Got, Missing};
+use super::ledger::Ending;
 use super::observed::{Deleted, Ended, Image, Observed, Run, Sandbox, Stage};
 use super::probes::{Answer, Kind};
 use super::{spec, status};
@@ -29,6 +30,9 @@ use tokio::task::AbortHandle;
 
 /// How often ConfigMaps and Secrets in volumes are read again: upstream's kubelet promises a minute or so.
 const REFRESH: Duration = Duration::from_secs(60);
+
+/// Those who make room have their grace period; whoever has a long one is run beside for a while.
+const ROOM_DEADLINE: Duration = Duration::from_secs(60);
 
 /// Something that a pod's worker must know.
 pub enum Input {
@@ -74,6 +78,8 @@ pub enum Input {
         /// Whether it went well.
         result: Result<(), String>,
     },
+    /// The node ends the pod.
+    End(Ending),
     /// The pod's supervisor is gone.
     SandboxGone,
 }
@@ -100,6 +106,8 @@ pub struct Worker {
     volume_images: volumes::Images,
     /// Whether what volumes show of the pod itself has changed.
     is_stale: bool,
+    /// Pods that make room for it.
+    after: Vec<String>,
 }
 
 /// Whether the worker goes on.
@@ -117,9 +125,9 @@ impl Worker {
     ) -> (Self, mpsc::UnboundedSender<Input>) {
         let (sender, inputs) = mpsc::unbounded_channel();
         let (published, wanted) = watch::channel(None);
-        let publisher = tokio::spawn(publish::publish(host.transport.clone(), pod.clone(), wanted));
+        let publisher = tokio::spawn(publish::publish(host.clone(), pod.clone(), wanted));
         let mut observed = adopt::observed(&host, &pod, adopted.as_ref()).await;
-        adopt::admit(&host, &pod, &mut observed);
+        let after = adopt::admit(&host, &pod, &mut observed, &sender).await;
         let mut worker = Self {
             host,
             status: pod.status.clone().unwrap_or_default(),
@@ -135,6 +143,7 @@ impl Worker {
             publisher,
             volume_images: volumes::Images::default(),
             is_stale: false,
+            after,
         };
         worker.desire(pod);
         worker.watch_sandbox();
@@ -145,6 +154,9 @@ impl Worker {
     pub async fn run(mut self) {
         let mut refresh = tokio::time::interval(REFRESH);
         refresh.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        if !self.host.ledger.gone(&self.after, ROOM_DEADLINE).await {
+            tracing::warn!(pod = %spec::full_name(&self.pod), "pods that make room for this one are not gone yet");
+        }
         loop {
             self.resize();
             let decision = decide(&self.pod, &self.observed, Timestamp::now());
@@ -216,6 +228,7 @@ impl Worker {
                 moment,
                 result,
             } => self.hooked(&container, attempt, moment, &result),
+            Input::End(ending) => self.end_because(ending),
             Input::SandboxGone => self.lose_sandbox(),
         }
     }
@@ -244,6 +257,19 @@ impl Worker {
             theirs.conditions = Some(ours.iter().cloned().chain(foreign).collect());
         }
         self.pod = Arc::new(pod);
+    }
+
+    /// Ends the pod for the node's sake, however it would have gone on.
+    fn end_because(&mut self, ending: Ending) {
+        tracing::info!(pod = %spec::full_name(&self.pod), reason = ending.reason, message = ending.message, "the node ends the pod");
+        self.observed.disruption = ending.disruption;
+        if self.observed.ended.is_none() {
+            self.observed.ended = Some((ending.reason.to_owned(), ending.message));
+        }
+        if let Some(grace) = ending.grace {
+            self.observed.grace = Some(grace.min(spec::grace(&self.pod)));
+            self.hurry(grace);
+        }
     }
 
     /// A second, less patient delete.
@@ -439,6 +465,7 @@ impl Worker {
         }
         let uid = self.pod.metadata.uid.clone().unwrap_or_default();
         self.host.directory.remove(&self.pod);
+        self.host.ledger.release(&uid);
         super::remove_traces(&self.host, &uid, &self.host.log_dir(&self.pod));
         tracing::info!(pod = %spec::full_name(&self.pod), "pod is gone");
     }

@@ -1,7 +1,8 @@
 //! Brings a pod's status to the API: the newest one, once per change, for as long as it takes; and its deletion at the end.
 
+use crate::pods::host::Host;
 use crate::pods::status;
-use client::{Api, Backoff, Patch, Transport};
+use client::{Api, Backoff, Patch};
 use k8s_openapi::api::core::v1::{Pod, PodStatus};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{DeleteOptions, Preconditions};
 use std::sync::Arc;
@@ -17,11 +18,12 @@ pub struct Wanted {
     pub finish: bool,
 }
 
-/// Runs until the pod is finished, is gone from the API, or its worker is.
-pub async fn publish(transport: Arc<dyn Transport>, pod: Arc<Pod>, mut wanted: watch::Receiver<Option<Wanted>>) {
+/// Runs until the pod is finished, is gone from the API, or its worker is. A pod has its place until the API knows that it has
+/// ended: nobody is to believe that it still needs one and another that it does not.
+pub async fn publish(host: Arc<Host>, pod: Arc<Pod>, mut wanted: watch::Receiver<Option<Wanted>>) {
     let namespace = pod.metadata.namespace.clone().unwrap_or_default();
     let name = pod.metadata.name.clone().unwrap_or_default();
-    let api = Api::<Pod>::namespaced(transport, &namespace);
+    let api = Api::<Pod>::namespaced(host.transport.clone(), &namespace);
     let mut sent = pod.status.clone();
     let mut backoff = Backoff::new(Duration::from_millis(200), Duration::from_secs(10));
     loop {
@@ -38,6 +40,9 @@ pub async fn publish(transport: Arc<dyn Transport>, pod: Arc<Pod>, mut wanted: w
             };
             let result = match result {
                 Ok(()) => {
+                    if matches!(now.status.phase.as_deref(), Some("Succeeded" | "Failed")) {
+                        host.ledger.release(pod.metadata.uid.as_deref().unwrap_or_default());
+                    }
                     sent = Some(now.status);
                     if now.finish {
                         delete(&api, &pod, &name).await.map(|()| true)

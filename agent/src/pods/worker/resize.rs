@@ -3,10 +3,12 @@
 use super::Worker;
 use crate::pods::decide::Why;
 use crate::pods::observed::Resize;
+use crate::pods::plan::requests;
 use crate::pods::plan::resources::{self, Changed};
 use crate::pods::{plan, spec};
-use k8s_openapi::api::core::v1::{Container, PodSpec};
+use k8s_openapi::api::core::v1::{Container, Pod, PodSpec};
 use sandbox::cgroup::CgroupError;
+use std::sync::Arc;
 
 impl Worker {
     /// Gives running containers what the pod wants by now, as far as this node has it.
@@ -23,7 +25,10 @@ impl Worker {
         if !changed.is_empty() {
             self.observed.resize = match self.can_be_resized(spec) {
                 Some(pending) => Some(pending),
-                None => self.give(spec, &changed).err(),
+                None => {
+                    self.allocate(&pod, &changed);
+                    self.give(spec, &changed).err()
+                }
             };
         }
         if !changed.is_empty() || before != self.observed.resize {
@@ -40,14 +45,19 @@ impl Worker {
 
     /// Whether the node ever has as much, and has it now.
     fn can_be_resized(&self, spec: &PodSpec) -> Option<Resize> {
-        let others = self.host.directory.all();
-        let others = others
-            .iter()
-            .filter(|entry| entry.pod.metadata.uid != self.pod.metadata.uid);
-        let running = others.filter(|entry| entry.sandbox.is_some());
-        let used = running.filter_map(|entry| entry.pod.spec.as_ref());
-        let used: Vec<_> = used.map(resources::requests).collect();
+        let used = self.host.ledger.used_besides(&self.uid());
         resources::obstacle(spec, &used, &self.host.machine)
+    }
+
+    /// From now on it is theirs, whenever it comes into force.
+    fn allocate(&mut self, pod: &Arc<Pod>, changed: &[&Container]) {
+        for container in changed {
+            let wanted = container.resources.clone().unwrap_or_default();
+            self.observed.container_mut(&container.name).allocated = Some(wanted);
+        }
+        if let Some(spec) = spec::as_allocated(pod, &self.observed) {
+            self.host.ledger.give(pod, requests::requests(&spec));
+        }
     }
 
     fn give(&mut self, spec: &PodSpec, changed: &[&Container]) -> Result<(), Resize> {
@@ -61,7 +71,7 @@ impl Worker {
         let sandboxes = self.host.sandboxes.clone();
         for container in changed {
             let attempt = self.attempt(&container.name).unwrap_or(0);
-            let limit = resources::container(container).memory_max;
+            let limit = resources::container(spec, container, &self.host.machine).memory_max;
             let used = sandboxes.group(&cgroup, Some((&container.name, attempt)));
             let used = used.map_or(0, |group| group.memory_in_use());
             // The kernel would make room by killing.
@@ -73,7 +83,9 @@ impl Worker {
             }
         }
         if let Some(group) = sandboxes.group(&cgroup, None) {
-            group.limit_anew(&resources::pod(spec)).map_err(wrong)?;
+            group
+                .limit_anew(&resources::pod(spec, &self.host.machine))
+                .map_err(wrong)?;
         }
         for container in changed {
             let given = self
@@ -83,12 +95,18 @@ impl Worker {
                 .clone()
                 .unwrap_or_default();
             let change = resources::changed(&given, container);
-            self.give_one(&cgroup, container, change).map_err(wrong)?;
+            self.give_one(spec, &cgroup, container, change).map_err(wrong)?;
         }
         Ok(())
     }
 
-    fn give_one(&mut self, cgroup: &std::path::Path, spec: &Container, change: Changed) -> Result<(), CgroupError> {
+    fn give_one(
+        &mut self,
+        of_pod: &PodSpec,
+        cgroup: &std::path::Path,
+        spec: &Container,
+        change: Changed,
+    ) -> Result<(), CgroupError> {
         let name = &spec.name;
         if change.restarts(spec) {
             let grace = spec::grace(&self.pod);
@@ -97,7 +115,7 @@ impl Worker {
         }
         let attempt = self.attempt(name).unwrap_or(0);
         if let Some(group) = self.host.sandboxes.group(cgroup, Some((name, attempt))) {
-            group.limit_anew(&resources::container(spec))?;
+            group.limit_anew(&resources::container(of_pod, spec, &self.host.machine))?;
         }
         tracing::info!(pod = %spec::full_name(&self.pod), container = %name, "container is resized");
         self.observed.container_mut(name).resources = Some(spec.resources.clone().unwrap_or_default());

@@ -5,7 +5,7 @@ use super::ask::Moment;
 use crate::pods::observed::{Ended, Hook, Image, Refused, Run};
 use crate::pods::{plan, spec};
 use jiff::{SignedDuration, Timestamp};
-use k8s_openapi::api::core::v1::{Container, PodSpec};
+use k8s_openapi::api::core::v1::{Container, ContainerUser, LinuxContainerUser, PodSpec};
 use sandbox::StartContainerError;
 use std::fs;
 use std::io::{self, Read, Seek, SeekFrom};
@@ -23,9 +23,16 @@ const LOG_LINES: usize = 80;
 impl Worker {
     pub(super) async fn start(&mut self, name: &str) {
         let pod = self.pod.clone();
-        let (Some(spec), Some(container)) = (&pod.spec, spec::any_container(&pod, name)) else {
+        let (Some(spec), Some(container)) = (
+            &spec::as_allocated(&pod, &self.observed),
+            spec::any_container(&pod, name),
+        ) else {
             return;
         };
+        let mut container = container.into_owned();
+        if let Some(allocated) = &self.observed.container(name).allocated {
+            container.resources = Some(allocated.clone());
+        }
         let Some(sandbox) = self.sandbox.clone() else { return };
         let plan = match self.plan(spec, &container).await {
             Ok(plan) => plan,
@@ -48,6 +55,7 @@ impl Worker {
                 let known = self.observed.container_mut(name);
                 known.begin(since, attempt);
                 known.made_of = container.image.clone().unwrap_or_default();
+                known.user = Some(user(&plan.user));
                 if self.run_hook(name, Moment::PostStart) {
                     self.observed.container_mut(name).post_start = Hook::Running;
                 }
@@ -80,11 +88,10 @@ impl Worker {
 
     /// The run before this one becomes history, and the next restart has to wait longer.
     fn begin(&mut self, name: &str, now: Timestamp) {
-        let resources = spec::container(&self.pod, name).map(|spec| spec.resources.clone().unwrap_or_default());
         let container = self.observed.container_mut(name);
         container.refused = None;
         container.attempt += 1;
-        container.resources = resources;
+        container.resources = container.allocated.clone();
         if let Image::Here { id, named } = &container.image {
             container.image_id = if named.is_empty() { id.clone() } else { named.clone() };
         }
@@ -148,7 +155,7 @@ impl Worker {
             files: &files,
             scratch: self.host.scratch_dir(&self.uid()).join(name).join(attempt.to_string()),
             log,
-            memory: self.host.machine.memory_capacity,
+            machine: &self.host.machine,
         })
         .map_err(|refusal| refusal.0)?;
         crate::pods::volumes::sub_path::prepare(container, &plan)?;
@@ -196,6 +203,20 @@ impl Worker {
         } else {
             written
         }
+    }
+}
+
+/// Who runs a container, as its status says it.
+fn user(user: &sandbox::User) -> ContainerUser {
+    // The primary group is one of them, as containerd has it.
+    let others = user.groups.iter().filter(|group| **group != user.gid);
+    let groups = std::iter::once(&user.gid).chain(others).map(|group| i64::from(*group));
+    ContainerUser {
+        linux: Some(LinuxContainerUser {
+            uid: user.uid.into(),
+            gid: user.gid.into(),
+            supplemental_groups: Some(groups.collect()),
+        }),
     }
 }
 

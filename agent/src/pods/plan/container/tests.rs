@@ -40,6 +40,10 @@ fn plan_of(container: Value, image: &oci::Image) -> Result<ContainerPlan, Refusa
     let spec = pod.spec.as_ref().unwrap();
     let ips = ["10.244.0.2".parse().unwrap(), "fd00::2".parse().unwrap()];
     let env = env::resolve(&pod, &spec.containers[0], &ips, &machine(), &lookups())?;
+    let machine = Machine {
+        memory_capacity: 1 << 30,
+        ..Machine::default()
+    };
     super::container(&Inputs {
         pod: &pod,
         spec,
@@ -53,7 +57,7 @@ fn plan_of(container: Value, image: &oci::Image) -> Result<ContainerPlan, Refusa
         files: &[("/pod/hosts".into(), "/etc/hosts".into())],
         scratch: "/scratch".into(),
         log: "/log".into(),
-        memory: 1 << 30,
+        machine: &machine,
     })
 }
 
