@@ -3,6 +3,7 @@
 mod acquire;
 mod boottime;
 mod control;
+mod cri;
 mod events;
 mod host;
 mod init;

@@ -1,4 +1,4 @@
-//! The machine API's .proto and what is generated from it.
+//! The .proto files of the machine API and of the sockets that Kubernetes has on a node, and what is generated from them.
 
 /// The machine API.
 pub mod machine {
@@ -9,5 +9,24 @@ pub mod machine {
     #[allow(missing_docs, clippy::all)]
     pub mod v1 {
         tonic::include_proto!("pintle.machine.v1");
+    }
+}
+
+/// Kubernetes' container runtime interface; its messages name each other by package, so the modules nest as the packages do.
+#[allow(missing_docs, clippy::all)]
+pub mod cri {
+    pub mod runtime {
+        /// `runtime.v1`: messages, clients and servers, as upstream's cri-api defines them.
+        pub mod v1 {
+            tonic::include_proto!("runtime.v1");
+        }
+    }
+    pub mod pintle {
+        pub mod cri {
+            /// What the agent keeps on disk of them.
+            pub mod v1 {
+                tonic::include_proto!("pintle.cri.v1");
+            }
+        }
     }
 }

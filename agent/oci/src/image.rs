@@ -1,6 +1,7 @@
 //! A container image as the rest of the node sees it.
 
 use serde::{Deserialize, Serialize};
+use std::fs;
 use std::path::PathBuf;
 
 /// An image whose layers are all unpacked on this node.
@@ -36,4 +37,22 @@ pub struct Config {
     pub working_dir: String,
     /// Signal that asks it to stop, e.g. `SIGTERM`; empty means that.
     pub stop_signal: String,
+}
+
+// === impl Image ===
+
+impl Image {
+    /// A file of the image as text, from the topmost layer that says anything about it; empty where there is none.
+    pub fn text(&self, path: &str) -> String {
+        for layer in &self.layers {
+            let file = layer.join(path);
+            // A link could lead out of the image, and a device marks a file that an upper layer deleted.
+            match fs::symlink_metadata(&file) {
+                Ok(found) if found.is_file() => return fs::read_to_string(&file).unwrap_or_default(),
+                Ok(_) => return String::new(),
+                Err(_) => {}
+            }
+        }
+        String::new()
+    }
 }

@@ -201,6 +201,12 @@ impl Pod {
         }
     }
 
+    /// Has a running container's log begun anew, after somebody has renamed its file.
+    pub async fn reopen_log(&self, container: &str) -> Result<(), CallError> {
+        let name = container.to_owned();
+        self.call_done(&Request::ReopenLog { name }).await
+    }
+
     /// Forgets an ended attempt, its cgroup and its scratch folder; its log stays.
     pub async fn remove_container(&self, container: &str, attempt: u32) -> Result<(), CallError> {
         let request = Request::Remove {

@@ -1,6 +1,6 @@
 //! What the agent and pod-init say to each other: one connection a request, frames as in [`crate::wire`].
 //!
-//! `Start`, `Stop`, `Remove`, `Signal`, `States` and `Shutdown` get one reply. `Subscribe` gets `State` for every container at once
+//! `Start`, `Stop`, `Remove`, `Signal`, `ReopenLog`, `States` and `Shutdown` get one reply. `Subscribe` gets `State` for every container at once
 //! and for every change from then on. `Exec` gets `Running` with the program's files attached and, later, `Exited`;
 //! closing the connection before that kills the program. `Attach` gets `Attached` with files and `Exited` when the container
 //! has ended; closing the connection detaches.
@@ -44,6 +44,12 @@ pub enum Request {
     },
     /// Whoever attached by this connection has no more input; not answered.
     EndInput,
+    /// Write a running container's log to the file that has its name from now on: somebody has renamed the one before; answered
+    /// with `Done`.
+    ReopenLog {
+        /// Container.
+        name: String,
+    },
     /// Forget an ended attempt and what it kept on disk; answered with `Done`.
     Remove {
         /// Container.

@@ -10,7 +10,7 @@ mod memory;
 mod mounts;
 mod power;
 mod processes;
-mod refuse;
+pub mod refuse;
 mod resources;
 mod roles;
 mod services;

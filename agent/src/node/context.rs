@@ -76,6 +76,12 @@ pub struct Paths {
     pub kubelet: PathBuf,
     /// State folders of running pods, the sandbox's.
     pub run: PathBuf,
+    /// Records and upper layers of what was asked for by CRI.
+    pub cri: PathBuf,
+    /// State folders of what runs of that, the sandbox's.
+    pub cri_run: PathBuf,
+    /// Where CRI is spoken.
+    pub cri_socket: PathBuf,
     /// The machine's name servers, given to pods with `dnsPolicy: Default`.
     pub resolv_conf: PathBuf,
     /// The program that supervises a pod.
@@ -97,6 +103,9 @@ impl Paths {
             logs: root.join("var/log/pods"),
             kubelet: root.join("var/lib/kubelet/pods"),
             run: root.join("run/pintle/pods"),
+            cri: root.join("var/lib/pintle/cri"),
+            cri_run: root.join("run/pintle/cri"),
+            cri_socket: root.join("run/pintle/cri.sock"),
             resolv_conf: root.join("run/pintle/resolv.conf"),
             pod_init: root.join("usr/bin/pod-init"),
         }

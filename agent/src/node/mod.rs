@@ -60,6 +60,7 @@ pub async fn run(context: NodeContext) -> ! {
     };
     tokio::spawn(evictor.run());
     tokio::spawn(tell_of_shutdown(context.clone(), host.events.clone()));
+    tokio::spawn(crate::cri::serve(host.clone()));
     loop {
         crate::pods::run(host.clone()).await;
         tracing::error!("the watch of this node's pods ended, beginning anew");

@@ -4,6 +4,7 @@
 //! the programs `control` and `pod-init` beside it; what is missing is said.
 
 mod cluster;
+mod cri;
 mod face;
 mod image;
 mod life;
@@ -47,11 +48,13 @@ fn inside() {
     streams::all(&cluster);
     face::all(&cluster);
     volumes::all(&cluster);
+    cri::all(&cluster);
     life::all(&cluster);
     limits::all(&cluster);
     cluster.kill_agent();
     pod_outlives_the_agent(&cluster);
     streams::attached_again_by_another_agent(&cluster);
+    cri::another_agent_finds_them(&cluster);
     deleted_pod_leaves_nothing(&cluster);
     limits::pods_end_with_the_machine(&cluster);
 }

@@ -25,6 +25,8 @@ pub struct Entry {
 #[derive(Default)]
 pub struct Directory {
     entries: Mutex<BTreeMap<(String, String), Entry>>,
+    /// IDs of images that somebody else than a pod of the API uses, by who that is.
+    held: Mutex<BTreeMap<String, String>>,
 }
 
 impl Entry {
@@ -97,11 +99,24 @@ impl Directory {
         self.entries().values().cloned().collect()
     }
 
-    /// A pod that runs or may yet start something out of this image, as `namespace/name`.
+    /// Keeps an image for somebody who is no pod of the API, until they let go of it.
+    pub fn hold(&self, by: &str, image_id: &str) {
+        self.held().insert(by.to_owned(), image_id.to_owned());
+    }
+
+    /// They need their image no more.
+    pub fn let_go(&self, by: &str) {
+        self.held().remove(by);
+    }
+
+    /// A pod that runs or may yet start something out of this image, as `pod namespace/name`, or who else holds it.
     pub fn user_of(&self, image: &oci::Image) -> Option<String> {
+        if let Some((holder, _)) = self.held().iter().find(|(_, id)| **id == image.id) {
+            return Some(holder.clone());
+        }
         let entries = self.entries();
         let user = entries.iter().find(|(_, entry)| entry.uses(image));
-        user.map(|((namespace, name), _)| format!("{namespace}/{name}"))
+        user.map(|((namespace, name), _)| format!("pod {namespace}/{name}"))
     }
 
     /// Puts or replaces a pod.
@@ -119,6 +134,10 @@ impl Directory {
         {
             entries.remove(&key(pod));
         }
+    }
+
+    fn held(&self) -> MutexGuard<'_, BTreeMap<String, String>> {
+        self.held.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 
     fn entries(&self) -> MutexGuard<'_, BTreeMap<(String, String), Entry>> {

@@ -13,6 +13,8 @@ use k8s_openapi::api::node::v1::RuntimeClass;
 use net::pods::PodNetwork;
 use sandbox::Sandboxes;
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+use std::os::fd::AsFd;
 use std::path::PathBuf;
 use std::sync::Arc;
 use tokio::sync::watch;
@@ -50,7 +52,34 @@ pub struct Host {
     pub node: Arc<watch::Sender<Option<Arc<Node>>>>,
 }
 
+/// Why a sandbox has no network.
+#[derive(Debug, thiserror::Error)]
+pub enum NotConnected {
+    /// Its supervisor is gone.
+    #[error("open the network namespace of process {pid}")]
+    Namespace {
+        /// The supervisor.
+        pid: u32,
+        /// Why not.
+        #[source]
+        cause: std::io::Error,
+    },
+    /// Addresses, links, routes.
+    #[error(transparent)]
+    Network(#[from] net::pods::PodNetworkError),
+}
+
 impl Host {
+    /// Gives a sandbox addresses, which are `owner`'s from then on, and connects its network namespace.
+    pub async fn connect(&self, owner: &str, sandbox: &sandbox::Pod) -> Result<Vec<IpAddr>, NotConnected> {
+        let pid = sandbox.pid();
+        let namespace = std::fs::File::open(format!("/proc/{pid}/ns/net"));
+        let namespace = namespace.map_err(|cause| NotConnected::Namespace { pid, cause })?;
+        let addresses = self.network.give(owner).await?;
+        self.network.attach(owner, namespace.as_fd(), &addresses).await?;
+        Ok(addresses)
+    }
+
     /// The pod's folder: volumes and managed files.
     pub fn pod_dir(&self, uid: &str) -> PathBuf {
         self.paths.kubelet.join(uid)

@@ -41,12 +41,12 @@ pub enum NotRemoved {
     #[error("no image {0:?} on this machine; `pintlectl oci list` shows those that are")]
     Absent(String),
     /// A pod needs it.
-    #[error("image {image:?} is used by pod {pod}: delete that first")]
+    #[error("image {image:?} is used by {user}: delete that first")]
     Used {
         /// The image as the caller named it.
         image: String,
-        /// `namespace/name`.
-        pod: String,
+        /// `pod namespace/name`.
+        user: String,
     },
     /// The store's own trouble.
     #[error(transparent)]
@@ -115,19 +115,16 @@ impl Images {
         let store = self.store()?;
         let absent = || NotRemoved::Absent(name.to_owned());
         let image = store.get(name)?.ok_or_else(absent)?;
-        if let Some(pod) = self.shelf.directory.user_of(&image) {
+        if let Some(user) = self.shelf.directory.user_of(&image) {
             let image = name.to_owned();
-            return Err(NotRemoved::Used { image, pod });
+            return Err(NotRemoved::Used { image, user });
         }
         store.remove(name)?.then_some(()).ok_or_else(absent)
     }
 
     /// Has the image on this node, as `policy` says (`Always`, `IfNotPresent`, `Never`; empty: as the tag says).
     pub async fn have(&self, name: &str, policy: &str, secrets: &[Secret]) -> Result<Got, Missing> {
-        let reference: Reference = name.parse().map_err(|error: oci::BadReference| Missing {
-            reason: "InvalidImageName",
-            message: format!("Failed to apply default image tag {name:?}: {error}"),
-        })?;
+        let reference = parse(name)?;
         let full = reference.to_string();
         let turn = lock(&self.shelf.pulls).entry(full).or_default().clone();
         let _one_at_a_time = turn.lock().await;
@@ -149,10 +146,25 @@ impl Images {
             }
             (_, _) => {}
         }
-        let began = Instant::now();
         let auth = secrets.iter().find_map(|secret| auth(secret, &reference.registry));
+        self.fetch(name, &reference, auth.as_ref()).await
+    }
+
+    /// Pulls an image for somebody who has said so, after whoever else pulls it now.
+    pub async fn have_anew(&self, name: &str, auth: Option<&Auth>) -> Result<Got, Missing> {
+        let reference = parse(name)?;
+        let turn = lock(&self.shelf.pulls)
+            .entry(reference.to_string())
+            .or_default()
+            .clone();
+        let _one_at_a_time = turn.lock().await;
+        self.fetch(name, &reference, auth).await
+    }
+
+    async fn fetch(&self, name: &str, reference: &Reference, auth: Option<&Auth>) -> Result<Got, Missing> {
+        let began = Instant::now();
         let _slot = self.shelf.slots.acquire().await;
-        let pulled = self.pull(&reference, auth.as_ref(), &|_| {}).await;
+        let pulled = self.pull(reference, auth, &|_| {}).await;
         let image = pulled.map_err(|error| match error {
             PullError::Unsigned { .. } => Missing {
                 reason: "SignatureValidationFailed",
@@ -165,6 +177,13 @@ impl Images {
             pulled: Some(began.elapsed()),
         })
     }
+}
+
+fn parse(name: &str) -> Result<Reference, Missing> {
+    name.parse().map_err(|error: oci::BadReference| Missing {
+        reason: "InvalidImageName",
+        message: format!("Failed to apply default image tag {name:?}: {error}"),
+    })
 }
 
 /// Where images come from and who we are there, as the machine's config and secrets say.

@@ -139,7 +139,8 @@ async fn remove_orphans(host: &Arc<Host>, adopted: &mut BTreeMap<String, sandbox
         let host = host.clone();
         tokio::spawn(async move { stop_orphan(&host, &uid, &sandbox).await });
     }
-    let kept: Vec<String> = wanted.iter().cloned().collect();
+    let mut kept: Vec<String> = wanted.iter().cloned().collect();
+    kept.extend(crate::cri::address_owners(&host.paths));
     if let Err(error) = host.network.keep_only(&kept).await {
         tracing::warn!(%error, "addresses of former pods not taken back");
     }
@@ -148,8 +149,10 @@ async fn remove_orphans(host: &Arc<Host>, adopted: &mut BTreeMap<String, sandbox
             remove_traces(host, &uid, &host.paths.logs.join("none"));
         }
     }
+    let of_cri = crate::cri::pod_uids(&host.paths);
     for name in names_in(&host.paths.logs) {
-        let is_wanted = name.rsplit_once('_').is_some_and(|(_, uid)| wanted.contains(uid));
+        let uid = name.rsplit_once('_').map(|(_, uid)| uid);
+        let is_wanted = uid.is_some_and(|uid| wanted.contains(uid) || of_cri.contains(uid));
         if !is_wanted {
             let _ = fs::remove_dir_all(host.paths.logs.join(name));
         }

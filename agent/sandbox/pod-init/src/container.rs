@@ -180,6 +180,11 @@ impl Container {
         }
     }
 
+    /// Goes on in a file of the log's name, whatever became of the one before.
+    pub fn reopen_log(&mut self) -> std::io::Result<()> {
+        self.log.reopen()
+    }
+
     pub fn signal(&self, signal: i32) -> Result<(), linux::Error> {
         linux::pidfd::signal(&self.child.pidfd, signal)
     }

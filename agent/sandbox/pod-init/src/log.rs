@@ -50,6 +50,12 @@ impl Log {
         })
     }
 
+    /// Goes on in the file that has the log's name now, or a new one; the open one stays in use when that fails.
+    pub fn reopen(&mut self) -> io::Result<()> {
+        *self = Log::open(&self.path, self.largest)?;
+        Ok(())
+    }
+
     /// Writes whole records; a full disk loses them, never the container.
     fn write(&mut self, records: &[u8]) {
         if self.size > 0 && self.size + records.len() as u64 > self.largest {

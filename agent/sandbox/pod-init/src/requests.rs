@@ -27,6 +27,7 @@ impl Supervisor {
                 stderr,
             } => self.attach(peer, &name, Wanted { stdin, stdout, stderr }),
             Request::EndInput => self.end_input(peer),
+            Request::ReopenLog { name } => Some(self.reopen_log(&name)),
             Request::Remove { name, attempt } => Some(self.remove(&name, attempt)),
             Request::States => Some(self.states()),
             Request::Subscribe => self.subscribe(peer),
@@ -130,6 +131,17 @@ impl Supervisor {
             container.end_input_of(peer);
         }
         None
+    }
+
+    fn reopen_log(&mut self, name: &str) -> Reply {
+        let latest = self.containers.iter_mut().rev().find(|c| c.plan.name == name);
+        let Some(container) = latest.filter(|container| container.is_alive()) else {
+            return Reply::NoContainer(format!("container {name} does not run"));
+        };
+        match container.reopen_log() {
+            Ok(()) => Reply::Done,
+            Err(cause) => Reply::Refused(format!("open the log {}: {cause}", container.plan.log.display())),
+        }
     }
 
     fn remove(&mut self, name: &str, attempt: u32) -> Reply {

@@ -3,12 +3,12 @@
 
 mod access;
 mod configz;
-mod forward;
+pub mod forward;
 mod logs;
-mod metrics;
+pub mod metrics;
 pub mod on_disk;
-mod query;
-mod remote;
+pub mod query;
+pub mod remote;
 mod requests;
 mod spdy;
 mod summary;
@@ -46,11 +46,12 @@ const HANDSHAKE: Duration = Duration::from_secs(10);
 /// An earlier look at what pods use, from which rates are measured, is none when it is older.
 const RECENT: Duration = Duration::from_secs(600);
 
-type Body = BoxBody<Bytes, io::Error>;
+/// What every reply has.
+pub type Body = BoxBody<Bytes, io::Error>;
 
 /// A refusal: a code and one sentence, as upstream's kubelet answers.
 #[derive(Debug)]
-struct Refusal(StatusCode, String);
+pub struct Refusal(pub StatusCode, pub String);
 
 /// What every connection needs.
 struct Face {
@@ -273,7 +274,8 @@ fn streamed(stream: impl Stream<Item = io::Result<Bytes>> + Send + Sync + 'stati
 }
 
 impl Refusal {
-    fn into_response(self) -> Response<Body> {
+    /// The reply that says so.
+    pub fn into_response(self) -> Response<Body> {
         whole(self.0, "text/plain", self.1)
     }
 }

@@ -94,14 +94,28 @@ pub fn container(inputs: &Inputs<'_>) -> Result<ContainerPlan, Refusal> {
 
 /// The image's variables, then the container's over them.
 fn environment(inputs: &Inputs<'_>) -> Vec<(String, String)> {
-    let hostname = ("HOSTNAME".to_owned(), super::super::spec::hostname(inputs.pod));
-    let mut env = vec![("PATH".to_owned(), PATH.to_owned()), hostname];
-    if inputs.container.tty == Some(true) {
+    let hostname = super::super::spec::hostname(inputs.pod);
+    let own = inputs.env.iter().map(|(name, value)| (name.clone(), value.clone()));
+    variables(&hostname, inputs.container.tty == Some(true), &inputs.image.config, own)
+}
+
+/// What every container has, under the image's variables, under the container's `own`.
+pub fn variables(
+    hostname: &str,
+    tty: bool,
+    image: &oci::Config,
+    own: impl Iterator<Item = (String, String)>,
+) -> Vec<(String, String)> {
+    let mut env = vec![
+        ("PATH".to_owned(), PATH.to_owned()),
+        ("HOSTNAME".to_owned(), hostname.to_owned()),
+    ];
+    if tty {
         env.push(("TERM".to_owned(), "xterm".to_owned()));
     }
-    let image = inputs.image.config.env.iter().filter_map(|line| line.split_once('='));
+    let image = image.env.iter().filter_map(|line| line.split_once('='));
     let image = image.map(|(name, value)| (name.to_owned(), value.to_owned()));
-    for (name, value) in image.chain(inputs.env.iter().map(|(name, value)| (name.clone(), value.clone()))) {
+    for (name, value) in image.chain(own) {
         match env.iter_mut().find(|(known, _)| *known == name) {
             Some((_, old)) => *old = value,
             None => env.push((name, value)),
@@ -110,7 +124,7 @@ fn environment(inputs: &Inputs<'_>) -> Vec<(String, String)> {
     env
 }
 
-/// `command` replaces the entrypoint and drops the image's arguments; `args` alone replaces only those.
+/// Program and arguments, with the container's variables in them.
 fn argv(inputs: &Inputs<'_>) -> Result<Vec<String>, Refusal> {
     let expanded = |words: &Option<Vec<String>>| -> Vec<String> {
         let words = words.iter().flatten();
@@ -118,8 +132,15 @@ fn argv(inputs: &Inputs<'_>) -> Result<Vec<String>, Refusal> {
             .map(|word| expand(word, |name| inputs.env.get(name).map(String::as_str)))
             .collect()
     };
-    let (command, args) = (expanded(&inputs.container.command), expanded(&inputs.container.args));
-    let config = &inputs.image.config;
+    command_line(
+        expanded(&inputs.container.command),
+        expanded(&inputs.container.args),
+        &inputs.image.config,
+    )
+}
+
+/// `command` replaces the image's entrypoint and drops its arguments; `args` alone replaces only those.
+pub fn command_line(command: Vec<String>, args: Vec<String>, config: &oci::Config) -> Result<Vec<String>, Refusal> {
     let argv = match (command.is_empty(), args.is_empty()) {
         (false, _) => [command, args].concat(),
         (true, false) => [config.entrypoint.clone(), args].concat(),
@@ -158,7 +179,8 @@ fn all_mounts(inputs: &Inputs<'_>) -> Result<Vec<Mount>, Refusal> {
     Ok(all)
 }
 
-fn home(passwd: &str, uid: u32) -> String {
+/// The home folder of a user in the image's /etc/passwd; `/` for one who is not in it.
+pub fn home(passwd: &str, uid: u32) -> String {
     let line = passwd
         .lines()
         .find(|line| line.split(':').nth(2) == Some(&uid.to_string()));

@@ -9,13 +9,15 @@ mod mounts;
 mod pod;
 pub mod requests;
 pub mod resources;
-mod security;
-mod user;
+pub mod security;
+mod signal;
+pub mod user;
 
-pub use container::{Inputs, container};
+pub use container::{Inputs, command_line, container, home, variables};
 pub use mounts::{Volume, Volumes, What};
 pub use pod::{LABEL_UID, pod};
 pub use resources::cgroup;
+pub use signal::signal;
 
 use super::tokens::TokenReference;
 use k8s_openapi::api::core::v1::{ConfigMap, PersistentVolume, PersistentVolumeClaim, Secret};

@@ -158,7 +158,11 @@ fn quota(milli: i64) -> u64 {
 /// From shares (1024 a CPU) to weight (100 by default), so that least, default and most meet: the curve of
 /// opencontainers/cgroups, ConvertCPUSharesToCgroupV2Value, which upstream uses since 1.35.
 pub fn weight(milli: i64) -> u64 {
-    let shares = u64::try_from(milli).unwrap_or(0).saturating_mul(1024) / 1000;
+    weight_of_shares(u64::try_from(milli).unwrap_or(0).saturating_mul(1024) / 1000)
+}
+
+/// The same from shares themselves, as CRI has them.
+pub fn weight_of_shares(shares: u64) -> u64 {
     match shares {
         0..=2 => 1,
         262_144.. => 10_000,

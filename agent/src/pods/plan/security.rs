@@ -41,7 +41,7 @@ const DEFAULT: [&str; 14] = [
 ];
 
 /// All capabilities of Linux 6.12, man 7 capabilities.
-const ALL: [&str; 41] = [
+pub const ALL: [&str; 41] = [
     "CAP_CHOWN",
     "CAP_DAC_OVERRIDE",
     "CAP_DAC_READ_SEARCH",
@@ -138,8 +138,15 @@ fn capabilities(container: &Container) -> Vec<String> {
         .security_context
         .as_ref()
         .and_then(|context| context.capabilities.as_ref());
-    let names = |list: Option<&Vec<String>>| -> Vec<String> {
-        let upper = list.into_iter().flatten().map(|name| name.to_ascii_uppercase());
+    let add = wish.and_then(|wish| wish.add.as_deref()).unwrap_or_default();
+    let drop = wish.and_then(|wish| wish.drop.as_deref()).unwrap_or_default();
+    granted(add, drop)
+}
+
+/// The default, less `drop`, plus `add`; names with or without `CAP_`, or `ALL`. What Linux does not have is left out.
+pub fn granted(add: &[String], drop: &[String]) -> Vec<String> {
+    let names = |list: &[String]| -> Vec<String> {
+        let upper = list.iter().map(|name| name.to_ascii_uppercase());
         upper
             .map(|name| {
                 if name.starts_with("CAP_") || name == "ALL" {
@@ -150,8 +157,7 @@ fn capabilities(container: &Container) -> Vec<String> {
             })
             .collect()
     };
-    let add = names(wish.and_then(|wish| wish.add.as_ref()));
-    let drop = names(wish.and_then(|wish| wish.drop.as_ref()));
+    let (add, drop) = (names(add), names(drop));
     let all = "ALL".to_owned();
     let mut granted = match (add.contains(&all), drop.contains(&all)) {
         (true, _) => owned(&ALL),

@@ -38,7 +38,50 @@ pub fn user(
     let group_text = group_wish
         .map(|gid| gid.to_string())
         .or(group_text.filter(|_| wish.is_none()).map(str::to_owned));
-    let entry = names.passwd.lines().find_map(|line| passwd_entry(line, &user_text));
+    let extra = pods
+        .and_then(|pods| pods.supplemental_groups.as_ref())
+        .into_iter()
+        .flatten();
+    let extra = extra.copied().chain(pods.and_then(|pods| pods.fs_group));
+    let wanted = Wanted {
+        user: &user_text,
+        group: group_text.as_deref(),
+        groups: extra.filter_map(|gid| u32::try_from(gid).ok()).collect(),
+        groups_of_image: pods.and_then(|pods| pods.supplemental_groups_policy.as_deref()) != Some("Strict"),
+    };
+    let user = look_up(wanted, names)?;
+    let must_not_be_root = own
+        .and_then(|own| own.run_as_non_root)
+        .or(pods.and_then(|pods| pods.run_as_non_root));
+    if must_not_be_root == Some(true) {
+        let of = format!("(pod: {pod:?}, container: {})", container.name);
+        let image_name = image_user.split(':').next().unwrap_or_default();
+        is_not_root(wish, image_name, user.uid).map_err(|why| Refusal(format!("{why} {of}")))?;
+    }
+    Ok(user)
+}
+
+/// Who is wanted, by names or numbers.
+pub struct Wanted<'a> {
+    /// Name or number; empty for root.
+    pub user: &'a str,
+    /// Name or number; nothing for the user's own.
+    pub group: Option<&'a str>,
+    /// Further groups.
+    pub groups: Vec<u32>,
+    /// Whether those come with it whose member the image says the user is.
+    pub groups_of_image: bool,
+}
+
+/// The numbers, out of the image's files.
+pub fn look_up(wanted: Wanted<'_>, names: &Names) -> Result<User, Refusal> {
+    let Wanted {
+        user: user_text,
+        group: group_text,
+        mut groups,
+        groups_of_image,
+    } = wanted;
+    let entry = names.passwd.lines().find_map(|line| passwd_entry(line, user_text));
     let uid = match (&entry, user_text.parse::<u32>()) {
         (_, Ok(uid)) => uid,
         (Some(entry), Err(_)) => entry.uid,
@@ -49,27 +92,11 @@ pub fn user(
             )));
         }
     };
-    let gid = match &group_text {
+    let gid = match group_text {
         Some(text) => group(text, names)?,
         None => entry.as_ref().map_or(0, |entry| entry.gid),
     };
-    let must_not_be_root = own
-        .and_then(|own| own.run_as_non_root)
-        .or(pods.and_then(|pods| pods.run_as_non_root));
-    if must_not_be_root == Some(true) {
-        let of = format!("(pod: {pod:?}, container: {})", container.name);
-        let image_name = image_user.split(':').next().unwrap_or_default();
-        is_not_root(wish, image_name, uid).map_err(|why| Refusal(format!("{why} {of}")))?;
-    }
-    let mut groups: Vec<u32> = Vec::new();
-    let extra = pods
-        .and_then(|pods| pods.supplemental_groups.as_ref())
-        .into_iter()
-        .flatten();
-    let extra = extra.copied().chain(pods.and_then(|pods| pods.fs_group));
-    groups.extend(extra.filter_map(|gid| u32::try_from(gid).ok()));
-    let strict = pods.and_then(|pods| pods.supplemental_groups_policy.as_deref()) == Some("Strict");
-    if let Some(entry) = entry.filter(|_| !strict) {
+    if let Some(entry) = entry.filter(|_| groups_of_image) {
         groups.extend(names.group.lines().filter_map(|line| membership(line, &entry.name)));
     }
     groups.sort_unstable();

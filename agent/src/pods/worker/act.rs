@@ -84,26 +84,13 @@ impl Worker {
         self.observed.ips = match plan.network {
             Network::Host => self.host.machine.ips.clone(),
             Network::Own => self
-                .connect(&made)
+                .host
+                .connect(&self.uid(), &made)
                 .await
-                .map_err(|error| failed(crate::node::chain(&*error)))?,
+                .map_err(|error| failed(crate::node::chain(&error)))?,
         };
         self.write_files()
             .map_err(|error| failed(format!("write the pod's files: {error}")))
-    }
-
-    async fn connect(
-        &self,
-        made: &sandbox::Pod,
-    ) -> Result<Vec<std::net::IpAddr>, Box<dyn std::error::Error + Send + Sync>> {
-        let uid = self.uid();
-        let netns = fs::File::open(format!("/proc/{}/ns/net", made.pid()))?;
-        let addresses = self.host.network.give(&uid).await?;
-        self.host
-            .network
-            .attach(&uid, std::os::fd::AsFd::as_fd(&netns), &addresses)
-            .await?;
-        Ok(addresses)
     }
 
     /// Reports what happens in the sandbox, for as long as it lives.
@@ -231,18 +218,7 @@ impl Worker {
         let text = own
             .or_else(|| image().map(|image| image.config.stop_signal))
             .unwrap_or_default();
-        let number = text.parse::<i32>().ok().filter(|number| (1..=64).contains(number));
-        let full = if text.starts_with("SIG") {
-            text
-        } else {
-            format!("SIG{text}")
-        };
-        let named = || {
-            full.parse::<nix::sys::signal::Signal>()
-                .ok()
-                .map(|signal| signal as i32)
-        };
-        number.or_else(named).unwrap_or(nix::libc::SIGTERM)
+        plan::signal(&text).unwrap_or(nix::libc::SIGTERM)
     }
 
     async fn tear_down(&mut self) {

@@ -147,8 +147,8 @@ impl Worker {
             spec,
             container,
             attempt,
-            passwd: in_image(&image.layers, "etc/passwd"),
-            group: in_image(&image.layers, "etc/group"),
+            passwd: image.text("etc/passwd"),
+            group: image.text("etc/group"),
             image: &image,
             env: &env,
             volumes: &volumes,
@@ -218,20 +218,6 @@ fn user(user: &sandbox::User) -> ContainerUser {
             supplemental_groups: Some(groups.collect()),
         }),
     }
-}
-
-/// A file of an image, from its topmost layer that says anything about it.
-fn in_image(layers: &[PathBuf], path: &str) -> String {
-    for layer in layers {
-        let file = layer.join(path);
-        // A link could lead out of the image, and a device marks a file that an upper layer deleted.
-        match fs::symlink_metadata(&file) {
-            Ok(found) if found.is_file() => return fs::read_to_string(&file).unwrap_or_default(),
-            Ok(_) => return String::new(),
-            Err(_) => {}
-        }
-    }
-    String::new()
 }
 
 /// Writable by whoever the container runs as.

@@ -13,9 +13,11 @@ const PATIENCE: Duration = Duration::from_secs(30);
 /// The pod.
 #[derive(Clone)]
 pub struct Target {
+    /// Where.
     pub sandbox: sandbox::Pod,
     /// For messages.
     pub name: String,
+    /// See `name`.
     pub uid: String,
 }
 

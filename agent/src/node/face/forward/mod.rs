@@ -8,7 +8,7 @@ use super::query::Query;
 use super::upgrade::{self, Transport};
 use super::{Body, Refusal, find};
 use crate::pods::directory::Directory;
-use connect::Target;
+pub use connect::Target;
 use http::{HeaderMap, Request, Response, StatusCode, header};
 use hyper::body::Incoming;
 
@@ -19,7 +19,7 @@ pub fn answer(
     [namespace, pod]: [&str; 2],
     query: &Query,
 ) -> Result<Response<Body>, Refusal> {
-    let transport = upgrade::required(request.headers())?;
+    upgrade::required(request.headers())?;
     let entry = find(directory, namespace, pod)?;
     let Some(sandbox) = entry.sandbox.filter(|_| !entry.running.is_empty()) else {
         let why = format!("unable to do port forwarding: pod {pod}_{namespace} is not running");
@@ -30,7 +30,12 @@ pub fn answer(
         name: format!("{pod}_{namespace}"),
         uid: entry.pod.metadata.uid.clone().unwrap_or_default(),
     };
-    match transport {
+    connect(request, target, query)
+}
+
+/// Connects a caller whose request asks for streams with a pod.
+pub fn connect(request: Request<Incoming>, target: Target, query: &Query) -> Result<Response<Body>, Refusal> {
+    match upgrade::required(request.headers())? {
         Transport::Spdy => spdy::answer(request, target),
         Transport::WebSocket if is_tunnel(request.headers()) => spdy::answer_tunnel(request, target),
         Transport::WebSocket => websocket::answer(request, target, ports(query)?),

@@ -5,10 +5,10 @@ use super::{Text, seconds};
 use sandbox::usage::{self, Traffic};
 
 /// What one family shows of a group of processes; nothing where there is none.
-type Reading = fn(&usage::Usage) -> Option<f64>;
+pub type Reading = fn(&usage::Usage) -> Option<f64>;
 
 /// Name, kind, help, reading.
-const FAMILIES: [(&str, &str, &str, Reading); 14] = [
+pub const FAMILIES: [(&str, &str, &str, Reading); 14] = [
     (
         "container_cpu_usage_seconds_total",
         "counter",
@@ -93,7 +93,7 @@ const FAMILIES: [(&str, &str, &str, Reading); 14] = [
 ];
 
 /// One of network counters: name, help, which of bytes, packets, errors and drops, and whether it came.
-const NETWORK: [(&str, &str, usize, bool); 8] = [
+pub const NETWORK: [(&str, &str, usize, bool); 8] = [
     (
         "container_network_receive_bytes_total",
         "Cumulative count of bytes received",

@@ -5,7 +5,7 @@ mod cadvisor;
 mod kubelet;
 mod resource;
 
-pub use cadvisor::cadvisor;
+pub use cadvisor::{FAMILIES, NETWORK, cadvisor};
 pub use kubelet::kubelet;
 pub use resource::resource;
 

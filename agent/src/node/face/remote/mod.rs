@@ -26,21 +26,29 @@ const RESIZE: u8 = 4;
 
 /// Which streams the caller wants.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Wanted {
-    stdin: bool,
-    stdout: bool,
-    stderr: bool,
-    tty: bool,
+pub struct Wanted {
+    /// Standard input.
+    pub stdin: bool,
+    /// Standard output.
+    pub stdout: bool,
+    /// Standard error, which a terminal has not.
+    pub stderr: bool,
+    /// Whether it is a terminal.
+    pub tty: bool,
 }
 
 /// What is to be done, once the connection stands.
-struct Task {
-    sandbox: Pod,
-    what: What,
-    wanted: Wanted,
+pub struct Task {
+    /// Where.
+    pub sandbox: Pod,
+    /// What.
+    pub what: What,
+    /// With which streams.
+    pub wanted: Wanted,
 }
 
-enum What {
+/// A program to run, or one to join.
+pub enum What {
     /// Run a program.
     Exec(Box<ExecPlan>),
     /// Join the container's own.
@@ -54,7 +62,7 @@ pub fn exec(
     [namespace, pod, container]: [&str; 3],
     query: &Query,
 ) -> Result<Response<Body>, Refusal> {
-    let transport = upgrade::required(request.headers())?;
+    upgrade::required(request.headers())?;
     let wanted = wanted(query)?;
     // In the kubelet's words, from which people know them.
     let missing = || {
@@ -77,7 +85,7 @@ pub fn exec(
         return Err(Refusal(StatusCode::BAD_REQUEST, "exec needs a command".to_owned()));
     }
     let what = What::Exec(Box::new(plan));
-    answer(request, transport, Task { sandbox, what, wanted })
+    answer(request, Task { sandbox, what, wanted })
 }
 
 /// Joins a container's own program.
@@ -87,7 +95,7 @@ pub fn attach(
     [namespace, pod, container]: [&str; 3],
     query: &Query,
 ) -> Result<Response<Body>, Refusal> {
-    let transport = upgrade::required(request.headers())?;
+    upgrade::required(request.headers())?;
     let wanted = wanted(query)?;
     let missing = || {
         let why = format!("container {container} not found in pod {pod}_{namespace}");
@@ -95,7 +103,7 @@ pub fn attach(
     };
     let sandbox = running(directory, namespace, pod, container)?.ok_or_else(missing)?;
     let what = What::Attach(container.to_owned());
-    answer(request, transport, Task { sandbox, what, wanted })
+    answer(request, Task { sandbox, what, wanted })
 }
 
 /// The pod, if the container runs in it.
@@ -122,8 +130,9 @@ fn wanted(query: &Query) -> Result<Wanted, Refusal> {
     Ok(wanted)
 }
 
-fn answer(request: Request<Incoming>, transport: Transport, task: Task) -> Result<Response<Body>, Refusal> {
-    match transport {
+/// Does it for a caller whose request asks for streams.
+pub fn answer(request: Request<Incoming>, task: Task) -> Result<Response<Body>, Refusal> {
+    match upgrade::required(request.headers())? {
         Transport::WebSocket => websocket::answer(request, task),
         Transport::Spdy => spdy::answer(request, task),
     }
