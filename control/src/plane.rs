@@ -87,6 +87,7 @@ impl Plane {
             cluster_ca: self.cluster_ca,
             advertised: advertised.parse().ok(),
             signer: Some(self.signer),
+            account_tokens: Some(account_tokens(server.clone())),
         };
         bootstrap::populate(&component(&server, "system:apiserver"), &settings).await?;
         let loops = TaskTracker::new();
@@ -131,6 +132,12 @@ pub fn advertised(config: &MachineConfig, port: u16) -> String {
             .trim_end_matches('/')
             .to_owned(),
     }
+}
+
+fn account_tokens(server: Arc<Server>) -> controllers::AccountTokens {
+    controllers::AccountTokens(Arc::new(move |of| {
+        server.lasting_token(of.namespace, of.account, of.uid, of.secret)
+    }))
 }
 
 fn component(server: &Arc<Server>, name: &str) -> Arc<dyn Transport> {

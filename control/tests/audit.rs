@@ -80,6 +80,9 @@ async fn requests_are_written_down_as_the_policy_says() {
         json!({"resource": "secrets", "namespace": "default", "name": "a", "apiVersion": "v1"})
     );
     assert_eq!(event["responseStatus"], json!({"metadata": {}, "code": 201}));
+    // Masters are let in without a word.
+    let allowed = json!({"authorization.k8s.io/decision": "allow", "authorization.k8s.io/reason": ""});
+    assert_eq!(event["annotations"], allowed);
     assert!(event.get("requestObject").is_none() && event.get("responseObject").is_none());
 
     let again = send(&client, Method::POST, SECRETS, &object).await;

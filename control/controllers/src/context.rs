@@ -3,6 +3,7 @@
 use crate::certificates::Signer;
 use crate::every_kind::EveryKind;
 use crate::pod::Pod;
+use crate::service_account_tokens::AccountTokens;
 use client::{Api, Cache, ListOptions, Object, Recorder, Transport};
 use ipnet::IpNet;
 use k8s_openapi::api::coordination::v1::Lease;
@@ -27,6 +28,8 @@ pub struct Settings {
     pub advertised: Option<SocketAddr>,
     /// Signs certificate requests; none leaves them to somebody else.
     pub signer: Option<Signer>,
+    /// Signs the tokens that Secrets hold; none leaves them to somebody else.
+    pub account_tokens: Option<AccountTokens>,
 }
 
 /// Shared by all controllers; cheap to clone.

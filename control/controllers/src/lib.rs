@@ -20,6 +20,8 @@ mod pod_gc;
 mod resource_quota;
 mod root_ca;
 mod service_account;
+mod service_account_tokens;
+mod service_cidrs;
 mod storage_protection;
 mod table;
 
@@ -28,4 +30,5 @@ pub use context::{Context, Settings};
 pub use kubernetes_service::publish;
 pub use node_ipam::{Allocator, Full};
 pub use node_lifecycle::{GRACE, taints};
+pub use service_account_tokens::{AccountTokens, TokenOf};
 pub use table::run;

@@ -4,7 +4,7 @@ use crate::context::{Context, Settings};
 use crate::{
     bootstrap_tokens, certificates, cluster_authentication, cluster_role_aggregation, event_ttl, garbage_collector,
     kubernetes_service, namespace, node_ipam, node_lifecycle, pod_gc, resource_quota, root_ca, service_account,
-    storage_protection,
+    service_account_tokens, service_cidrs, storage_protection,
 };
 use client::Transport;
 use std::pin::Pin;
@@ -22,6 +22,12 @@ const CONTROLLERS: &[(&str, Controller)] = &[
     ("namespace-controller", |context| Box::pin(namespace::run(context))),
     ("serviceaccount-controller", |context| {
         Box::pin(service_account::run(context))
+    }),
+    ("serviceaccount-token-controller", |context| {
+        Box::pin(service_account_tokens::run(context))
+    }),
+    ("service-cidrs-controller", |context| {
+        Box::pin(service_cidrs::run(context))
     }),
     ("node-ipam-controller", |context| Box::pin(node_ipam::run(context))),
     ("node-lifecycle-controller", |context| {

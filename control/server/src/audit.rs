@@ -8,6 +8,7 @@ mod policy;
 pub use log::AuditFile;
 pub use policy::PolicyError;
 
+use crate::authorize::Decision;
 use crate::body::Payload;
 use crate::request::RequestInfo;
 use crate::user::User;
@@ -61,9 +62,12 @@ pub(crate) struct Asker {
 #[derive(Clone)]
 pub(crate) struct AuditId(pub(crate) HeaderValue);
 
-/// Where whoever reads a request's body leaves it for the audit log.
+/// Where whoever reads a request's body, and whoever judges it, leaves that for the audit log.
 #[derive(Clone, Default)]
-pub(crate) struct Sent(Arc<OnceLock<Bytes>>);
+pub(crate) struct Sent {
+    body: Arc<OnceLock<Bytes>>,
+    decision: Arc<OnceLock<Decision>>,
+}
 
 // === impl Asker ===
 
@@ -105,7 +109,13 @@ impl Sent {
     /// Leaves the body.
     pub(crate) fn leave(&self, body: &Bytes) {
         // A body is read once; were it twice, both are the same.
-        let _ = self.0.set(body.clone());
+        let _ = self.body.set(body.clone());
+    }
+
+    /// Leaves what the authorizers said.
+    pub(crate) fn judge(&self, decision: &Decision) {
+        // A request is judged once.
+        let _ = self.decision.set(decision.clone());
     }
 }
 

@@ -16,10 +16,12 @@ use api::status;
 use http::{HeaderMap, header};
 use jiff::Timestamp;
 use ring::digest;
+use serde_json::Value;
 use service_account::Claims;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 use store::Store;
+use token::LASTING_ISSUER;
 
 /// Paths that anybody may ask for (the anonymous paths of upstream's AuthenticationConfiguration, and `/version`, which
 /// `system:public-info-viewer` shows to everybody).
@@ -115,6 +117,19 @@ impl Authenticator {
         })
     }
 
+    pub(crate) fn lasting_token(&self, namespace: &str, account: &str, uid: &str, secret: &str) -> Option<String> {
+        self.tokens
+            .sign(&service_account::lasting_claims(namespace, account, uid, secret))
+    }
+
+    /// The claims of a token whose signature is good.
+    fn read(&self, token: &str, claims: &Value) -> Option<Claims> {
+        match claims.get("iss")? == LASTING_ISSUER {
+            true => Claims::of_lasting(claims, token, self.tokens.issuer()),
+            false => Claims::of(claims),
+        }
+    }
+
     fn claims(&self, token: &str) -> Option<Arc<Claims>> {
         let mut digest = [0; 32];
         digest.copy_from_slice(digest::digest(&digest::SHA256, token.as_bytes()).as_ref());
@@ -126,7 +141,7 @@ impl Authenticator {
         if let Some(claims) = known().get(&digest) {
             return Some(claims.clone());
         }
-        let claims = Arc::new(Claims::of(&self.tokens.verify(token)?)?);
+        let claims = Arc::new(self.read(token, &self.tokens.verify(token)?)?);
         let mut known = known();
         if known.len() >= REMEMBERED {
             known.clear();

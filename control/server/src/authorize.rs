@@ -101,10 +101,17 @@ impl Authorizer {
         self.rbac.rules_in(kind, namespace, name)
     }
 
-    /// Refuses with upstream's sentence unless `user` may do what a request asks.
-    pub(crate) fn check_request(&self, user: &User, info: &RequestInfo) -> Result<(), Status> {
+    /// Whether `user` may do what a request asks.
+    pub(crate) fn judge(&self, user: &User, info: &RequestInfo) -> Decision {
+        self.allows(user, &Attributes::of(info))
+    }
+
+    /// Refuses with upstream's sentence what was judged so.
+    pub(crate) fn enforce(&self, user: &User, info: &RequestInfo, judged: Decision) -> Result<(), Status> {
         let asked = Attributes::of(info);
-        self.check(user, &asked)?;
+        if !judged.allowed {
+            return Err(refusal(user, &asked, &judged.reason));
+        }
         match &asked.asked {
             // A WebSocket begins as a GET, but whoever may only look must not get into a container by it (upstream's
             // AuthorizePodWebsocketUpgradeCreatePermission).

@@ -107,6 +107,11 @@ impl Server {
         allocation::repair(self).await;
     }
 
+    /// A token of an account that holds for as long as the Secret that it stands in; none if the machine has no randomness.
+    pub fn lasting_token(&self, namespace: &str, account: &str, uid: &str, secret: &str) -> Option<String> {
+        self.authenticator.lasting_token(namespace, account, uid, secret)
+    }
+
     /// Ends all watches and makes `/readyz` fail, so that clients go elsewhere.
     pub fn stop(&self) {
         self.stopping.cancel();
@@ -155,7 +160,11 @@ impl Server {
                 .enter(&user, info.resource.as_ref().map(|asked| asked.verb))?,
             Payload::Streaming(_) | Payload::Whole(_) => None,
         };
-        self.authorizer.check_request(&user, &info)?;
+        let judged = self.authorizer.judge(&user, &info);
+        if let Some(sent) = parts.extensions.get::<Sent>() {
+            sent.judge(&judged);
+        }
+        self.authorizer.enforce(&user, &info, judged)?;
         let takes_gzip = compress::is_taken(&parts.headers) && !info.is_long_running();
         let timeout = if info.is_long_running() {
             None

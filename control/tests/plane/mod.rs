@@ -3,7 +3,7 @@
 #![allow(clippy::unwrap_used)] // a test says what it expects by failing
 
 use client::{Api, Dynamic, Resource, Transport};
-use controllers::Settings;
+use controllers::{AccountTokens, Settings};
 use serde_json::json;
 use server::{InProcess, Nodes, Server, Tokens};
 use std::sync::Arc;
@@ -54,6 +54,14 @@ impl Plane {
     /// Runs the controllers.
     pub fn control(&self, settings: Settings) {
         tokio::spawn(controllers::run(self.transport.clone(), settings, self.stop.clone()));
+    }
+
+    /// Signs the tokens that Secrets hold.
+    pub fn account_tokens(&self) -> AccountTokens {
+        let server = self.server.clone();
+        AccountTokens(Arc::new(move |of| {
+            server.lasting_token(of.namespace, of.account, of.uid, of.secret)
+        }))
     }
 
     /// Requests of the component `name`.

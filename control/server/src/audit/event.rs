@@ -117,7 +117,7 @@ impl Trail {
 
     /// What was sent, and what object that is about where the path does not say.
     fn note_sent(&mut self) {
-        let Some(bytes) = self.sent.0.get().filter(|bytes| !bytes.is_empty()) else {
+        let Some(bytes) = self.sent.body.get().filter(|bytes| !bytes.is_empty()) else {
             return;
         };
         let reference = self.known.get("objectRef");
@@ -204,14 +204,14 @@ impl Trail {
         self.audit.log.append(format!("{}\n", Value::Object(event)).as_bytes());
     }
 
-    /// A request that nobody was known for was never judged.
+    /// What the authorizers said (apiserver pkg/endpoints/filters/authorization.go); a request that nobody was known for was
+    /// never judged.
     fn decision(&self) -> Value {
-        let code = self.response_status.as_ref().and_then(|status| status["code"].as_u64());
-        match code {
-            Some(401) => json!({}),
-            Some(403) => json!({ "authorization.k8s.io/decision": "forbid" }),
-            Some(_) | None => json!({ "authorization.k8s.io/decision": "allow" }),
-        }
+        let Some(decision) = self.sent.decision.get() else {
+            return json!({});
+        };
+        let word = if decision.allowed { "allow" } else { "forbid" };
+        json!({ "authorization.k8s.io/decision": word, "authorization.k8s.io/reason": decision.reason })
     }
 }
 

@@ -1,10 +1,13 @@
 //! Whom a service account's token speaks for: its claims, held against the objects that it is bound to as they are now
 //! (upstream pkg/serviceaccount `validator`).
 
+use super::token::LASTING_ISSUER;
 use crate::user::{CREDENTIAL_ID, Extra, User, account_groups, account_user};
 use api::read::{self, text};
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use jiff::Timestamp;
-use serde_json::Value;
+use serde_json::{Value, json};
 use store::Store;
 
 /// An object whose deletion has begun vouches so many seconds longer: its last requests are about ending.
@@ -28,7 +31,27 @@ pub struct Claims {
 struct Bound {
     what: &'static str,
     key: String,
-    uid: String,
+    proof: Proof,
+}
+
+/// How it is known to be the same object as then.
+#[derive(Debug)]
+enum Proof {
+    Uid(String),
+    /// It is a Secret and has the token (in base64) still.
+    Token(String),
+}
+
+/// What a token says that stands in a Secret (upstream pkg/serviceaccount/legacy.go).
+pub(super) fn lasting_claims(namespace: &str, account: &str, uid: &str, secret: &str) -> Value {
+    json!({
+        "iss": LASTING_ISSUER,
+        "kubernetes.io/serviceaccount/namespace": namespace,
+        "kubernetes.io/serviceaccount/secret.name": secret,
+        "kubernetes.io/serviceaccount/service-account.name": account,
+        "kubernetes.io/serviceaccount/service-account.uid": uid,
+        "sub": account_user(namespace, account),
+    })
 }
 
 // === impl Claims ===
@@ -46,7 +69,7 @@ impl Claims {
         let mut bound = vec![Bound {
             what: "service account",
             key: format!("serviceaccounts/{namespace}/{account}"),
-            uid: uid.to_owned(),
+            proof: Proof::Uid(uid.to_owned()),
         }];
         let mut extra = Extra::new();
         let mut more = |key: &str, value: &str| {
@@ -72,7 +95,7 @@ impl Claims {
                 bound.push(Bound {
                     what: kind,
                     key: format!("{key}{name}"),
-                    uid: uid.to_owned(),
+                    proof: Proof::Uid(uid.to_owned()),
                 });
             }
         }
@@ -90,6 +113,36 @@ impl Claims {
             audiences: audiences(claims),
             bound,
             user,
+        })
+    }
+
+    /// The same of a token that stands in a Secret, for as long as it does; it is meant for whoever issues the others.
+    pub(super) fn of_lasting(claims: &Value, token: &str, issuer: &str) -> Option<Self> {
+        let said = |key: &str| {
+            claims
+                .get(format!("kubernetes.io/serviceaccount/{key}"))
+                .and_then(Value::as_str)
+        };
+        let (namespace, secret) = (said("namespace")?, said("secret.name")?);
+        let (account, uid) = (said("service-account.name")?, said("service-account.uid")?);
+        let name = account_user(namespace, account);
+        if text(claims, "/sub") != name {
+            return None;
+        }
+        let bound = |what, key: String, proof| Bound { what, key, proof };
+        let of_account = format!("serviceaccounts/{namespace}/{account}");
+        let token = Proof::Token(STANDARD.encode(token));
+        Some(Self {
+            namespace: namespace.to_owned(),
+            account: account.to_owned(),
+            expires: i64::MAX,
+            not_before: 0,
+            audiences: vec![issuer.to_owned()],
+            bound: vec![
+                bound("service account", of_account, Proof::Uid(uid.to_owned())),
+                bound("secret", format!("secrets/{namespace}/{secret}"), token),
+            ],
+            user: User::authenticated(&name, uid, account_groups(namespace), Extra::new()),
         })
     }
 
@@ -116,17 +169,22 @@ impl Claims {
         let entry = store.get(&bound.key).ok_or_else(lost)?;
         let object: Value = serde_json::from_slice(&entry.value).unwrap_or_default();
         let metadata = object.get("metadata").unwrap_or(&Value::Null);
-        if text(metadata, "/uid") != bound.uid {
+        let uid = match &bound.proof {
+            Proof::Uid(uid) => uid,
+            Proof::Token(token) if text(&object, "/data/token") == token && !is_deleting(metadata) => return Ok(()),
+            Proof::Token(_) => return Err(lost()),
+        };
+        if text(metadata, "/uid") != uid {
             return Err(match bound.what {
                 "service account" => format!(
                     "service account UID ({}) does not match claim ({})",
                     text(metadata, "/uid"),
-                    bound.uid
+                    uid
                 ),
                 what => format!(
                     "{what} UID ({}) does not match service account {what} ref claim ({})",
                     text(metadata, "/uid"),
-                    bound.uid
+                    uid
                 ),
             });
         }
@@ -141,6 +199,10 @@ impl Claims {
     }
 }
 
+fn is_deleting(metadata: &Value) -> bool {
+    read::some(metadata, "/deletionTimestamp").is_some()
+}
+
 /// `aud` is a text or a list of them (RFC 7519 §4.1.3).
 fn audiences(claims: &Value) -> Vec<String> {
     match claims.get("aud") {
@@ -153,7 +215,6 @@ fn audiences(claims: &Value) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use serde_json::json;
 
     #[test]
     fn claims_that_contradict_themselves_are_none() {

@@ -18,6 +18,9 @@ const KEY_INFO: [u8; 26] = [
 /// Longer tokens are not read: the largest that is issued here has less than half of it.
 const LONGEST: usize = 16 * 1024;
 
+/// Who issues tokens that stand in Secrets and do not end.
+pub(super) const LASTING_ISSUER: &str = "kubernetes/serviceaccount";
+
 /// Why tokens cannot be signed.
 #[derive(Debug, thiserror::Error)]
 pub enum TokensError {
@@ -88,7 +91,8 @@ impl Tokens {
             .verify(signed.as_bytes(), &part(signature)?)
             .ok()?;
         let claims: Value = serde_json::from_slice(&part(claims)?).ok()?;
-        (claims.get("iss")? == self.issuer.as_str()).then_some(claims)
+        let issuer = claims.get("iss")?.as_str()?;
+        (issuer == self.issuer || issuer == LASTING_ISSUER).then_some(claims)
     }
 
     /// `/.well-known/openid-configuration`; `address` (host:port) is where this server is reached.
