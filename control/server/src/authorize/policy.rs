@@ -13,6 +13,8 @@ const GROUP: &str = "rbac.authorization.k8s.io";
 const AUTOUPDATE: &str = "rbac.authorization.kubernetes.io/autoupdate";
 /// The policy, in the words that it explains itself.
 const POLICY: &str = include_str!("policy.txt");
+/// The same for upstream's controllers.
+const CONTROLLERS: &str = include_str!("controllers.txt");
 
 /// Makes or completes the default roles and bindings. The namespaces `kube-system` and `kube-public` must be there.
 pub async fn reconcile(transport: &Arc<dyn Transport>) -> Result<(), Error> {
@@ -100,13 +102,18 @@ pub(super) fn rules_of(name: &str) -> Vec<Rule> {
 
 /// All of them, in the file's order.
 fn objects() -> Vec<Value> {
-    let mut objects: Vec<Value> = Vec::new();
-    for line in POLICY.lines().map(str::trim_end) {
+    let (mut objects, mut bindings): (Vec<Value>, Vec<Value>) = Default::default();
+    for line in POLICY.lines().chain(CONTROLLERS.lines()).map(str::trim_end) {
         let words: Vec<&str> = line.split_whitespace().collect();
         match words.as_slice() {
             [] => {}
             [comment, ..] if comment.starts_with('#') => {}
             ["role", name, labels @ ..] => objects.push(role(name, labels)),
+            ["controller", name] => {
+                let full = format!("system:controller:{name}");
+                objects.push(role(&full, &[]));
+                bindings.push(binding(&full, &full, &[&format!("account:kube-system/{name}")]));
+            }
             ["binding", name, role, subjects @ ..] => objects.push(binding(name, role, subjects)),
             ["aggregate", label] => {
                 if let Some(role) = objects.last_mut() {
@@ -121,6 +128,7 @@ fn objects() -> Vec<Value> {
             }
         }
     }
+    objects.append(&mut bindings);
     objects
 }
 
@@ -231,7 +239,7 @@ mod tests {
                 assert_eq!(is_empty, object.get("aggregationRule").is_some(), "{name}");
             }
         }
-        assert!(objects.len() >= 60, "{}", objects.len());
+        assert!(objects.len() >= 137, "{}", objects.len());
         assert!(!rules_of("system:node").is_empty());
     }
 
