@@ -121,6 +121,13 @@ async fn scale_reads_and_writes_where_the_definition_says() {
         (&now.body["spec"]["size"], &now.body["metadata"]["generation"]),
         (&json!(7), &json!(2))
     );
+    // Whoever applies a Scale reads of the Scale's field, wherever the object keeps it.
+    let wish = json!({ "apiVersion": "autoscaling/v1", "kind": "Scale", "spec": { "replicas": 9 } });
+    let by_scaler = format!("{path}/scale?fieldManager=scaler");
+    let refused = send(&admin, Method::PATCH, &by_scaler, "application/apply-patch+yaml", &wish).await;
+    assert_eq!(refused.code, 409, "{}", refused.text);
+    assert_eq!(text(&refused.body, "/details/causes/0/field"), ".spec.replicas");
+    assert!(refused.message().ends_with(": .spec.replicas"), "{}", refused.message());
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

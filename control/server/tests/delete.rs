@@ -246,6 +246,14 @@ async fn a_pod_is_bound_by_a_binding_of_its_name() {
         text(&get(&admin, &format!("{PODS}/p")).await.body, "/spec/nodeName"),
         "n1"
     );
+    let again = post(&admin, bindings, &binding("p")).await;
+    let why = "Operation cannot be fulfilled on pods/binding \"p\": pod p is already assigned to node \"n1\"";
+    assert_eq!((again.code, again.message()), (409, why.to_owned()));
+    let unnamed = post(&admin, bindings, &json!({"target": {"kind": "Node", "name": "n1"}})).await;
+    assert_eq!(
+        (unnamed.code, unnamed.message()),
+        (400, "Name parameter required.".to_owned())
+    );
     let absent = post(&admin, bindings, &binding("q")).await;
     assert_eq!(
         (absent.code, absent.message()),

@@ -226,6 +226,17 @@ async fn an_applied_scale_owns_the_wish() {
     let refused = apply(&admin, &by_scaler, &scale(4)).await;
     assert_eq!(refused.code, 409, "{}", refused.text);
     assert_eq!(text(&refused.body, "/details/causes/0/field"), ".spec.replicas");
+    // Somebody who merely wrote is named with the version that they wrote, which of a Scale is its own.
+    let patched = merge(
+        &admin,
+        &format!("{path}?fieldManager=writer"),
+        &json!({ "spec": { "replicas": 3 } }),
+    )
+    .await;
+    assert_eq!(patched.code, 200, "{}", patched.text);
+    let refused = apply(&admin, &by_scaler, &scale(4)).await;
+    let why = "Apply failed with 1 conflict: conflict with \"writer\" using autoscaling/v1: .spec.replicas";
+    assert_eq!((refused.code, text(&refused.body, "/message")), (409, why.to_owned()));
     let forced = apply(&admin, &format!("{by_scaler}&force=true"), &scale(4)).await;
     assert_eq!(
         (forced.code, &forced.body["spec"]["replicas"]),

@@ -16,6 +16,9 @@ use serde_json::{Value, json};
 /// Binds the pod that the body is named after.
 pub(crate) async fn bind_named(call: &Call, bytes: &Bytes) -> Result<Response<Body>, Status> {
     let binding = body::decode(body::media_type(&call.headers), bytes)?.value;
+    if metadata::name(&binding).is_empty() {
+        return Err(status::bad_request("Name parameter required."));
+    }
     let catalog = call.server.catalog();
     let pods = catalog.find("", "v1", "pods").ok_or_else(status::no_such_path)?;
     let mut call = call.of_object(&call.namespace, metadata::name(&binding));
@@ -86,7 +89,11 @@ fn assignable(call: &Call, binding: &Value, pod: &Value) -> Result<(), Status> {
     } else {
         return Ok(());
     };
-    Err(status::conflict(&call.rules, name, &why))
+    // As upstream names it (registry/core/pod/storage `assignPod`).
+    let mut refusal = status::conflict(&call.rules, name, &why);
+    refusal.message = format!("Operation cannot be fulfilled on pods/binding {name:?}: {why}");
+    refusal.details.insert("kind".to_owned(), "pods/binding".into());
+    Err(refusal)
 }
 
 fn scheduled(pod: &mut Value) {

@@ -111,7 +111,8 @@ async fn apply(call: &Call, bytes: &Bytes) -> Result<Response<Body>, Status> {
     let pinned = !matches!(metadata::resource_version(&scale), "" | "0");
     let changed = change(call, options.dry_run, pinned, |old| {
         let config = config_of(call, &scale, &places);
-        let mut new = manage::apply(call, &options, Some(old), &config)?;
+        let new = manage::apply(call, &options, Some(old), &config);
+        let mut new = new.map_err(|refusal| of_scale(call, &places, refusal))?;
         if read::some(&new, &places.wished).is_none() {
             put(&mut new, &places.wished, 0.into());
         }
@@ -120,6 +121,25 @@ async fn apply(call: &Call, bytes: &Bytes) -> Result<Response<Body>, Status> {
     .await?;
     let object = call.object(changed.entry());
     Ok(reply::object(200, call.accepted.encoding, &scale_of(&object, &places)))
+}
+
+/// A conflict about the object's wish, in the words of a Scale (apimachinery pkg/util/managedfields/scalehandler.go).
+fn of_scale(call: &Call, places: &Places, mut refusal: Status) -> Status {
+    let (wished, used) = (places.wished.replace('/', "."), call.rules.api_version());
+    let own = |text: String| {
+        let text = text.replace(&wished, ".spec.replicas");
+        text.replace(&format!(" using {used}"), &format!(" using {API_VERSION}"))
+    };
+    let causes = refusal.details.get_mut("causes").and_then(Value::as_array_mut);
+    for cause in causes.into_iter().flatten().filter_map(Value::as_object_mut) {
+        for (_, value) in cause.iter_mut() {
+            if let Value::String(text) = value {
+                *text = own(std::mem::take(text));
+            }
+        }
+    }
+    let message = own(refusal.message);
+    Status { message, ..refusal }
 }
 
 /// The configuration of the object itself that says what an applied Scale says.
