@@ -65,6 +65,21 @@ enum Command {
     },
 }
 
+/// Each client's connection is a file: as many as the host allows.
+fn take_all_files() {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
+    let all = Rlimit {
+        current: maximum,
+        maximum,
+    };
+    if current != maximum
+        && let Err(cause) = setrlimit(Resource::Nofile, all)
+    {
+        tracing::warn!(%cause, ?current, "the limit of open files could not be raised; it bounds the number of clients");
+    }
+}
+
 fn main() -> anyhow::Result<()> {
     let Arguments { command } = Arguments::parse();
     let level = if matches!(command, Command::Serve { verbose: false, .. }) {
@@ -78,6 +93,7 @@ fn main() -> anyhow::Result<()> {
         .with_ansi(false)
         .with_writer(std::io::stderr)
         .init();
+    take_all_files();
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(WORKERS)
         .enable_all()

@@ -15,6 +15,7 @@ mod decode;
 mod definitions;
 mod encode;
 mod filter;
+mod idle;
 mod in_flight;
 mod in_process;
 mod listen;

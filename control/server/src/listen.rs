@@ -4,6 +4,7 @@ use crate::audit::{AUDIT_ID, Asker, AuditId};
 use crate::authenticate::move_token;
 use crate::body::Payload;
 use crate::definitions;
+use crate::idle::Activity;
 use crate::server::Server;
 use crate::user::User;
 use crate::{negotiate, reply};
@@ -36,6 +37,10 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// One informer is one stream; a client with all kinds in all namespaces stays below (upstream: 1000 for large bodies' sake).
 const STREAMS: u32 = 1000;
 
+/// Of one request's headers in HTTP/2, in bytes: selectors and tokens are long; a request that has more is refused. (Upstream
+/// takes a megabyte, which [`STREAMS`] of them would make a gigabyte.)
+const HEADERS: u32 = 64 * 1024;
+
 /// Windows large enough that a list is not waiting for acknowledgements on a long line.
 const STREAM_WINDOW: u32 = 1024 * 1024;
 const CONNECTION_WINDOW: u32 = 4 * 1024 * 1024;
@@ -43,8 +48,14 @@ const CONNECTION_WINDOW: u32 = 4 * 1024 * 1024;
 /// A connection whose other end is gone without a word is noticed after this, twice.
 const PING: Duration = Duration::from_secs(30);
 
-/// Connections at once; more wait in the kernel's queue.
-const CONNECTIONS: usize = 10_000;
+/// A connection on which nothing is asked for so long is ended; upstream's `IdleTimeout`.
+const IDLE: Duration = Duration::from_secs(90);
+
+/// Files that are not clients' connections: the store's, those towards nodes, and what tells time and signals.
+const OTHER_FILES: usize = 512;
+
+/// More connections than this are nobody's clients.
+const MOST_CONNECTIONS: usize = 50_000;
 
 /// What is in flight when the server is told to stop gets so long.
 const DRAIN: Duration = Duration::from_secs(10);
@@ -52,7 +63,7 @@ const DRAIN: Duration = Duration::from_secs(10);
 /// Serves `server` on `listener` until `stop`; then ends watches, lets what is in flight finish, and returns.
 pub async fn listen(server: Arc<Server>, listener: TcpListener, tls: Arc<ServerConfig>, stop: CancellationToken) {
     let acceptor = TlsAcceptor::from(tls);
-    let room = Arc::new(tokio::sync::Semaphore::new(CONNECTIONS));
+    let room = Arc::new(tokio::sync::Semaphore::new(room_for_connections()));
     let connections = TaskTracker::new();
     connections.spawn(definitions::follow(server.clone()));
     loop {
@@ -77,6 +88,13 @@ pub async fn listen(server: Arc<Server>, listener: TcpListener, tls: Arc<ServerC
             "API server gives up on connections that do not end"
         );
     }
+}
+
+/// Connections at once; more wait in the kernel's queue until some end.
+fn room_for_connections() -> usize {
+    let files = rustix::process::getrlimit(rustix::process::Resource::Nofile).current;
+    let files = files.map_or(usize::MAX, |files| usize::try_from(files).unwrap_or(usize::MAX));
+    files.saturating_sub(OTHER_FILES).clamp(OTHER_FILES, MOST_CONNECTIONS)
 }
 
 type Accepted = (TcpStream, tokio::sync::OwnedSemaphorePermit);
@@ -113,18 +131,21 @@ async fn connection(server: Arc<Server>, acceptor: TlsAcceptor, stream: TcpStrea
             .and_then(<[_]>::first)
             .map(AsRef::as_ref),
     );
+    let activity = Arc::new(Activity::new(IDLE));
+    let asks = activity.clone();
     let service = service_fn(move |mut request: Request<Incoming>| {
+        let asked = asks.begin();
         // For `X-Forwarded-For` of what is proxied.
         address.map(|address| request.extensions_mut().insert(address));
         let (server, user) = (server.clone(), user.clone());
-        async move { Ok::<_, Infallible>(serve(server, user, request).await) }
+        async move { Ok::<_, Infallible>(asked.until_the_end_of(serve(server, user, request).await)) }
     });
     let http = http();
     let connection = http.serve_connection_with_upgrades(TokioIo::new(stream), service);
     let mut connection = std::pin::pin!(connection);
     let outcome = tokio::select! {
         outcome = connection.as_mut() => outcome,
-        () = stop.cancelled() => {
+        () = async { tokio::select! { () = stop.cancelled() => {}, () = activity.until_idle() => {} } } => {
             connection.as_mut().graceful_shutdown();
             connection.await
         }
@@ -140,6 +161,7 @@ fn http() -> auto::Builder<TokioExecutor> {
     http.http2()
         .timer(TokioTimer::new())
         .max_concurrent_streams(STREAMS)
+        .max_header_list_size(HEADERS)
         .initial_stream_window_size(STREAM_WINDOW)
         .initial_connection_window_size(CONNECTION_WINDOW)
         .keep_alive_interval(PING)

@@ -12,9 +12,15 @@ use tokio::sync::Notify;
 /// Changes that may wait for one watcher beyond those it began with: at 10 000 writes a second, 1.6 s of not being read.
 pub(crate) const BACKLOG: usize = 16 * 1024;
 
+/// And that many bytes of objects, so that whoever does not read what others write large cannot fill the memory.
+pub(crate) const BACKLOG_BYTES: usize = 64 * 1024 * 1024;
+
 /// The watcher did not read for too long and was cut off: it must list again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("the watcher fell more than {BACKLOG} changes behind and was cut off; list again and watch from there")]
+#[error(
+    "the watcher fell more than {BACKLOG} changes or {} MiB behind and was cut off; list again and watch from there",
+    BACKLOG_BYTES >> 20
+)]
 pub struct Lagged;
 
 /// A change as its watchers are told of it: one for all of them, gone when the last of them has read it.
@@ -48,18 +54,30 @@ impl Deref for Notice {
 
 /// The shared end of a watcher's queue.
 pub(crate) struct Feed {
-    queue: Mutex<VecDeque<Arc<Notice>>>,
+    queue: Mutex<Queue>,
     limit: usize,
+    limit_bytes: usize,
     lagged: AtomicBool,
     wake: Notify,
 }
 
+#[derive(Default)]
+struct Queue {
+    notices: VecDeque<Arc<Notice>>,
+    /// Of their objects.
+    bytes: usize,
+}
+
 impl Feed {
     pub(crate) fn new(backlog: VecDeque<Arc<Notice>>) -> Feed {
-        let limit = backlog.len() + BACKLOG;
+        let bytes = backlog.iter().map(|notice| size(notice)).sum();
         Feed {
-            queue: Mutex::new(backlog),
-            limit,
+            limit: backlog.len() + BACKLOG,
+            limit_bytes: bytes + BACKLOG_BYTES,
+            queue: Mutex::new(Queue {
+                notices: backlog,
+                bytes,
+            }),
             lagged: AtomicBool::new(false),
             wake: Notify::new(),
         }
@@ -71,10 +89,12 @@ impl Feed {
         if self.lagged.load(Ordering::Relaxed) {
             return;
         }
-        if queue.len() < self.limit {
-            queue.push_back(notice.clone());
+        let bytes = queue.bytes + size(notice);
+        if queue.notices.len() < self.limit && bytes <= self.limit_bytes {
+            queue.bytes = bytes;
+            queue.notices.push_back(notice.clone());
         } else {
-            *queue = VecDeque::new();
+            *queue = Queue::default();
             self.lagged.store(true, Ordering::Relaxed);
         }
         drop(queue);
@@ -86,16 +106,24 @@ impl Feed {
         if self.lagged.load(Ordering::Relaxed) {
             return Err(Lagged);
         }
-        let many = queue.len().min(most);
-        Ok(queue.drain(..many).collect())
+        let many = queue.notices.len().min(most);
+        let taken: Vec<_> = queue.notices.drain(..many).collect();
+        queue.bytes -= taken.iter().map(|notice| size(notice)).sum::<usize>();
+        Ok(taken)
     }
 
     fn is_empty(&self) -> bool {
         self.queue
             .lock()
             .expect("no holder of a watcher's queue panics")
+            .notices
             .is_empty()
     }
+}
+
+/// What a notice holds: the object, and the one before it for as long as nobody else does.
+fn size(notice: &Notice) -> usize {
+    notice.entry.value.len()
 }
 
 /// A watch on a prefix. Dropping it ends it.
