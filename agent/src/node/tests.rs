@@ -3,6 +3,7 @@
 //! It runs in network and mount namespaces of its own, made by re-executing this test under `unshare`, and needs root and
 //! the programs `control` and `pod-init` beside it; what is missing is said.
 
+mod clients;
 mod cluster;
 mod cri;
 mod face;
@@ -46,6 +47,7 @@ fn inside() {
     pod_runs_logs_and_executes(&cluster);
     troubles_are_named(&cluster);
     streams::all(&cluster);
+    clients::all(&cluster);
     face::all(&cluster);
     volumes::all(&cluster);
     cri::all(&cluster);

@@ -2,6 +2,9 @@
 // Without a pod it does what needs no node; with one it does what needs that running pod, which serves "hello" on port 8080.
 
 import assert from 'node:assert/strict';
+import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { PassThrough } from 'node:stream';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { pathToFileURL } from 'node:url';
@@ -202,6 +205,16 @@ function watch(query, onEvent) {
     });
 }
 
+async function cat(space, name, path) {
+    const out = new PassThrough();
+    let said = '';
+    out.on('data', (data) => (said += data));
+    await new Promise((resolve, reject) => {
+        new k8s.Exec(config).exec(space, name, '', ['cat', path], out, null, null, false, resolve).catch(reject);
+    });
+    return said;
+}
+
 const withAPod = {
     async 'runs a program in it'(space, name) {
         const [out, err, typed] = [new PassThrough(), new PassThrough(), new PassThrough()];
@@ -216,6 +229,18 @@ const withAPod = {
         assert.equal(said.out, 'out\ntyped\n');
         assert.equal(said.err, 'err\n');
         assert.equal(status.details.causes[0].message, '3');
+    },
+
+    // Not back: this client asks for a packed archive and reads it as an unpacked one.
+    async 'copies into it'(space, name) {
+        const from = await mkdtemp(join(tmpdir(), 'copied-'));
+        try {
+            await writeFile(join(from, 'note'), 'carried');
+            await new k8s.Cp(config).cpToPod(space, name, 'web', from, '/tmp');
+            await eventually('the file in the pod', async () => (await cat(space, name, '/tmp/note')) === 'carried');
+        } finally {
+            await rm(from, { recursive: true });
+        }
     },
 
     async 'follows its log'(space, name) {

@@ -357,6 +357,9 @@ def with_a_pod(api, space, name):
     assert said == "whole\n", said
     log = core.read_namespaced_pod_log(name, space)
     assert "started" in log, log
+    followed = core.read_namespaced_pod_log(name, space, follow=True, _preload_content=False)
+    assert next(iter(followed.stream())).startswith(b"started")
+    followed.close()
     page = core.connect_get_namespaced_pod_proxy_with_path(f"{name}:8080", space, "index.html")
     assert "hello" in page, page
     forward = portforward(core.connect_get_namespaced_pod_portforward, name, space, ports="8080")

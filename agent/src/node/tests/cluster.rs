@@ -227,14 +227,19 @@ impl Cluster {
     /// kubectl as the cluster's administrator; none where the machine has no such program.
     pub fn kubectl(&self) -> Option<Command> {
         let mut command = Command::new(image::found("kubectl")?);
+        command
+            .arg("--kubeconfig")
+            .arg(self.kubeconfig())
+            .current_dir(self.folder.path());
+        Some(command)
+    }
+
+    /// What makes a program the cluster's administrator.
+    pub fn kubeconfig(&self) -> PathBuf {
         let text = identity::cluster::kubeconfig(&self.bundle, &format!("https://{ADDRESS}:6443")).unwrap();
         let kubeconfig = self.folder.path().join("kubeconfig");
         std::fs::write(&kubeconfig, text).unwrap();
-        command
-            .arg("--kubeconfig")
-            .arg(kubeconfig)
-            .current_dir(self.folder.path());
-        Some(command)
+        kubeconfig
     }
 
     pub fn folder(&self) -> &Path {
