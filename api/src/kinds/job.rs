@@ -1,7 +1,9 @@
 //! Job: pods that run until so many of them succeeded.
 
 mod columns;
+mod indexes;
 mod policies;
+mod status;
 mod update;
 mod validate;
 
@@ -84,7 +86,7 @@ impl Kind for Job {
 
     fn validate_update(new: &Value, old: &Value, subresource: &str) -> Vec<FieldError> {
         if subresource == "status" {
-            update::validate_status(new, old)
+            status::validate(new, old)
         } else {
             update::validate(new, old)
         }

@@ -1,7 +1,9 @@
 //! What is wrong with the policies of a job: when a failure counts, when a success is enough, when a pod is replaced.
 
+use super::indexes;
 use crate::{
     field::{FieldError, Reason},
+    kinds::amount::not_negative,
     names,
     read::{int, list, some, text},
 };
@@ -9,34 +11,24 @@ use serde_json::Value;
 
 const RULES_MAX: usize = 20;
 const EXIT_CODES_MAX: usize = 255;
+/// In bytes; upstream's limit.
+const INDEXES_MAX: usize = 64 * 1024;
 
-/// Limits of single indexes, which only indexed jobs have.
-pub(super) fn per_index(spec: &Value, path: &str) -> Vec<FieldError> {
-    let mut errors = Vec::new();
-    let indexed = text(spec, "/completionMode") == "Indexed";
-    if let Some(limit) = some(spec, "/backoffLimitPerIndex").filter(|_| !indexed) {
-        let field = format!("{path}.backoffLimitPerIndex");
-        errors.push(FieldError::invalid(
-            field,
-            limit.clone(),
-            "requires indexed completion mode",
-        ));
-    }
-    if let Some(most) = some(spec, "/maxFailedIndexes") {
-        if some(spec, "/backoffLimitPerIndex").is_none() {
-            let field = format!("{path}.backoffLimitPerIndex");
-            errors.push(FieldError::required(field, "when maxFailedIndexes is specified"));
-        }
-        if some(spec, "/completions").is_some() && most.as_i64() > Some(int(spec, "/completions")) {
-            let field = format!("{path}.maxFailedIndexes");
-            errors.push(FieldError::invalid(
-                field,
-                most.clone(),
-                "must be less than or equal to completions",
-            ));
-        }
-    }
-    errors
+/// How many indexes may fail is a question only where each may fail by itself.
+pub(super) fn per_index(spec: &Value, path: &str) -> Option<FieldError> {
+    let needs = some(spec, "/maxFailedIndexes").is_some() && some(spec, "/backoffLimitPerIndex").is_none();
+    let field = format!("{path}.backoffLimitPerIndex");
+    needs.then(|| FieldError::required(field, "when maxFailedIndexes is specified"))
+}
+
+/// What only indexed jobs have.
+pub(super) fn needs_indexes(spec: &Value, path: &str) -> Vec<FieldError> {
+    let members = ["backoffLimitPerIndex", "maxFailedIndexes"].into_iter();
+    let given = members.filter_map(|member| Some((member, some(spec, &format!("/{member}"))?)));
+    let why = "requires indexed completion mode";
+    given
+        .map(|(member, shown)| FieldError::invalid(format!("{path}.{member}"), shown.clone(), why))
+        .collect()
 }
 
 /// An `Invalid` that shows no value.
@@ -61,6 +53,10 @@ pub(super) fn pod_failure(spec: &Value, path: &str) -> Vec<FieldError> {
         errors.extend(action(rule, &path, spec));
         let codes = some(rule, "/onExitCodes");
         let conditions = list(rule, "/onPodConditions");
+        if let Some(codes) = codes {
+            errors.extend(exit_codes(codes, &format!("{path}.onExitCodes"), spec));
+        }
+        errors.extend(pod_conditions(conditions, &format!("{path}.onPodConditions")));
         match (codes, conditions) {
             (Some(_), [_, ..]) => errors.push(invalid(
                 path.as_str(),
@@ -72,10 +68,6 @@ pub(super) fn pod_failure(spec: &Value, path: &str) -> Vec<FieldError> {
             )),
             (Some(_), []) | (None, [_, ..]) => {}
         }
-        if let Some(codes) = codes {
-            errors.extend(exit_codes(codes, &format!("{path}.onExitCodes"), spec));
-        }
-        errors.extend(pod_conditions(conditions, &format!("{path}.onPodConditions")));
     }
     errors
 }
@@ -131,8 +123,13 @@ fn exit_codes(codes: &Value, path: &str, spec: &Value) -> Vec<FieldError> {
     for (index, code) in values.iter().enumerate() {
         let field = format!("{values_path}[{index}]");
         if *code == 0 && operator == "In" {
-            errors.push(FieldError::invalid(field, 0, "must not be 0 for the In operator"));
-        } else if values[..index].contains(code) {
+            errors.push(FieldError::invalid(
+                field.as_str(),
+                0,
+                "must not be 0 for the In operator",
+            ));
+        }
+        if values[..index].contains(code) {
             errors.push(FieldError::duplicate(field, *code));
         }
     }
@@ -157,8 +154,12 @@ fn pod_conditions(conditions: &[Value], path: &str) -> Vec<FieldError> {
                 .map(|m| FieldError::invalid(format!("{path}.type"), kind, m)),
         );
         let (status, known) = (text(condition, "/status"), ["False", "True", "Unknown"]);
-        if !known.contains(&status) {
-            errors.push(FieldError::not_supported(format!("{path}.status"), status, &known));
+        let field = format!("{path}.status");
+        if status.is_empty() {
+            let why = "valid values: [\"False\" \"True\" \"Unknown\"]";
+            errors.push(FieldError::required(field, why));
+        } else if !known.contains(&status) {
+            errors.push(FieldError::not_supported(field, status, &known));
         }
     }
     errors
@@ -192,17 +193,38 @@ pub(super) fn success(spec: &Value, path: &str) -> Vec<FieldError> {
             let why = "at least one of succeededCount or succeededIndexes must be specified";
             errors.push(FieldError::required(path.as_str(), why));
         }
-        if let Some(count) = count.and_then(Value::as_i64) {
-            let field = format!("{path}.succeededCount");
-            if count < 1 {
-                errors.push(FieldError::invalid(field, count, "must be greater than or equal to 0"));
-            } else if count > int(spec, "/completions") {
-                let why = format!(
-                    "must be less than or equal to {} (the number of specified completions)",
-                    int(spec, "/completions")
-                );
-                errors.push(FieldError::invalid(field, count, why));
-            }
+        errors.extend(succeeded(rule, &path, int(spec, "/completions")));
+    }
+    errors
+}
+
+/// Which indexes, and how many of them, are enough.
+fn succeeded(rule: &Value, path: &str, completions: i64) -> Vec<FieldError> {
+    let mut errors = Vec::new();
+    let indexes = some(rule, "/succeededIndexes").and_then(Value::as_str);
+    let field = format!("{path}.succeededIndexes");
+    if indexes.is_some_and(|indexes| indexes.len() > INDEXES_MAX) {
+        errors.push(FieldError::too_long(field.as_str(), INDEXES_MAX));
+    }
+    let named = indexes.map(|indexes| match indexes::parse(indexes, completions) {
+        Ok(intervals) => indexes::count(&intervals),
+        Err(why) => {
+            let why = format!("error parsing succeededIndexes: {why}");
+            errors.push(FieldError::invalid(field, indexes, why));
+            0
+        }
+    });
+    let Some(count) = some(rule, "/succeededCount").and_then(Value::as_i64) else {
+        return errors;
+    };
+    errors.extend(not_negative(rule, path, &["succeededCount"]));
+    for (most, of) in [
+        (Some(completions), "the number of specified completions"),
+        (named, "the number of indexes in the specified succeededIndexes field"),
+    ] {
+        if let Some(most) = most.filter(|most| count > *most) {
+            let why = format!("must be less than or equal to {most} ({of})");
+            errors.push(FieldError::invalid(format!("{path}.succeededCount"), count, why));
         }
     }
     errors

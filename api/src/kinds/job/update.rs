@@ -1,10 +1,9 @@
-//! What may change in a job (batch `ValidateJobSpecUpdate`, `ValidateJobUpdateStatus`).
+//! What may change in a job (batch `ValidateJobSpecUpdate`).
 
-use super::has_condition;
 use crate::{
     field::FieldError,
-    kinds::amount::{immutable, is_same, not_negative},
-    read::{flag, int, list, some, text},
+    kinds::amount::{immutable, is_same},
+    read::{flag, list, some, text},
 };
 use serde_json::Value;
 
@@ -38,8 +37,8 @@ fn completions(new: &Value, old: &Value) -> Vec<FieldError> {
             let why = "can only be modified in tandem with spec.parallelism";
             vec![FieldError::invalid(field, count.clone(), why)]
         }
-        Some(_) => Vec::new(),
-        None => vec![FieldError::required(field, "when completion mode is Indexed")],
+        // Without a count the spec itself is wrong.
+        Some(_) | None => Vec::new(),
     }
 }
 
@@ -54,7 +53,7 @@ fn template(new: &Value, old: &Value) -> Vec<FieldError> {
         "/metadata/labels",
         "/metadata/annotations",
         "/spec/nodeSelector",
-        "/spec/affinity",
+        "/spec/affinity/nodeAffinity",
         "/spec/tolerations",
         "/spec/schedulingGates",
     ] {
@@ -88,40 +87,6 @@ fn take(new: &mut Value, old: &Value, pointer: &str) {
             None => parent.shift_remove(member),
         };
     }
-}
-
-pub(super) fn validate_status(new: &Value, old: &Value) -> Vec<FieldError> {
-    let counts = ["active", "succeeded", "failed", "ready", "terminating"];
-    let mut errors = not_negative(&new["status"], "status", &counts);
-    if has_condition(new, "Complete") && has_condition(new, "Failed") {
-        let shown = new["status"]["conditions"].clone();
-        let why = "cannot set Complete=True and Failed=True conditions at the same time";
-        errors.push(FieldError::invalid("status.conditions", shown, why));
-    }
-    for kind in ["Complete", "Failed"] {
-        if has_condition(old, kind) && !has_condition(new, kind) {
-            let shown = new["status"]["conditions"].clone();
-            let why = format!("cannot disable the terminal {kind}=True condition");
-            errors.push(FieldError::invalid("status.conditions", shown, why));
-        }
-    }
-    let (time, before) = (text(new, "/status/completionTime"), text(old, "/status/completionTime"));
-    if !time.is_empty() && !has_condition(new, "Complete") {
-        let why = "cannot set completionTime when there is no Complete=True condition";
-        errors.push(FieldError::invalid("status.completionTime", time, why));
-    }
-    if !before.is_empty() && time != before {
-        errors.push(FieldError::invalid(
-            "status.completionTime",
-            time,
-            "completionTime cannot be mutated",
-        ));
-    }
-    if int(new, "/status/ready") > int(new, "/status/active") {
-        let why = "cannot set more ready pods than active";
-        errors.push(FieldError::invalid("status.ready", int(new, "/status/ready"), why));
-    }
-    errors
 }
 
 #[cfg(test)]
@@ -172,13 +137,5 @@ mod tests {
         );
         new["spec"]["parallelism"] = 4.into();
         assert_eq!(messages(&new, &old), Vec::<String>::new());
-    }
-
-    #[test]
-    fn a_finished_job_stays_finished() {
-        let done = json!({ "status": { "conditions": [{ "type": "Complete", "status": "True" }], "completionTime": "2026-01-01T00:00:00Z" } });
-        assert_eq!(validate_status(&done, &json!({})), []);
-        let undone = json!({ "status": {} });
-        assert_eq!(validate_status(&undone, &done).len(), 2);
     }
 }

@@ -14,6 +14,9 @@ use serde_json::{Value, json};
 /// Beyond this the indexes of finished pods no longer fit into a status (upstream's limit).
 const INDEXED_MAX: i64 = 100_000;
 
+/// Of jobs that are larger than that, and limit the failures of each index: so many may fail, or run at once.
+const LARGE_MAX: i64 = 10_000;
+
 pub(super) fn validate(job: &Value) -> Vec<FieldError> {
     let spec = &job["spec"];
     let mut errors = generated_selector(job);
@@ -104,31 +107,53 @@ pub(in crate::kinds) fn validate_spec(spec: &Value, path: &str) -> Vec<FieldErro
 }
 
 fn completion_mode(spec: &Value, path: &str) -> Vec<FieldError> {
+    let mode = some(spec, "/completionMode").and_then(Value::as_str);
+    let known = ["NonIndexed", "Indexed"];
+    match mode {
+        Some("Indexed") => indexed(spec, path),
+        None | Some("NonIndexed") => policies::needs_indexes(spec, path),
+        Some(mode) => vec![FieldError::not_supported(
+            format!("{path}.completionMode"),
+            mode,
+            &known,
+        )],
+    }
+}
+
+/// How large an indexed job may be: its status has to hold the indexes that ended.
+fn indexed(spec: &Value, path: &str) -> Vec<FieldError> {
     let mut errors = Vec::new();
-    let Some(mode) = some(spec, "/completionMode").and_then(Value::as_str) else {
-        return errors;
-    };
-    if !["NonIndexed", "Indexed"].contains(&mode) {
-        let field = format!("{path}.completionMode");
-        errors.push(FieldError::not_supported(field, mode, &["Indexed", "NonIndexed"]));
-    }
-    if mode != "Indexed" {
-        return errors;
-    }
-    if some(spec, "/completions").is_none() {
-        let why = "when completion mode is Indexed";
-        errors.push(FieldError::required(format!("{path}.completions"), why));
-    }
-    for member in ["parallelism", "completions"] {
-        let count = int(spec, &format!("/{member}"));
-        let limited = member == "parallelism" || some(spec, "/backoffLimitPerIndex").is_some();
-        if limited && count > INDEXED_MAX {
-            let why = match member {
-                "parallelism" => format!("must be less than or equal to {INDEXED_MAX} when completion mode is Indexed"),
-                _ => format!("must be less than or equal to {INDEXED_MAX} when backoffLimitPerIndex is specified"),
-            };
+    let given = |member: &str| some(spec, &format!("/{member}")).and_then(Value::as_i64);
+    let (completions, parallelism, failed) = (given("completions"), given("parallelism"), given("maxFailedIndexes"));
+    let mut above = |member: &str, count: Option<i64>, limit: i64, when: &str| {
+        if let Some(count) = count.filter(|count| *count > limit) {
+            let why = format!("must be less than or equal to {limit}{when}");
             errors.push(FieldError::invalid(format!("{path}.{member}"), count, why));
         }
+    };
+    above(
+        "parallelism",
+        parallelism,
+        INDEXED_MAX,
+        " when completion mode is Indexed",
+    );
+    above("maxFailedIndexes", failed, INDEXED_MAX, "");
+    let is_large = completions > Some(INDEXED_MAX) && given("backoffLimitPerIndex").is_some();
+    if is_large {
+        let when = format!(" when completions are above {INDEXED_MAX} and used with backoff limit per index");
+        above("parallelism", parallelism, LARGE_MAX, &when);
+        above("maxFailedIndexes", failed, LARGE_MAX, &when);
+    }
+    if is_large && failed.is_none() {
+        let why = format!("must be specified when completions is above {INDEXED_MAX}");
+        errors.push(FieldError::required(format!("{path}.maxFailedIndexes"), why));
+    }
+    if completions.is_none() {
+        let why = "when completion mode is Indexed";
+        errors.push(FieldError::required(format!("{path}.completions"), why));
+    } else if failed > completions {
+        let (shown, why) = (failed.unwrap_or_default(), "must be less than or equal to completions");
+        errors.push(FieldError::invalid(format!("{path}.maxFailedIndexes"), shown, why));
     }
     errors
 }
@@ -140,18 +165,15 @@ fn managed_by(spec: &Value, path: &str) -> Vec<FieldError> {
     let field = format!("{path}.managedBy");
     let mut errors = Vec::new();
     match manager.split_once('/') {
-        None => errors.push(FieldError::invalid(
+        _ if manager.is_empty() => errors.push(FieldError::required(field.as_str(), "")),
+        None | Some(("", _) | (_, "")) => errors.push(FieldError::invalid(
             field.as_str(),
             manager,
             "must be a domain-prefixed path (such as \"acme.io/foo\")",
         )),
         Some((domain, _)) => {
-            let wrong = names::dns1123_subdomain(domain);
-            errors.extend(
-                wrong
-                    .into_iter()
-                    .map(|m| FieldError::invalid(field.as_str(), domain, m)),
-            );
+            let wrong = names::dns1123_subdomain(domain).into_iter();
+            errors.extend(wrong.map(|m| FieldError::invalid(field.as_str(), domain, m)));
         }
     }
     if manager.len() > 63 {
