@@ -3,7 +3,7 @@
 
 use super::{Root, Shape, Type, Types};
 use crate::quantity::Quantity;
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 /// Rewrites an object of the kind. What the type does not know stays. Of a custom resource only the metadata: a null or a
 /// number in the rest is what its author wrote.
@@ -43,12 +43,10 @@ fn is_omitted(kind: &Type, key: &str, value: &Value) -> bool {
 fn rewrite_value(types: &Types, shape: &Shape, value: &mut Value) {
     match (shape, &mut *value) {
         (Shape::Object(at), value) => rewrite(types, types.at(*at), value),
-        (Shape::List(item), Value::Array(items)) => {
-            items.iter_mut().for_each(|value| rewrite_value(types, item, value))
-        }
+        (Shape::List(item), Value::Array(items)) => items.iter_mut().for_each(|value| rewrite_item(types, item, value)),
         (Shape::Map(item), Value::Object(members)) => members
             .iter_mut()
-            .for_each(|(_, value)| rewrite_value(types, item, value)),
+            .for_each(|(_, value)| rewrite_item(types, item, value)),
         (Shape::Quantity, written) => {
             if let Some(quantity) = Quantity::of(written) {
                 *written = quantity.to_string().into();
@@ -56,6 +54,22 @@ fn rewrite_value(types: &Types, shape: &Shape, value: &mut Value) {
         }
         _ => {}
     }
+}
+
+/// A null in a list or a map is a value of its type that nobody set: YAML's `key:` is an empty text.
+fn rewrite_item(types: &Types, shape: &Shape, value: &mut Value) {
+    if value.is_null() {
+        *value = match shape {
+            Shape::Text | Shape::Bytes => "".into(),
+            Shape::Int32 | Shape::Int64 | Shape::Number | Shape::IntOrString => 0.into(),
+            Shape::Boolean => false.into(),
+            Shape::Quantity => "0".into(),
+            Shape::List(_) => Value::Array(Vec::new()),
+            Shape::Map(_) | Shape::Object(_) => Value::Object(Map::new()),
+            Shape::Any | Shape::Time => return,
+        };
+    }
+    rewrite_value(types, shape, value);
 }
 
 #[cfg(test)]
@@ -66,20 +80,20 @@ mod tests {
     #[test]
     fn one_spelling_is_left() {
         let mut pod = json!({
-            "metadata": { "creationTimestamp": null, "labels": { "a": "1000m" }, "annotations": {} }, "mine": { "kept": null },
+            "metadata": { "creationTimestamp": null, "labels": { "a": "1000m", "b": null }, "annotations": {} }, "mine": { "kept": null },
             "spec": {
                 "nodeName": null, "securityContext": {}, "initContainers": [], "nodeSelector": {},
                 "containers": [{ "command": null, "args": [], "resources": { "limits": { "cpu": 1, "memory": "1024Mi", "x/y": "oops" } } }],
-                "volumes": [{ "emptyDir": { "sizeLimit": "0.5Gi" } }],
+                "volumes": [null, { "emptyDir": { "sizeLimit": "0.5Gi" } }],
             },
         });
         canonicalize(Root::built_in("io.k8s.api.core.v1.Pod"), &mut pod);
         let expected = json!({
-            "metadata": { "labels": { "a": "1000m" } }, "mine": { "kept": null },
+            "metadata": { "labels": { "a": "1000m", "b": "" } }, "mine": { "kept": null },
             "spec": {
                 "securityContext": {},
                 "containers": [{ "resources": { "limits": { "cpu": "1", "memory": "1Gi", "x/y": "oops" } } }],
-                "volumes": [{ "emptyDir": { "sizeLimit": "512Mi" } }],
+                "volumes": [{}, { "emptyDir": { "sizeLimit": "512Mi" } }],
             },
         });
         assert_eq!(pod, expected);
