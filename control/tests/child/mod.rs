@@ -83,11 +83,24 @@ impl Control {
         }
     }
 
+    /// Its number to the kernel.
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// The certificate of its CA.
+    pub fn ca(&self) -> String {
+        self.bundle().cluster_ca.certificate
+    }
+
+    fn bundle(&self) -> Bundle {
+        let text = std::fs::read_to_string(&self.bundle).unwrap();
+        config::parse_bundle(&text).ok().unwrap()
+    }
+
     /// A connection of its own.
     pub fn client(&self) -> Http {
-        let bundle: Bundle = config::parse_bundle(&std::fs::read_to_string(&self.bundle).unwrap())
-            .ok()
-            .unwrap();
+        let bundle = self.bundle();
         let ca = Authority::from_pem(&bundle.cluster_ca.certificate, &bundle.cluster_ca.key).unwrap();
         let pair = ca.issue(&Leaf {
             common_name: "kubernetes-admin".to_owned(),
