@@ -23,6 +23,9 @@ pub struct Node {
     /// Who may use the machine's swap, if it has any.
     #[serde(skip_serializing_if = "is_default")]
     pub swap: Swap,
+    /// Who gets CPUs of its own.
+    #[serde(skip_serializing_if = "is_default")]
+    pub cpu_policy: CpuPolicy,
     /// When pods are evicted.
     #[serde(skip_serializing_if = "is_default")]
     pub eviction: Eviction,
@@ -42,12 +45,24 @@ pub enum Swap {
     Limited,
 }
 
+/// Who gets CPUs of its own.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum CpuPolicy {
+    /// Nobody: all containers share all CPUs by weight.
+    #[default]
+    None,
+    /// Containers of Guaranteed pods that ask for whole CPUs; `reserved-cpu-millis` says how much stays with everybody else.
+    Static,
+}
+
 /// When pods are evicted: as soon as less than this is left.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
 pub struct Eviction {
-    /// MiB of memory.
-    pub memory_mib: u32,
+    /// MiB of memory; without a number 100, or a tenth of a machine that has less than 1000.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub memory_mib: Option<u32>,
     /// Percent of DATA, on which pods and images are.
     pub disk_percent: u32,
     /// Percent of DATA's inodes.
@@ -83,6 +98,7 @@ impl Default for Node {
             reserved_cpu_millis: 0,
             reserved_memory_mib: 0,
             swap: Swap::None,
+            cpu_policy: CpuPolicy::None,
             eviction: Eviction::default(),
             shutdown: Shutdown::default(),
         }
@@ -96,13 +112,22 @@ impl Default for Eviction {
     /// be evicted.
     fn default() -> Self {
         Self {
-            memory_mib: 100,
+            memory_mib: None,
             disk_percent: 10,
             inodes_percent: 5,
             images_percent: 15,
             pids_percent: 10,
             pressure_seconds: 300,
         }
+    }
+}
+
+impl Eviction {
+    /// Bytes of memory that are kept free of a machine that has so many: upstream's threshold, which would leave nothing of a small
+    /// machine, or what was said.
+    pub fn memory_bytes(&self, all: u64) -> u64 {
+        const USUAL: u64 = 100 << 20;
+        self.memory_mib.map_or(USUAL.min(all / 10), |mib| u64::from(mib) << 20)
     }
 }
 

@@ -32,6 +32,12 @@ cert-sans = ["api.test"]
 host = "registry.test:5000"
 mirrors = ["https://10.0.2.2:5000"]
 ca = "-----BEGIN CERTIFICATE-----"
+
+[node]
+max-pods = 250
+
+[node.shutdown]
+grace-seconds = 40
 "#;
 
 #[test]
@@ -85,6 +91,15 @@ fn each_bad_line_has_its_place_and_its_sentence() {
         ("ca = \"-----BEGIN CERTIFICATE-----\"", "[[oci.signature]]\nscope = \"*\"\nkeys = [\"x\"]", "line 31", "`oci.signature[0].keys[0]` is no public key in PEM"),
         ("ca = \"-----BEGIN CERTIFICATE-----\"", "ca = \"/etc/ca.pem\"", "line 29, column 6", "`oci.registry[0].ca` is no certificate in PEM"),
         ("ca = \"-----BEGIN CERTIFICATE-----\"", "ca = \"-----BEGIN PRIVATE KEY-----\"", "line 29, column 6", "a private key has no place in a machine config"),
+        ("max-pods = 250", "max-pods = 0", "line 32, column 12", "so no pod could run"),
+        ("max-pods = 250", "max-pod = 250", "line 32", "did you mean `max-pods`"),
+        ("max-pods = 250", "pod-pids = 3", "line 32, column 12", "`node.pod-pids` is 3; write at least 16, or 0 for no limit"),
+        ("max-pods = 250", "cpu-policy = \"static\"", "line 32, column 14", "some CPU must stay with everybody"),
+        ("max-pods = 250", "swap = \"all\"", "line 32", "\"all\" is no value of `node.swap` (known: none, limited)"),
+        ("max-pods = 250", "[node.eviction]\ndisk-percent = 100", "line 33", "write less than 100"),
+        ("grace-seconds = 40", "critical-seconds = 31", "line 35, column 20", "more than the 30 of `grace-seconds`"),
+        ("grace-seconds = 40", "grace-seconds = 4000", "line 35, column 17", "write at most 3600"),
+        ("roles = [\"control-plane\", \"worker\"]", "roles = [\"control-plane\"]", "line 31", "`machine.roles` lacks worker"),
     ];
     for (line, becomes, place, sentence) in rows {
         assert!(GOOD.contains(line), "{line}");
@@ -193,7 +208,15 @@ fn encryption_keys_are_checked_and_never_said() {
 #[test]
 fn the_published_schema_knows_every_table() {
     let schema = schema();
-    for table in ["machine", "network", "storage", "cluster", "control-plane", "oci"] {
+    for table in [
+        "machine",
+        "network",
+        "storage",
+        "cluster",
+        "control-plane",
+        "oci",
+        "node",
+    ] {
         assert!(schema.contains(&format!("\"{table}\"")), "{table}");
     }
 }

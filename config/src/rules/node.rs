@@ -1,7 +1,7 @@
 //! Rules of `[node]`.
 
 use crate::machine::{MachineConfig, Role};
-use crate::node::Node;
+use crate::node::{CpuPolicy, Node};
 use crate::place::Place;
 
 /// Below it not even a shell with a pipe runs.
@@ -25,6 +25,11 @@ pub(super) fn check(config: &MachineConfig) -> Vec<(Place, String)> {
             "node.pod-pids",
             format!("`node.pod-pids` is {pids}; write at least {least}, or 0 for no limit"),
         );
+    }
+    if node.cpu_policy == CpuPolicy::Static && node.reserved_cpu_millis == 0 {
+        let message =
+            "`node.cpu-policy` is static, but `node.reserved-cpu-millis` is 0: some CPU must stay with everybody";
+        refuse("node.cpu-policy", message.to_owned());
     }
     let percent = [
         ("disk-percent", node.eviction.disk_percent),
