@@ -59,6 +59,7 @@ fn main() -> ExitCode {
 /// What happens, in this order; init starts the agent again should any of it fail.
 async fn run() -> anyhow::Result<Infallible> {
     let machine = Machine::new(Places::machine());
+    outlive_pods();
     machine.mark("agent-started");
     let running = match acquire::acquire(&machine.places) {
         Acquired::Config(running) => *running,
@@ -99,6 +100,14 @@ async fn run() -> anyhow::Result<Infallible> {
             machine.enter(Stage::Running);
             std::future::pending().await
         }
+    }
+}
+
+/// The kernel kills pods before the agent, and before the supervisors that it starts; upstream's kubelet has this very number
+/// (pkg/kubelet/qos/policy.go). Containers have their own.
+fn outlive_pods() {
+    if let Err(cause) = std::fs::write("/proc/self/oom_score_adj", "-999") {
+        tracing::warn!("be spared when memory is short: {cause}");
     }
 }
 

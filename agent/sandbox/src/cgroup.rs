@@ -138,6 +138,21 @@ impl Group {
         Ok(())
     }
 
+    /// The CPUs that it was told to use, as the kernel writes them; empty where it was not.
+    pub fn cpus(&self) -> String {
+        let text = fs::read_to_string(self.dir.join("cpuset.cpus")).unwrap_or_default();
+        text.trim().to_owned()
+    }
+
+    /// Has it use these CPUs from now on; one that is gone, or never was told, is left as it is.
+    pub fn use_cpus(&self, cpus: &str) -> Result<(), CgroupError> {
+        let file = self.dir.join("cpuset.cpus");
+        match file.exists() && self.cpus() != cpus {
+            true => write(&file, cpus),
+            false => Ok(()),
+        }
+    }
+
     /// Bytes of memory in use.
     pub fn memory_in_use(&self) -> u64 {
         let text = fs::read_to_string(self.dir.join("memory.current")).unwrap_or_default();

@@ -66,9 +66,10 @@ impl Facts {
 
     /// Memory that pods may have: what is neither reserved, nor kept free by eviction, nor in huge pages.
     pub fn allocatable_memory(&self) -> u64 {
-        let kept = u64::from(self.node.reserved_memory_mib) + u64::from(self.node.eviction.memory_mib);
+        let reserved = u64::from(self.node.reserved_memory_mib) << 20;
         let huge: u64 = self.huge_pages.values().sum();
-        self.memory.saturating_sub((kept << 20) + huge)
+        let kept = reserved + self.node.eviction.memory_bytes(self.memory) + huge;
+        self.memory.saturating_sub(kept)
     }
 
     /// Disk that pods may fill.

@@ -11,6 +11,7 @@ mod registration;
 pub use context::{NodeContext, Paths};
 pub use readiness::{Pressures, Readiness};
 
+use crate::pods::cpus::Cpus;
 use crate::pods::events::Events;
 use crate::pods::eviction::Evictor;
 use crate::pods::host::Host;
@@ -137,6 +138,13 @@ async fn machine(context: &NodeContext) -> Machine {
                     config::Swap::Limited => signed(facts.swap),
                 },
                 pods: context.config.node.max_pods.into(),
+                cpus: match context.config.node.cpu_policy {
+                    config::CpuPolicy::None => Cpus::default(),
+                    config::CpuPolicy::Static => {
+                        let reserved = context.config.node.reserved_cpu_millis.div_ceil(1000);
+                        Cpus::of_machine(reserved as usize)
+                    }
+                },
                 pod_pids: Some(context.config.node.pod_pids).filter(|pids| *pids > 0),
                 ips: facts.ips,
             };

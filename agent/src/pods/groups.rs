@@ -1,8 +1,10 @@
 //! The groups that hold pods by their quality of service: what all pods together may have, and which of them wait for which.
 
+use super::cpus;
 use super::host::Host;
-use super::plan::Machine;
 use super::plan::resources::weight;
+use super::plan::{self, Machine};
+use super::spec::{Qos, qos};
 use sandbox::Limits;
 use std::path::Path;
 use std::sync::Arc;
@@ -10,6 +12,9 @@ use std::time::Duration;
 
 /// After a change: many pods that come and go at once are one change.
 const SETTLE: Duration = Duration::from_millis(200);
+/// How often CPUs are looked at though nobody came or went: a container may have begun with yesterday's set. Upstream's
+/// cpuManagerReconcilePeriod.
+const RECONCILE: Duration = Duration::from_secs(10);
 /// Hundredths of the machine's process IDs that all pods together may have. The rest lets the machine see to a fork bomb.
 const PIDS: u64 = 95;
 
@@ -27,7 +32,10 @@ pub async fn run(host: Arc<Host>) {
             limit(&host, "kubepods/burstable", &shared(asked));
             before = Some(asked);
         }
-        if changes.changed().await.is_err() {
+        share_cpus(&host);
+        if machine.cpus.is_used() {
+            let _ = tokio::time::timeout(RECONCILE, changes.changed()).await;
+        } else if changes.changed().await.is_err() {
             return;
         }
         tokio::time::sleep(SETTLE).await;
@@ -51,6 +59,40 @@ fn shared(cpu_milli: i64) -> Limits {
     Limits {
         cpu_weight: Some(weight(cpu_milli)),
         ..Limits::default()
+    }
+}
+
+/// Keeps those who have no CPU for themselves off those that somebody has.
+fn share_cpus(host: &Host) {
+    let machine = &host.machine;
+    if !machine.cpus.is_used() {
+        return;
+    }
+    let shared = cpus::list(&machine.cpus.shared(&host.ledger.all_pinned()));
+    let limits = Limits {
+        cpus: Some(shared.clone()),
+        ..Limits::default()
+    };
+    ["kubepods/burstable", "kubepods/besteffort"]
+        .iter()
+        .for_each(|group| limit(host, group, &limits));
+    for entry in host.directory.all() {
+        let uid = entry.pod.metadata.uid.as_deref().unwrap_or_default();
+        let spec = entry.pod.spec.as_ref().filter(|spec| qos(spec) == Qos::Guaranteed);
+        let (Some(spec), true) = (spec, entry.sandbox.is_some()) else {
+            continue;
+        };
+        let unpinned = entry
+            .running
+            .iter()
+            .filter(|name| host.ledger.pinned(uid, name).is_none());
+        let unpinned = unpinned.filter_map(|name| Some((name, *entry.attempts.get(name)?)));
+        for (name, attempt) in unpinned {
+            let group = host.sandboxes.group(&plan::cgroup(spec, uid), Some((name, attempt)));
+            if let Some(Err(error)) = group.map(|group| group.use_cpus(&shared)) {
+                tracing::warn!(%error, "a container may use CPUs that are another's");
+            }
+        }
     }
 }
 

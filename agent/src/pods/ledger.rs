@@ -1,6 +1,7 @@
 //! Which pods have a place on this node, what they were given, and how their workers are reached: what admission, resizes,
 //! eviction and the machine's end count by.
 
+use super::cpus::Set;
 use super::plan::requests::Amounts;
 use super::spec::{Qos, qos};
 use super::worker::Input;
@@ -30,6 +31,8 @@ struct Place {
     given: Amounts,
     /// It was told to end: what it has is as good as free.
     leaving: bool,
+    /// CPUs that its containers have for themselves.
+    cpus: BTreeMap<String, Set>,
     worker: mpsc::UnboundedSender<Input>,
 }
 
@@ -53,14 +56,42 @@ impl Default for Ledger {
 impl Ledger {
     /// Gives a pod a place.
     pub fn take(&self, pod: Arc<Pod>, given: Amounts, worker: mpsc::UnboundedSender<Input>) {
+        let uid = uid(&pod);
+        let mut places = self.places();
+        let cpus = places.remove(&uid).map(|before| before.cpus).unwrap_or_default();
         let place = Place {
-            pod: pod.clone(),
+            pod,
             given,
             leaving: false,
+            cpus,
             worker,
         };
-        self.places().insert(uid(&pod), place);
+        places.insert(uid, place);
+        drop(places);
         self.changed();
+    }
+
+    /// Containers of a pod that has a place have these CPUs for themselves.
+    pub fn pin(&self, uid: &str, cpus: BTreeMap<String, Set>) {
+        if let Some(place) = self.places().get_mut(uid) {
+            place.cpus = cpus;
+        }
+        self.changed();
+    }
+
+    /// The CPUs that a container has for itself.
+    pub fn pinned(&self, uid: &str, container: &str) -> Option<Set> {
+        self.places().get(uid)?.cpus.get(container).cloned()
+    }
+
+    /// All CPUs that containers have for themselves. One that was told to leave has its own until it has left.
+    pub fn all_pinned(&self) -> Set {
+        let places = self.places();
+        places
+            .values()
+            .flat_map(|place| place.cpus.values().flatten())
+            .copied()
+            .collect()
     }
 
     /// What a pod has from now on.

@@ -2,6 +2,7 @@
 
 mod admit;
 mod backoff;
+pub mod cpus;
 mod decide;
 pub mod directory;
 pub mod events;

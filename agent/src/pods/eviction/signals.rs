@@ -103,7 +103,7 @@ pub fn short(node: &Node, config: &config::Eviction) -> Vec<Short> {
     let percent =
         |left: Left, percent: u32| u64::try_from(u128::from(left.capacity) * u128::from(percent) / 100).unwrap_or(0);
     let all = [
-        (Signal::Memory, memory, u64::from(config.memory_mib) << 20),
+        (Signal::Memory, memory, config.memory_bytes(memory.capacity)),
         (Signal::Disk, bytes(disk), percent(bytes(disk), config.disk_percent)),
         (
             Signal::Inodes,
@@ -195,6 +195,15 @@ mod tests {
         assert_eq!(signals(|node| node.disk.inodes_free = 49), [Signal::Inodes]);
         assert_eq!(signals(|node| node.image_disk.available = 149), [Signal::Images]);
         assert_eq!(signals(|node| node.tasks = 901), [Signal::Pids]);
+        // A small machine keeps a tenth.
+        assert_eq!(
+            signals(|node| (node.memory_total, node.working_set) = (200 << 20, 180 << 20)),
+            []
+        );
+        assert_eq!(
+            signals(|node| (node.memory_total, node.working_set) = (200 << 20, (180 << 20) + 1)),
+            [Signal::Memory]
+        );
         // What could not be looked at is not short.
         assert_eq!(signals(|node| *node = Node::default()), []);
     }

@@ -19,6 +19,7 @@ pub use pod::{LABEL_UID, pod};
 pub use resources::cgroup;
 pub use signal::signal;
 
+use super::cpus::Cpus;
 use super::tokens::TokenReference;
 use k8s_openapi::api::core::v1::{ConfigMap, PersistentVolume, PersistentVolumeClaim, Secret};
 use std::collections::{BTreeMap, BTreeSet};
@@ -47,6 +48,8 @@ pub struct Machine {
     pub pods: i64,
     /// Most processes of one pod.
     pub pod_pids: Option<u64>,
+    /// CPUs that containers may have for themselves.
+    pub cpus: Cpus,
 }
 
 impl Machine {

@@ -35,7 +35,7 @@ impl Of {
     }
 
     /// One container's, in thousandths. Without a request its limit is one, as the API says it in the pod.
-    fn of(self, container: &Container, name: &str) -> Option<i64> {
+    pub fn of(self, container: &Container, name: &str) -> Option<i64> {
         let resources = container.resources.as_ref();
         match self {
             Self::Requests => self

@@ -1,12 +1,12 @@
 //! What is known about a pod when its worker begins: from a sandbox that outlived an agent, else from the API's status.
 
 use super::Input;
-use crate::pods::admit::{self, Verdict};
+use crate::pods::admit::{self, Rejection, Verdict};
 use crate::pods::host::Host;
 use crate::pods::observed::{Container, Ended, Image, Observed, Run, Sandbox};
 use crate::pods::plan::requests;
 use crate::pods::probes::Probes;
-use crate::pods::spec;
+use crate::pods::{cpus, plan, spec};
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{ContainerStatus, Pod};
 use sandbox::ContainerState;
@@ -44,11 +44,8 @@ pub async fn admit(
     if is_new && observed.ended.is_none() && pod.metadata.deletion_timestamp.is_none() {
         match admit::admit(host, pod).await {
             Verdict::Taken { after: leaving } => after = leaving,
-            Verdict::Rejected((reason, message)) => {
-                tracing::info!(pod = %spec::full_name(pod), reason, message, "pod is rejected");
-                observed.ended = Some((reason.clone(), format!("Pod was rejected: {message}")));
-                host.events.warning(pod, "", reason, message);
-                host.ledger.release(pod.metadata.uid.as_deref().unwrap_or_default());
+            Verdict::Rejected(rejection) => {
+                reject(host, pod, observed, rejection);
                 return after;
             }
         }
@@ -60,7 +57,42 @@ pub async fn admit(
     }
     let given = spec::as_allocated(pod, observed).map(|spec| requests::requests(&spec));
     host.ledger.take(pod.clone(), given.unwrap_or_default(), worker.clone());
+    if let Err(message) = pin(host, pod, observed) {
+        reject(host, pod, observed, ("UnexpectedAdmissionError".to_owned(), message));
+    }
     after
+}
+
+fn reject(host: &Host, pod: &Pod, observed: &mut Observed, (reason, message): Rejection) {
+    tracing::info!(pod = %spec::full_name(pod), reason, message, "pod is rejected");
+    observed.ended = Some((reason.clone(), format!("Pod was rejected: {message}")));
+    host.events.warning(pod, "", reason, message);
+    host.ledger.release(pod.metadata.uid.as_deref().unwrap_or_default());
+}
+
+/// Gives containers CPUs of their own: those that they have already, as their groups say, or new ones.
+fn pin(host: &Host, pod: &Pod, observed: &Observed) -> Result<(), String> {
+    let (Some(spec), true) = (&pod.spec, host.machine.cpus.is_used()) else {
+        return Ok(());
+    };
+    let uid = pod.metadata.uid.as_deref().unwrap_or_default();
+    let mut chosen = host.machine.cpus.choose(spec, &host.ledger.all_pinned())?;
+    let group = plan::cgroup(spec, uid);
+    for (name, set) in &mut chosen {
+        let Run::Running { attempt, .. } = observed.container(name).run else {
+            continue;
+        };
+        let present = host
+            .sandboxes
+            .group(&group, Some((name, attempt)))
+            .map(|group| group.cpus());
+        let present = cpus::parse(&present.unwrap_or_default());
+        if present.len() == set.len() {
+            *set = present;
+        }
+    }
+    host.ledger.pin(uid, chosen);
+    Ok(())
 }
 
 /// Gathers it.

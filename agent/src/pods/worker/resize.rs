@@ -45,6 +45,13 @@ impl Worker {
 
     /// Whether the node ever has as much, and has it now.
     fn can_be_resized(&self, spec: &PodSpec) -> Option<Resize> {
+        if self.host.machine.cpus.is_used() && spec::qos(spec) == spec::Qos::Guaranteed {
+            return Some(Resize {
+                condition: "PodResizePending",
+                reason: "Infeasible",
+                message: "Resize is infeasible for Guaranteed Pods alongside CPU Manager static policy".to_owned(),
+            });
+        }
         let used = self.host.ledger.used_besides(&self.uid());
         resources::obstacle(spec, &used, &self.host.machine)
     }

@@ -35,7 +35,7 @@ impl Worker {
         }
         let Some(sandbox) = self.sandbox.clone() else { return };
         let plan = match self.plan(spec, &container).await {
-            Ok(plan) => plan,
+            Ok(plan) => self.with_cpus(spec, plan),
             Err(message) => return self.refuse(name, "CreateContainerConfigError", message),
         };
         self.clear_old(name).await;
@@ -84,6 +84,23 @@ impl Worker {
             }
             Err(error) => self.refuse(name, "CreateContainerError", error.to_string()),
         }
+    }
+
+    /// Says which CPUs the container may use: its own, or those that nobody has for himself. Pods that are not Guaranteed have
+    /// the latter from the group that all of them are in.
+    fn with_cpus(&self, spec: &PodSpec, mut plan: sandbox::ContainerPlan) -> sandbox::ContainerPlan {
+        let cpus = &self.host.machine.cpus;
+        if !cpus.is_used() || spec::qos(spec) != spec::Qos::Guaranteed {
+            return plan;
+        }
+        let own = self.host.ledger.pinned(&self.uid(), &plan.name);
+        if own.is_some() {
+            // It has them wholly; a quota would only hold it back now and then.
+            plan.limits.cpu_quota_us = None;
+        }
+        let set = own.unwrap_or_else(|| cpus.shared(&self.host.ledger.all_pinned()));
+        plan.limits.cpus = Some(crate::pods::cpus::list(&set));
+        plan
     }
 
     /// The run before this one becomes history, and the next restart has to wait longer.
