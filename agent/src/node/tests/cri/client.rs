@@ -251,6 +251,15 @@ impl Node {
         }
     }
 
+    /// Until a container has said it.
+    pub async fn wait_for_log(&mut self, id: &str, wanted: &str) {
+        let (log, began) = (self.status(id).await.unwrap().log_path, Instant::now());
+        while !std::fs::read_to_string(&log).unwrap().contains(wanted) {
+            assert!(began.elapsed() < DEADLINE, "{log} never has {wanted:?}");
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    }
+
     pub async fn exec_for(&mut self, id: &str, script: &str, timeout: i64) -> Result<cri::ExecSyncResponse, Status> {
         let request = cri::ExecSyncRequest {
             container_id: id.to_owned(),

@@ -238,6 +238,8 @@ impl Node {
         );
         assert_eq!(status.stop_signal(), cri::Signal::Sigterm);
         assert_eq!(status.user.unwrap().linux.unwrap().supplemental_groups, [0]);
+        // Only then does its shell listen to signals.
+        self.wait_for_log(&id, " stdout F up\n").await;
         self.stop(&id, 60).await;
         let status = self.status(&id).await.unwrap();
         assert_eq!(

@@ -31,11 +31,9 @@ impl Node {
         let status = self.status(&id).await.unwrap();
         let log = PathBuf::from(&status.log_path);
         assert_eq!(log, self.folder.join("cri-logs/speaks/main.log"));
-        let text = std::fs::read_to_string(&log).unwrap();
-        assert!(
-            text.contains(" stdout F out\n") && text.contains(" stderr F err\n"),
-            "{text}"
-        );
+        for line in [" stdout F out\n", " stderr F err\n"] {
+            self.wait_for_log(&id, line).await;
+        }
         let old = log.with_extension("old");
         std::fs::rename(&log, &old).unwrap();
         let container_id = id.clone();
