@@ -4,6 +4,7 @@ mod acquire;
 mod boottime;
 mod control;
 mod cri;
+mod devices;
 mod events;
 mod host;
 mod init;

@@ -30,3 +30,12 @@ pub mod cri {
         }
     }
 }
+
+/// How device plugins and a node speak with each other.
+pub mod deviceplugin {
+    /// `v1beta1`: messages, clients and servers, as upstream's kubelet has them.
+    #[allow(missing_docs, clippy::all)]
+    pub mod v1beta1 {
+        tonic::include_proto!("v1beta1");
+    }
+}

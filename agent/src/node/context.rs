@@ -1,6 +1,7 @@
 //! What the node part of the agent is started with.
 
 use super::readiness::Readiness;
+use crate::devices::Devices;
 use crate::pods::directory::Directory;
 use crate::pods::images::{self, Images};
 use crate::pods::ledger::Ledger;
@@ -33,6 +34,8 @@ pub struct NodeContext {
     pub directory: Arc<Directory>,
     /// Which pods have a place on it.
     pub ledger: Arc<Ledger>,
+    /// What device plugins have brought.
+    pub devices: Devices,
     /// Whether pods are welcome.
     pub readiness: Arc<watch::Sender<Readiness>>,
     /// Its Node as the API had it lately.
@@ -46,7 +49,9 @@ impl NodeContext {
     pub fn new(config: MachineConfig, secrets: Secrets, paths: Paths, marks: Marks) -> Self {
         let directory = Arc::new(Directory::default());
         let registries = images::registries(&config, &secrets);
+        let readiness = Arc::new(watch::Sender::new(Readiness::default()));
         Self {
+            devices: Devices::new(&paths.device_plugins, readiness.clone()),
             images: Images::new(&paths.oci, registries, directory.clone()),
             config: Arc::new(config),
             secrets: Arc::new(secrets),
@@ -54,7 +59,7 @@ impl NodeContext {
             marks,
             directory,
             ledger: Arc::default(),
-            readiness: Arc::new(watch::Sender::new(Readiness::default())),
+            readiness,
             node: Arc::new(watch::Sender::new(None)),
             face_port: FACE_PORT,
         }
@@ -74,6 +79,8 @@ pub struct Paths {
     pub logs: PathBuf,
     /// Pod folders: volumes, managed files, termination messages (the kubelet's `--root-dir`, plus `pods`).
     pub kubelet: PathBuf,
+    /// Sockets of device plugins, and who has which devices.
+    pub device_plugins: PathBuf,
     /// State folders of running pods, the sandbox's.
     pub run: PathBuf,
     /// Records and upper layers of what was asked for by CRI.
@@ -102,6 +109,7 @@ impl Paths {
             net: root.join("var/lib/pintle/net"),
             logs: root.join("var/log/pods"),
             kubelet: root.join("var/lib/kubelet/pods"),
+            device_plugins: root.join("var/lib/kubelet/device-plugins"),
             run: root.join("run/pintle/pods"),
             cri: root.join("var/lib/pintle/cri"),
             cri_run: root.join("run/pintle/cri"),

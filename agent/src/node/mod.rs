@@ -5,7 +5,7 @@ pub mod face;
 mod facts;
 mod lease;
 mod pod_cidrs;
-mod readiness;
+pub mod readiness;
 mod registration;
 
 pub use context::{NodeContext, Paths};
@@ -62,6 +62,7 @@ pub async fn run(context: NodeContext) -> ! {
     tokio::spawn(evictor.run());
     tokio::spawn(tell_of_shutdown(context.clone(), host.events.clone()));
     tokio::spawn(crate::cri::serve(host.clone()));
+    tokio::spawn(context.devices.clone().serve());
     loop {
         crate::pods::run(host.clone()).await;
         tracing::error!("the watch of this node's pods ended, beginning anew");
@@ -187,6 +188,7 @@ fn open(
         tokens: Tokens::default(),
         directory: context.directory.clone(),
         ledger: context.ledger.clone(),
+        devices: context.devices.clone(),
         readiness: context.readiness.clone(),
         node: context.node.clone(),
         paths,

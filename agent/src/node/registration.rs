@@ -194,8 +194,8 @@ fn status(context: &NodeContext, facts: &Facts, images: &Value, now: &Readiness)
         Some(why) => condition("Ready", false, "KubeletNotReady", why),
     };
     json!({
-        "capacity": facts.capacity(),
-        "allocatable": facts.allocatable(),
+        "capacity": with(facts.capacity(), &context.devices.amounts(), |amount| amount.1),
+        "allocatable": with(facts.allocatable(), &context.devices.amounts(), |amount| amount.2),
         "addresses": facts.addresses(),
         "daemonEndpoints": {"kubeletEndpoint": {"Port": context.face_port}},
         "nodeInfo": facts.node_info(),
@@ -215,6 +215,14 @@ fn status(context: &NodeContext, facts: &Facts, images: &Value, now: &Readiness)
             ready,
         ],
     })
+}
+
+/// Adds what device plugins have brought.
+fn with(mut resources: Value, devices: &[(String, usize, usize)], of: fn(&(String, usize, usize)) -> usize) -> Value {
+    for amount in devices {
+        resources[amount.0.as_str()] = of(amount).to_string().into();
+    }
+    resources
 }
 
 /// Adds when each condition was looked at, and when it last changed.

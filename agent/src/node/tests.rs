@@ -6,6 +6,7 @@
 mod clients;
 mod cluster;
 mod cri;
+mod devices;
 mod face;
 mod image;
 mod life;
@@ -51,12 +52,14 @@ fn inside() {
     face::all(&cluster);
     volumes::all(&cluster);
     cri::all(&cluster);
+    devices::all(&cluster);
     life::all(&cluster);
     limits::all(&cluster);
     cluster.kill_agent();
     pod_outlives_the_agent(&cluster);
     streams::attached_again_by_another_agent(&cluster);
     cri::another_agent_finds_them(&cluster);
+    devices::another_agent_remembers(&cluster);
     deleted_pod_leaves_nothing(&cluster);
     limits::pods_end_with_the_machine(&cluster);
 }

@@ -1,6 +1,7 @@
 //! Which pods this node has right now, for the node's face: looked up by name, written by the pods' workers.
 
 use super::observed::{Observed, Run};
+use super::probes::tally::Tally;
 use k8s_openapi::api::core::v1::{ContainerStatus, Pod};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -25,6 +26,8 @@ pub struct Entry {
 #[derive(Default)]
 pub struct Directory {
     entries: Mutex<BTreeMap<(String, String), Entry>>,
+    /// What their probes were answered.
+    pub probes: Tally,
     /// IDs of images that somebody else than a pod of the API uses, by who that is.
     held: Mutex<BTreeMap<String, String>>,
 }
@@ -133,6 +136,9 @@ impl Directory {
             .is_some_and(|entry| entry.pod.metadata.uid == pod.metadata.uid)
         {
             entries.remove(&key(pod));
+        }
+        if let Some(uid) = &pod.metadata.uid {
+            self.probes.forget(uid);
         }
     }
 

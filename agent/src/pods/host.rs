@@ -6,6 +6,7 @@ use super::images::Images;
 use super::ledger::Ledger;
 use super::plan::{Claim, Lookups, Machine, References};
 use super::tokens::Tokens;
+use crate::devices::Devices;
 use crate::node::{Paths, Readiness};
 use client::{Api, Object, Transport};
 use k8s_openapi::api::core::v1::{Node, PersistentVolume, PersistentVolumeClaim, Pod, PodSpec};
@@ -46,6 +47,8 @@ pub struct Host {
     pub directory: Arc<Directory>,
     /// Which pods have a place.
     pub ledger: Arc<Ledger>,
+    /// What device plugins have brought, and who has it.
+    pub devices: Devices,
     /// Whether pods are welcome.
     pub readiness: Arc<watch::Sender<Readiness>>,
     /// This node as the API had it lately.

@@ -15,7 +15,7 @@ pub mod images;
 pub mod ledger;
 mod observed;
 pub mod plan;
-mod probes;
+pub mod probes;
 pub mod quantity;
 pub mod shutdown;
 mod spec;
@@ -145,6 +145,7 @@ async fn remove_orphans(host: &Arc<Host>, adopted: &mut BTreeMap<String, sandbox
     if let Err(error) = host.network.keep_only(&kept).await {
         tracing::warn!(%error, "addresses of former pods not taken back");
     }
+    host.devices.keep_only(wanted);
     for folder in [&host.paths.kubelet, &host.paths.pods] {
         for uid in names_in(folder).into_iter().filter(|uid| !wanted.contains(uid)) {
             remove_traces(host, &uid, &host.paths.logs.join("none"));

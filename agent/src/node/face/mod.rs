@@ -3,6 +3,7 @@
 
 mod access;
 mod configz;
+mod files;
 pub mod forward;
 mod logs;
 pub mod metrics;
@@ -159,6 +160,7 @@ impl Face {
             (&Method::GET, ["configz"]) => Ok(json(&configz::document(&self.context))),
             (&Method::GET, ["stats", "summary"]) => Ok(json(&self.summary(query.is_set("only_cpu_and_memory")).await)),
             (&Method::GET, ["metrics", rest @ ..]) => self.metrics(rest).await.ok_or_else(|| nothing_at(&path)),
+            (&Method::GET, ["logs", ..]) => files::answer(&self.context.paths.logs, &path).await,
             (&Method::GET, ["containerLogs", namespace, pod, container]) => {
                 logs::answer(request, directory, [namespace, pod, container], &query)
             }
@@ -187,6 +189,7 @@ impl Face {
                 let cpus = std::thread::available_parallelism().map_or(1, |cpus| cpus.get() as u64);
                 metrics::cadvisor(&usage.await, kernel.trim(), cpus)
             }
+            ["probes"] => metrics::probes(&self.directory.probes),
             ["resource"] => metrics::resource(&usage.await),
             _ => return None,
         };

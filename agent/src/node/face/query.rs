@@ -37,7 +37,8 @@ impl Query {
     }
 }
 
-fn decode(text: &str) -> String {
+/// Text with percent codes; what is none stays as it is, and a plus is a space.
+pub fn decode(text: &str) -> String {
     let mut bytes = Vec::with_capacity(text.len());
     let mut rest = text.as_bytes();
     while let Some((&first, after)) = rest.split_first() {

@@ -32,6 +32,8 @@ fn numbers_come_through_the_api_server(cluster: &Cluster) {
             "container_cpu_usage_seconds_total{container=\"b\",namespace=\"default\",pod=\"web\"} ",
         ),
         ("metrics/resource", "resource_scrape_error 0\n"),
+        ("metrics/probes", "# TYPE prober_probe_total counter\n"),
+        ("logs/", "<a href=\"pods/\">pods/</a>"),
         ("healthz", "ok"),
     ] {
         let text = ask(path);

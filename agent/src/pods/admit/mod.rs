@@ -74,7 +74,7 @@ pub async fn admit(host: &Host, pod: &Arc<Pod>) -> Verdict {
     }
     let mut failures = failures(host, pod, spec).await;
     if failures.is_empty() {
-        return Verdict::Taken { after: Vec::new() };
+        return with_devices(host, pod, Verdict::Taken { after: Vec::new() }).await;
     }
     // Nobody's place helps with anything but resources.
     let others: Vec<Failure> = failures
@@ -83,12 +83,27 @@ pub async fn admit(host: &Host, pod: &Arc<Pod>) -> Verdict {
         .cloned()
         .collect();
     if is_critical(pod) && others.is_empty() {
-        return make_room(host, pod, &failures);
+        let verdict = make_room(host, pod, &failures);
+        return with_devices(host, pod, verdict).await;
     }
     if is_critical(pod) {
         failures = others;
     }
     Verdict::Rejected(failures[0].rejection())
+}
+
+/// Gives a pod that has a place its devices, or no place after all (upstream: the topology manager's admission).
+async fn with_devices(host: &Host, pod: &Pod, verdict: Verdict) -> Verdict {
+    if let Verdict::Rejected(_) = verdict {
+        return verdict;
+    }
+    match host.devices.allocate(pod).await {
+        Ok(()) => verdict,
+        Err(why) => Verdict::Rejected((
+            "UnexpectedAdmissionError".to_owned(),
+            format!("Allocate failed due to {why}, which is unexpected"),
+        )),
+    }
 }
 
 async fn failures(host: &Host, pod: &Pod, spec: &PodSpec) -> Vec<Failure> {

@@ -1,6 +1,7 @@
 //! From a pod's spec to the sandbox's plain Linux words: Kubernetes ends here. Pure; whatever had to be fetched comes in.
 
 mod container;
+mod devices;
 pub mod downward;
 pub mod env;
 mod expand;
@@ -14,6 +15,7 @@ mod signal;
 pub mod user;
 
 pub use container::{Inputs, command_line, container, home, variables};
+pub use devices::with_devices;
 pub use mounts::{Volume, Volumes, What};
 pub use pod::{LABEL_UID, pod};
 pub use resources::cgroup;

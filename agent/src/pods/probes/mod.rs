@@ -7,6 +7,7 @@ mod ask;
 mod dial;
 mod grpc;
 pub mod http;
+pub mod tally;
 
 pub use ask::{RunError, ask, run};
 

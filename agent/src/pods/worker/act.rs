@@ -235,6 +235,7 @@ impl Worker {
             tracing::warn!(pod = %spec::full_name(&self.pod), %error, "addresses not taken back yet");
         }
         self.host.tokens.forget(&uid);
+        self.host.devices.take_back(&uid);
         if let Err(error) = volumes::take_away(&self.host.pod_dir(&uid)) {
             tracing::warn!(pod = %spec::full_name(&self.pod), %error, "volumes not taken away");
         }

@@ -67,7 +67,9 @@ fn reject(host: &Host, pod: &Pod, observed: &mut Observed, (reason, message): Re
     tracing::info!(pod = %spec::full_name(pod), reason, message, "pod is rejected");
     observed.ended = Some((reason.clone(), format!("Pod was rejected: {message}")));
     host.events.warning(pod, "", reason, message);
-    host.ledger.release(pod.metadata.uid.as_deref().unwrap_or_default());
+    let uid = pod.metadata.uid.as_deref().unwrap_or_default();
+    host.devices.take_back(uid);
+    host.ledger.release(uid);
 }
 
 /// Gives containers CPUs of their own: those that they have already, as their groups say, or new ones.

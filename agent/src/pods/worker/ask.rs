@@ -63,6 +63,7 @@ impl Worker {
             return false;
         };
         let Some(probe) = kind.of(&container) else { return false };
+        self.host.directory.probes.count(&self.pod, name, kind, answer);
         let word = kind.name();
         let said = match answer {
             Answer::Success => None,

@@ -159,7 +159,7 @@ impl Worker {
         if let Some(folder) = log.parent() {
             fs::create_dir_all(folder).map_err(|error| format!("make {}: {error}", folder.display()))?;
         }
-        let plan = plan::container(&plan::Inputs {
+        let mut plan = plan::container(&plan::Inputs {
             pod: &self.pod,
             spec,
             container,
@@ -176,6 +176,10 @@ impl Worker {
         })
         .map_err(|refusal| refusal.0)?;
         crate::pods::volumes::sub_path::prepare(container, &plan)?;
+        for artifacts in self.host.devices.artifacts(&self.uid(), name) {
+            plan::with_devices(&mut plan, artifacts);
+        }
+        self.host.devices.before_start(&self.uid(), name).await?;
         Ok(plan)
     }
 

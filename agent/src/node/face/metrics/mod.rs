@@ -3,10 +3,12 @@
 
 mod cadvisor;
 mod kubelet;
+mod probes;
 mod resource;
 
 pub use cadvisor::{FAMILIES, NETWORK, cadvisor};
 pub use kubelet::kubelet;
+pub use probes::probes;
 pub use resource::resource;
 
 use std::fmt::Write;
