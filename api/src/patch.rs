@@ -4,11 +4,16 @@ mod strategic;
 
 use crate::fields::go;
 use crate::rules::Rules;
+use crate::schema;
 use crate::status::{self, Status};
 use serde_json::{Map, Value};
 
 /// A JSON patch with more operations is refused (upstream's limit).
 const MAX_OPERATIONS: usize = 10_000;
+
+/// All copies of one JSON patch together may have so many bytes, the limit of a request's body: each could double the object
+/// (upstream's `AccumulatedCopySizeLimit`).
+const MAX_COPIED: usize = 3 * 1024 * 1024;
 
 /// The forms of a patch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -101,9 +106,47 @@ fn json(object: &mut Value, patch: &Value) -> Result<(), Status> {
     }
     let patch: json_patch::Patch =
         serde_json::from_value(patch.clone()).map_err(|e| status::bad_request(format!("error decoding patch: {e}")))?;
-    // Upstream says no more than this, whatever did not fit.
-    json_patch::patch(object, &patch)
-        .map_err(|_| status::unprocessable("the server rejected our request due to an error in our request"))
+    let (mut copied, mut depth) = (0, schema::depth(object));
+    for operation in &patch.0 {
+        copied += copied_by(operation, object);
+        // What failed half-way is thrown away, so that nothing has to be undone.
+        let done = copied <= MAX_COPIED
+            && json_patch::patch_unsafe(object, std::slice::from_ref(operation)).is_ok()
+            && is_readable(operation, object, &mut depth);
+        if !done {
+            // Upstream says no more than this, whatever did not fit.
+            let why = "the server rejected our request due to an error in our request";
+            return Err(status::unprocessable(why));
+        }
+    }
+    Ok(())
+}
+
+/// Whether the object is no deeper than what can be read again. `depth` is never less than its depth, which is measured only
+/// where operations could have made it too much.
+fn is_readable(operation: &json_patch::PatchOperation, object: &Value, depth: &mut usize) -> bool {
+    let (path, put) = match operation {
+        json_patch::PatchOperation::Add(add) => (&add.path, schema::depth(&add.value)),
+        json_patch::PatchOperation::Replace(replace) => (&replace.path, schema::depth(&replace.value)),
+        json_patch::PatchOperation::Move(from) => (&from.path, *depth),
+        json_patch::PatchOperation::Copy(from) => (&from.path, *depth),
+        json_patch::PatchOperation::Remove(_) | json_patch::PatchOperation::Test(_) => return true,
+    };
+    *depth = (*depth).max(path.count() + put);
+    if *depth > schema::DEEPEST {
+        *depth = schema::depth(object);
+    }
+    *depth <= schema::DEEPEST
+}
+
+/// Bytes that an operation doubles.
+fn copied_by(operation: &json_patch::PatchOperation, object: &Value) -> usize {
+    let json_patch::PatchOperation::Copy(copy) = operation else {
+        return 0;
+    };
+    object
+        .pointer(copy.from.as_str())
+        .map_or(0, |copied| copied.to_string().len())
 }
 
 /// RFC 7386, keeping the order of members.
@@ -130,6 +173,37 @@ fn merge(target: &mut Value, patch: &Value) {
 mod tests {
     use super::*;
     use serde_json::json;
+
+    #[test]
+    fn a_json_patch_fails_whole_and_grows_nothing_beyond_bounds() {
+        let object = json!({ "data": { "k": "v" }, "metadata": { "name": "a" } });
+        let fails = json!([
+            { "op": "remove", "path": "/data/k" }, { "op": "move", "from": "/data", "path": "/spec" },
+            { "op": "replace", "path": "", "value": {} }, { "op": "test", "path": "/metadata/name", "value": "a" },
+        ]);
+        let doubles: Vec<Value> = (0..40)
+            .map(|n| json!({ "op": "copy", "from": "/data", "path": format!("/data/{n}") }))
+            .collect();
+        let nests: Vec<Value> = (0..5000)
+            .flat_map(|n| {
+                let (from, path) = (format!("/{}", n - 1), format!("/{n}"));
+                let around = json!({ "op": "add", "path": path, "value": {} });
+                [
+                    around,
+                    json!({ "op": "move", "from": if n == 0 { "/data" } else { &from }, "path": format!("{path}/x") }),
+                ]
+            })
+            .collect();
+        for patch in [fails, doubles.into(), nests.into()] {
+            let refused = PatchKind::Json
+                .apply(&object, &patch, "")
+                .map_err(|refusal| refusal.code);
+            assert_eq!(refused.err(), Some(422), "{}", patch[0]);
+        }
+        let few = json!([{ "op": "copy", "from": "/data/k", "path": "/data/l" }]);
+        let expected = json!({ "data": { "k": "v", "l": "v" }, "metadata": { "name": "a" } });
+        assert_eq!(PatchKind::Json.apply(&object, &few, "").ok(), Some(expected));
+    }
 
     #[test]
     fn json_and_merge_patches_apply() {

@@ -4,6 +4,7 @@
 mod canonical;
 mod check;
 mod compiled;
+mod depth;
 mod merge_facts;
 mod prune;
 mod scan;
@@ -12,6 +13,7 @@ mod source;
 pub use canonical::canonicalize;
 pub use check::{decode_error, unknown_fields};
 pub use compiled::{Field, ListKind, Root, Shape, Type, Types, types};
+pub use depth::{DEEPEST, depth};
 pub(crate) use merge_facts::{Facts, ZeroValues};
 pub use prune::prune;
 pub use scan::{Parsed, parse, strict_errors};

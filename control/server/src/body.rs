@@ -227,6 +227,7 @@ impl<'de> Visitor<'de> for Build<'_> {
 /// Decodes protobuf.
 fn protobuf(bytes: &[u8]) -> Result<Decoded, Status> {
     match protobuf::decode(bytes) {
+        Ok(value) if schema::depth(&value) > schema::DEEPEST => Err(status::bad_request("exceeded max depth")),
         Ok(value) => Ok(Decoded {
             value,
             duplicates: Duplicates::None,
@@ -239,6 +240,13 @@ fn protobuf(bytes: &[u8]) -> Result<Decoded, Status> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn yaml_that_could_not_be_read_again_as_json_is_not_taken() {
+        let nested = |levels: usize| format!("a: {}{}", "[".repeat(levels), "]".repeat(levels));
+        assert!(document(nested(50).as_bytes()).is_ok());
+        assert!(document(nested(schema::DEEPEST).as_bytes()).is_err());
+    }
 
     #[test]
     fn keys_that_come_twice_are_noted() {
