@@ -49,14 +49,14 @@ impl Kind for HorizontalPodAutoscaler {
     }
 
     fn validate(autoscaler: &Value) -> Vec<FieldError> {
-        validate::validate(autoscaler)
+        validate::validate(autoscaler, None)
     }
 
-    fn validate_update(new: &Value, _old: &Value, subresource: &str) -> Vec<FieldError> {
+    fn validate_update(new: &Value, old: &Value, subresource: &str) -> Vec<FieldError> {
         if subresource == "status" {
             super::amount::not_negative(&new["status"], "status", &["currentReplicas", "desiredReplicas"])
         } else {
-            validate::validate(new)
+            validate::validate(new, Some(old))
         }
     }
 

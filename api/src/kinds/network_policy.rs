@@ -103,7 +103,12 @@ fn port(at: &At<'_>, errors: &mut Vec<FieldError>) {
             errors.extend(at.invalid("port", names::port(at.int("port"))));
             if let Some(end) = end {
                 if end < at.int("port") {
-                    errors.extend(at.invalid("endPort", ["must be greater than or equal to `port`"]));
+                    // Upstream shows the port here, too.
+                    let (shown, why) = (
+                        at.child("port").value.clone(),
+                        "must be greater than or equal to `port`",
+                    );
+                    errors.push(FieldError::invalid(at.path("endPort"), shown, why));
                 }
                 errors.extend(at.invalid("endPort", names::port(end)));
             }
@@ -185,7 +190,7 @@ mod tests {
             ),
             (
                 port(json!({ "port": 9, "endPort": 5 })),
-                "spec.ingress[0].ports[0].endPort: Invalid value: 5: must be greater than or equal to `port`",
+                "spec.ingress[0].ports[0].endPort: Invalid value: 9: must be greater than or equal to `port`",
             ),
             (
                 json!({ "spec": { "policyTypes": ["X"] } }),

@@ -1,5 +1,7 @@
 //! PersistentVolumeClaim: a wish for storage, bound to a volume.
 
+mod source;
+
 use super::amount::is_same;
 use crate::{
     at::At,
@@ -15,6 +17,15 @@ use serde_json::{Value, json};
 
 /// `v1` PersistentVolumeClaim.
 pub struct PersistentVolumeClaim;
+
+/// How far a volume has grown, where it is not done.
+const RESIZES: &[&str] = &[
+    "ControllerResizeFailed",
+    "ControllerResizeInProgress",
+    "NodeResizeFailed",
+    "NodeResizeInProgress",
+    "NodeResizePending",
+];
 
 /// The access modes in the order in which they are listed, with what people call them.
 const MODES: [(&str, &str); 4] = [
@@ -71,6 +82,7 @@ impl Kind for PersistentVolumeClaim {
             Some(amount) => errors.extend(validate_positive(amount, "spec.resources[storage]")),
         }
         errors.extend(validate_class(spec));
+        errors.extend(source::validate(&At::new(spec, "spec")));
         errors
     }
 
@@ -201,16 +213,15 @@ fn validate_change(new: &Value, old: &Value) -> Vec<FieldError> {
         if some(old, "/spec/storageClassName").is_none() {
             drop("storageClassName");
         }
-        if bound {
-            drop("volumeAttributesClassName");
-            spec["resources"].as_object_mut().map(|r| r.shift_remove("requests"));
+        drop("volumeAttributesClassName");
+        if bound && let Some(requests) = spec.pointer_mut("/resources/requests").and_then(Value::as_object_mut) {
+            requests.shift_remove("storage");
         }
         spec
     };
     let (now, before) = (fixed(new), fixed(old));
     if !is_same(Some(&now), Some(&before)) {
         errors.push(FieldError::forbidden("spec", format!("{FROZEN}\n{before} -> {now}")));
-        return errors;
     }
     let wished = |object: &Value| {
         object["spec"]["resources"]["requests"]
@@ -225,22 +236,64 @@ fn validate_change(new: &Value, old: &Value) -> Vec<FieldError> {
         let why = "field can not be less than status.capacity";
         errors.push(FieldError::forbidden("spec.resources.requests.storage", why));
     }
+    if !is_same(new["spec"].get("volumeMode"), old["spec"].get("volumeMode")) {
+        let mode = new["spec"]["volumeMode"].clone();
+        errors.push(FieldError::invalid("volumeMode", mode, "field is immutable"));
+    }
+    errors.extend(validate_attributes(new, old));
     errors
+}
+
+/// Attributes may change, and may not go.
+fn validate_attributes(new: &Value, old: &Value) -> Option<FieldError> {
+    some(old, "/spec/volumeAttributesClassName")?;
+    let why = match some(new, "/spec/volumeAttributesClassName").and_then(Value::as_str) {
+        None => "update from non-nil value to nil is forbidden",
+        Some("") if !text(old, "/spec/volumeAttributesClassName").is_empty() => {
+            "update from non-nil value to an empty string is forbidden"
+        }
+        Some(_) => return None,
+    };
+    Some(FieldError::forbidden("spec.volumeAttributesClassName", why))
 }
 
 fn validate_status(claim: &Value) -> Vec<FieldError> {
     let mut errors = Vec::new();
-    for (resource, amount) in read::entries(claim, "/status/capacity") {
-        if let Some(amount) = Quantity::of(amount).filter(|a| a.is_negative()) {
-            let why = "must be greater than or equal to 0";
-            errors.push(FieldError::invalid(
-                format!("status.capacity[{resource}]"),
-                amount.to_string(),
-                why,
-            ));
+    for (resource, state) in read::entries(claim, "/status/allocatedResourceStatuses") {
+        let path = "status.allocatedResourceStatus";
+        errors.extend(resource_key(resource, path));
+        if !RESIZES.iter().any(|known| state == known) {
+            errors.push(FieldError::not_supported(path, resource, RESIZES));
+        }
+    }
+    for member in ["capacity", "allocatedResources"] {
+        for (resource, amount) in read::entries(claim, &format!("/status/{member}")) {
+            if member == "allocatedResources" {
+                errors.extend(resource_key(resource, "status.allocatedResources"));
+            }
+            if let Some(amount) = Quantity::of(amount).filter(|a| a.is_negative()) {
+                let (field, why) = (
+                    format!("status.{member}[{resource}]"),
+                    "must be greater than or equal to 0",
+                );
+                errors.push(FieldError::invalid(field, amount.to_string(), why));
+            }
         }
     }
     errors
+}
+
+/// Of Kubernetes' own resources a claim has storage alone.
+fn resource_key(resource: &str, path: &str) -> Vec<FieldError> {
+    let wrong = names::qualified_name(resource);
+    let is_own = resource
+        .split_once('/')
+        .is_none_or(|(domain, _)| domain.contains("kubernetes.io"));
+    if wrong.is_empty() && is_own && resource != "storage" {
+        return vec![FieldError::not_supported(path, resource, &["storage"])];
+    }
+    let wrong = wrong.into_iter();
+    wrong.map(|m| FieldError::invalid(path, resource, m)).collect()
 }
 
 /// `RWO,ROX`.

@@ -52,7 +52,7 @@ impl Kind for HorizontalPodAutoscalerV1 {
     }
 
     fn validate(autoscaler: &Value) -> Vec<FieldError> {
-        validate::validate(&stored(autoscaler))
+        validate::validate(&stored(autoscaler), None)
     }
 
     fn validate_update(new: &Value, old: &Value, subresource: &str) -> Vec<FieldError> {

@@ -14,18 +14,17 @@ const SOURCES: [(&str, &str); 5] = [
 const PERIOD_MAX: i64 = 1800;
 const WINDOW_MAX: i64 = 3600;
 
-pub(super) fn validate(autoscaler: &Value) -> Vec<FieldError> {
+/// What was told to scale to nothing may stay so (upstream's `minReplicasLowerBound`).
+pub(super) fn validate(autoscaler: &Value, old: Option<&Value>) -> Vec<FieldError> {
+    let lowest = i64::from(old.is_none_or(|old| old["spec"]["minReplicas"] != 0));
     let root = At::new(autoscaler, "");
     let spec = root.child("spec");
     let mut errors = Vec::new();
     let number = |member: &str| spec.value.get(member).and_then(Value::as_i64);
     let (least, most) = (number("minReplicas"), number("maxReplicas").unwrap_or_default());
-    if let Some(least) = least.filter(|n| *n < 1) {
-        errors.push(FieldError::invalid(
-            spec.path("minReplicas"),
-            least,
-            "must be greater than or equal to 1",
-        ));
+    if let Some(least) = least.filter(|n| *n < lowest) {
+        let why = format!("must be greater than or equal to {lowest}");
+        errors.push(FieldError::invalid(spec.path("minReplicas"), least, why));
     }
     if most < 1 {
         errors.push(FieldError::invalid(
@@ -39,8 +38,12 @@ pub(super) fn validate(autoscaler: &Value) -> Vec<FieldError> {
         errors.push(FieldError::invalid(spec.path("maxReplicas"), most, why));
     }
     errors.extend(reference(&spec.child("scaleTargetRef")));
-    for metric in spec.items("metrics") {
-        errors.extend(validate_metric(&metric));
+    let metrics = spec.items("metrics");
+    metrics.iter().for_each(|metric| errors.extend(validate_metric(metric)));
+    let wakes = |metric: &At<'_>| matches!(metric.text("type"), "Object" | "External");
+    if least == Some(0) && !metrics.iter().any(wakes) {
+        let why = "must specify at least one Object or External metric to support scaling to zero replicas";
+        errors.push(spec.forbidden("metrics", why));
     }
     if let Some(behavior) = spec.some("behavior") {
         for direction in ["scaleUp", "scaleDown"] {
@@ -84,7 +87,7 @@ fn validate_metric(metric: &At<'_>) -> Vec<FieldError> {
         .map(|(_, member)| *member)
         .filter(|m| metric.some(m).is_some())
         .collect();
-    if !given.contains(&expected) {
+    if !expected.is_empty() && !given.contains(&expected) {
         errors.push(metric.required(expected, "must populate information for the given metric source"));
     }
     for other in given.iter().filter(|member| **member != expected) {
@@ -103,11 +106,16 @@ fn validate_source(source: &At<'_>, kind: &str) -> Vec<FieldError> {
     let utilization = target.some("averageUtilization").is_some();
     match kind {
         "resource" | "containerResource" => {
-            if source.text("name").is_empty() {
-                errors.push(source.required("name", "must specify a resource name"));
+            match source.text("name") {
+                "" => errors.push(source.required("name", "must specify a resource name")),
+                name => errors.extend(source.invalid_text("name", names::qualified_name(name))),
             }
-            if kind == "containerResource" && source.text("container").is_empty() {
-                errors.push(source.required("container", "must specify a container"));
+            match (kind, source.text("container")) {
+                ("containerResource", "") => errors.push(source.required("container", "must specify a container")),
+                ("containerResource", name) => {
+                    errors.extend(source.invalid_text("container", names::dns1123_label(name)));
+                }
+                _ => {}
             }
             errors.extend(validate_target(&target));
             if !utilization && !average {
@@ -200,6 +208,11 @@ fn validate_rules(rules: &At<'_>) -> Vec<FieldError> {
             ));
         }
     }
+    let tolerance = rules.some("tolerance").and_then(|at| Quantity::of(at.value));
+    if let Some(tolerance) = tolerance.filter(|tolerance| tolerance.is_negative()) {
+        let (path, why) = (rules.path("tolerance"), "must be greater or equal to zero");
+        errors.push(FieldError::invalid(path, tolerance.to_string(), why));
+    }
     let (select, known) = (rules.text("selectPolicy"), ["Disabled", "Max", "Min"]);
     if !select.is_empty() && !known.contains(&select) {
         errors.push(FieldError::not_supported(rules.path("selectPolicy"), select, &known));
@@ -244,8 +257,8 @@ mod tests {
         let metric = |metric: Value| json!({ "metrics": [metric] });
         for (change, message) in [
             (
-                json!({ "minReplicas": 0 }),
-                "spec.minReplicas: Invalid value: 0: must be greater than or equal to 1",
+                json!({ "minReplicas": -1 }),
+                "spec.minReplicas: Invalid value: -1: must be greater than or equal to 1",
             ),
             (
                 json!({ "minReplicas": 9 }),
@@ -254,6 +267,14 @@ mod tests {
             (
                 json!({ "scaleTargetRef": { "kind": "D" } }),
                 "spec.scaleTargetRef.name: Required value",
+            ),
+            (
+                metric(json!({ "type": "Guess" })),
+                "spec.metrics[0].type: Unsupported value: \"Guess\": supported values: \"ContainerResource\", \"External\", \"Object\", \"Pods\", \"Resource\"",
+            ),
+            (
+                json!({ "behavior": { "scaleDown": { "tolerance": "-0.1", "policies": [{ "type": "Pods", "value": 1, "periodSeconds": 1 }] } } }),
+                "spec.behavior.scaleDown.tolerance: Invalid value: \"-100m\": must be greater or equal to zero",
             ),
             (
                 metric(json!({ "type": "Resource" })),
@@ -274,7 +295,7 @@ mod tests {
             for (key, value) in change.as_object().into_iter().flatten() {
                 object["spec"][key] = value.clone();
             }
-            let messages: Vec<String> = validate(&object).iter().map(ToString::to_string).collect();
+            let messages: Vec<String> = validate(&object, None).iter().map(ToString::to_string).collect();
             assert_eq!(messages, [message]);
         }
     }

@@ -136,7 +136,7 @@ pub(in crate::kinds) fn typed_reference(at: &At<'_>, errors: &mut Vec<FieldError
     }
     for member in ["kind", "name"] {
         match at.text(member) {
-            "" => errors.push(at.required(member, "")),
+            "" => errors.push(at.required(member, format!("{member} is required"))),
             text => errors.extend(at.invalid(member, names::path_segment(text))),
         }
     }
