@@ -11,11 +11,17 @@ use cluster::{
     Cluster, DEADLINE, ISSUER, MAPS, PODS, PROTOBUF, Reply, config_map, get, issue, post, put, raw, text, watch,
 };
 use http::Method;
+use http_body::Frame;
+use http_body_util::combinators::BoxBody;
+use http_body_util::{BodyExt, StreamBody};
+use hyper::client::conn::http2;
+use hyper_util::rt::{TokioExecutor, TokioIo};
 use identity::Purpose;
 use identity::tls::{self, Trust};
 use ring::rand::SystemRandom;
 use ring::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair};
 use serde_json::{Value, json};
+use std::convert::Infallible;
 use std::time::{Duration, Instant};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -387,4 +393,68 @@ async fn a_watcher_that_does_not_read_is_cut_off() {
     );
     assert!(seen < many, "{seen} events waited");
     assert!(lines.next().await.is_none());
+}
+
+/// Requests over one connection of HTTP/2, whose bodies need not end.
+async fn sender(cluster: &Cluster, user: &str) -> http2::SendRequest<BoxBody<Bytes, Infallible>> {
+    let own = issue(&cluster.bundle, user, &[], Vec::new(), Purpose::Client);
+    let trust = Trust::Authority(&cluster.bundle.cluster_ca.certificate);
+    let tls = tls::client(trust, Some(&own), &["h2"]).unwrap();
+    let stream = TcpStream::connect(&cluster.address).await.unwrap();
+    let name = "localhost".try_into().unwrap();
+    let stream = TlsConnector::from(tls).connect(name, stream).await.unwrap();
+    let opening = http2::handshake(TokioExecutor::new(), TokioIo::new(stream));
+    let (sender, connection) = opening.await.unwrap();
+    tokio::spawn(connection);
+    sender
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_asks_too_much_at_once_comes_again() {
+    let cluster = Cluster::start().await;
+    let admin = cluster.admin();
+    let rule = json!({"verbs": ["*"], "apiGroups": ["*"], "resources": ["*"]});
+    let role = json!({"metadata": {"name": "all"}, "rules": [rule]});
+    let role_ref = json!({"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "all"});
+    let subject = json!({"apiGroup": "rbac.authorization.k8s.io", "kind": "User", "name": "many"});
+    let binding = json!({"metadata": {"name": "all"}, "roleRef": role_ref, "subjects": [subject]});
+    for (kind, object) in [("clusterroles", role), ("clusterrolebindings", binding)] {
+        let made = post(&admin, &format!("/apis/rbac.authorization.k8s.io/v1/{kind}"), &object).await;
+        assert_eq!(made.code, 201, "{}", made.text);
+    }
+    let request = |body| {
+        let request = http::Request::post(format!("https://{}{MAPS}", cluster.address));
+        request.header("content-type", JSON).body(body).unwrap()
+    };
+    let unended = || StreamBody::new(futures_util::stream::pending::<Result<Frame<Bytes>, Infallible>>()).boxed();
+    let mut sender = sender(&cluster, "many").await;
+    // Upstream's `--max-mutating-requests-inflight`.
+    let held: Vec<_> = (0..200)
+        .map(|_| tokio::spawn(sender.send_request(request(unended()))))
+        .collect();
+    let in_flight = r#"apiserver_current_inflight_requests{request_kind="mutating"} 200"#;
+    cluster::eventually("all of them are in flight", async || {
+        get(&admin, "/metrics").await.text.lines().any(|line| line == in_flight)
+    })
+    .await;
+    let user = cluster.user("many", &[]);
+    let refused = post(&user, MAPS, &config_map("a", &json!({}), &json!({}))).await;
+    assert_eq!(
+        (refused.code, text(&refused.body, "/reason")),
+        (429, "TooManyRequests".to_owned())
+    );
+    assert_eq!(refused.message(), "Too many requests, please try again later.");
+    assert_eq!(refused.headers["retry-after"], "1");
+    // Whoever reads, and whoever may do everything, is not kept out.
+    assert_eq!(get(&user, MAPS).await.code, 200);
+    assert_eq!(
+        post(&admin, MAPS, &config_map("b", &json!({}), &json!({}))).await.code,
+        201
+    );
+    held.iter().for_each(tokio::task::JoinHandle::abort);
+    drop(sender);
+    cluster::eventually("there is room again", async || {
+        post(&user, MAPS, &config_map("a", &json!({}), &json!({}))).await.code == 201
+    })
+    .await;
 }
