@@ -174,6 +174,12 @@ impl Group {
         }
     }
 
+    /// Its processes, those of groups below left out.
+    pub fn processes(&self) -> Vec<u32> {
+        let text = fs::read_to_string(self.dir.join("cgroup.procs")).unwrap_or_default();
+        text.lines().filter_map(|pid| pid.parse().ok()).collect()
+    }
+
     /// How many of its processes the kernel has killed because of its memory limit.
     pub fn oom_kills(&self) -> u64 {
         let events = fs::read_to_string(self.dir.join("memory.events")).unwrap_or_default();

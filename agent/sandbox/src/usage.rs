@@ -41,6 +41,26 @@ pub struct Usage {
     pub tasks: u64,
     /// Processes that the kernel killed for lack of memory.
     pub oom_kills: u64,
+    /// Processes alone.
+    pub processes: u64,
+    /// Most bytes of memory that it ever had.
+    pub memory_peak: u64,
+    /// How often it wanted more memory than it may have.
+    pub memory_limit_hits: u64,
+    /// Bytes of files that are mapped.
+    pub mapped: u64,
+    /// Bytes that the kernel has for it.
+    pub kernel: u64,
+    /// Operations and bytes read from disks.
+    pub read: [u64; 2],
+    /// Operations and bytes written to disks.
+    pub written: [u64; 2],
+    /// Most bytes of swap that it may have.
+    pub swap_limit: Option<u64>,
+    /// Its share of the CPUs beside others, 100 by default.
+    pub cpu_weight: u64,
+    /// Most processes and threads that it may have.
+    pub tasks_limit: Option<u64>,
     /// Most memory that it may have.
     pub memory_limit: Option<u64>,
     /// Microseconds of CPU that it may have in each of so many.
@@ -138,6 +158,7 @@ impl Usage {
         self.faults += other.faults;
         self.major_faults += other.major_faults;
         self.tasks += other.tasks;
+        self.processes += other.processes;
         self
     }
 }
@@ -150,7 +171,19 @@ fn of_group(group: &Group) -> Usage {
     let (cpu, memory, events) = (read("cpu.stat"), read("memory.stat"), read("memory.events"));
     let micros = |name: &str| Duration::from_micros(value(&cpu, name));
     let current = number("memory.current");
+    let io = read("io.stat");
     Usage {
+        processes: read("cgroup.procs").lines().count() as u64,
+        memory_peak: number("memory.peak"),
+        memory_limit_hits: value(&events, "max"),
+        mapped: value(&memory, "file_mapped"),
+        kernel: value(&memory, "kernel"),
+        read: [of_disks(&io, "rios="), of_disks(&io, "rbytes=")],
+        written: [of_disks(&io, "wios="), of_disks(&io, "wbytes=")],
+        // `max`: none.
+        swap_limit: read("memory.swap.max").trim().parse().ok(),
+        cpu_weight: number("cpu.weight"),
+        tasks_limit: read("pids.max").trim().parse().ok(),
         cpu: micros("usage_usec"),
         cpu_user: micros("user_usec"),
         cpu_system: micros("system_usec"),
@@ -170,6 +203,12 @@ fn of_group(group: &Group) -> Usage {
         memory_limit: read("memory.max").trim().parse().ok(),
         cpu_limit: cpu_limit(&read("cpu.max")),
     }
+}
+
+/// A number of every disk together, in lines like `8:0 rbytes=1 wbytes=2 rios=3 wios=4` (cgroup-v2.rst, "IO Interface Files").
+fn of_disks(text: &str, key: &str) -> u64 {
+    let words = text.split_ascii_whitespace().filter_map(|word| word.strip_prefix(key));
+    words.filter_map(|number| number.parse::<u64>().ok()).sum()
 }
 
 fn cpu_limit(text: &str) -> Option<(u64, u64)> {
@@ -237,8 +276,22 @@ fn of_process(dir: &Path) -> Option<Usage> {
         faults: field(10) + field(12),
         major_faults: field(12),
         tasks: field(20),
+        processes: 1,
         ..Usage::default()
     })
+}
+
+/// How many files processes have open, and how many of those are sockets.
+pub fn open_files(processes: &[u32]) -> (u64, u64) {
+    let (mut files, mut sockets) = (0, 0);
+    for pid in processes {
+        for file in fs::read_dir(format!("/proc/{pid}/fd")).into_iter().flatten().flatten() {
+            files += 1;
+            let target = fs::read_link(file.path()).unwrap_or_default();
+            sockets += u64::from(target.to_string_lossy().starts_with("socket:"));
+        }
+    }
+    (files, sockets)
 }
 
 /// What went through the interfaces of a process's network (man 5 proc_pid_net, `dev`), the loopback left out.
@@ -287,6 +340,12 @@ mod tests {
             ),
             ("memory.events", "oom 1\noom_kill 3\n"),
             ("pids.current", "4\n"),
+            ("cgroup.procs", "11\n12\n"),
+            ("memory.peak", "2000\n"),
+            (
+                "io.stat",
+                "8:0 rbytes=10 wbytes=20 rios=1 wios=2\n8:16 rbytes=5 wbytes=0 rios=1 wios=0\n",
+            ),
         ] {
             fs::write(dir.path().join(name), text).unwrap();
         }
@@ -295,6 +354,8 @@ mod tests {
         assert_eq!((usage.memory, usage.working_set, usage.cache), (1000, 700, 400));
         assert_eq!((usage.memory_limit, usage.cpu_limit), (None, Some((50_000, 100_000))));
         assert_eq!((usage.tasks, usage.oom_kills, usage.faults), (4, 3, 5));
+        assert_eq!((usage.processes, usage.memory_peak), (2, 2000));
+        assert_eq!((usage.read, usage.written), ([2, 15], [2, 20]));
     }
 
     #[test]
