@@ -466,6 +466,10 @@ impl Worker {
         let uid = self.pod.metadata.uid.clone().unwrap_or_default();
         self.host.directory.remove(&self.pod);
         self.host.ledger.release(&uid);
+        // An agent that was killed between the sandbox's end and this one's left them.
+        if let Err(error) = self.host.network.take_back(&uid).await {
+            tracing::warn!(pod = %spec::full_name(&self.pod), %error, "addresses not taken back");
+        }
         super::remove_traces(&self.host, &uid, &self.host.log_dir(&self.pod));
         tracing::info!(pod = %spec::full_name(&self.pod), "pod is gone");
     }
