@@ -29,6 +29,9 @@ pub struct PodPlan {
     pub hostname: String,
     /// Whether the pod has a network of its own or the machine's.
     pub network: Network,
+    /// Whether the pod has shared memory of its own or the machine's.
+    #[serde(default)]
+    pub ipc: Ipc,
     /// The pod's cgroup below the cgroup root, e.g. `kubepods/burstable/pod<uid>`.
     pub cgroup: PathBuf,
     /// Limits on the pod as a whole.
@@ -48,6 +51,30 @@ pub enum Network {
     Host,
 }
 
+/// Whose System V objects, message queues and `/dev/shm` the pod uses.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Ipc {
+    /// An IPC namespace and a tmpfs of its own.
+    #[default]
+    Own,
+    /// The machine's.
+    Host,
+}
+
+/// Whose processes a container sees, man 7 pid_namespaces.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Processes {
+    /// Its own: its program is number 1, and what it leaves ends with it.
+    #[default]
+    Own,
+    /// Those of all containers of the pod that say so.
+    Pod,
+    /// The machine's.
+    Host,
+    /// Those of a running container of the pod, by its name.
+    Of(String),
+}
+
 /// One container of a running pod.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct ContainerPlan {
@@ -65,6 +92,9 @@ pub struct ContainerPlan {
     pub env: Vec<(String, String)>,
     /// Working folder inside the root; made if it is missing.
     pub cwd: PathBuf,
+    /// Which processes it sees.
+    #[serde(default)]
+    pub processes: Processes,
     /// Who runs it.
     pub user: User,
     /// Capabilities of the bounding, permitted and effective sets, as `CAP_…`; empty for none. The inheritable and the

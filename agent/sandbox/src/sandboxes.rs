@@ -3,7 +3,7 @@
 use crate::cgroup::{CgroupError, Group, Tree};
 use crate::pod::SOCKET;
 use crate::sweep::{self, Leftovers};
-use crate::{DestroyError, Limits, Network, Pod, PodPlan};
+use crate::{DestroyError, Ipc, Limits, Network, Pod, PodPlan};
 use linux::clone::{Executing, Execution};
 use std::ffi::{CString, OsStr};
 use std::fs;
@@ -283,7 +283,7 @@ impl Sandboxes {
             extra: extra.as_fd(),
         };
         let group = group.as_ref().map(AsFd::as_fd);
-        let executing = linux::clone::execute(&execution, namespaces(plan.network), group).map_err(failed)?;
+        let executing = linux::clone::execute(&execution, namespaces(plan), group).map_err(failed)?;
         Ok((ready.into(), executing))
     }
 
@@ -354,16 +354,21 @@ impl Sandboxes {
     }
 }
 
-/// A pod's processes see each other's System V objects, its host name and, mostly, its network.
-fn namespaces(network: Network) -> i32 {
+/// A pod's processes see its host name and, mostly, each other's System V objects and its network.
+fn namespaces(plan: &PodPlan) -> i32 {
     /// linux/sched.h.
     const CLONE_NEWUTS: i32 = 0x0400_0000;
     const CLONE_NEWIPC: i32 = 0x0800_0000;
     const CLONE_NEWNET: i32 = 0x4000_0000;
-    match network {
-        Network::Own => CLONE_NEWUTS | CLONE_NEWIPC | CLONE_NEWNET,
-        Network::Host => CLONE_NEWUTS | CLONE_NEWIPC,
-    }
+    let network = match plan.network {
+        Network::Own => CLONE_NEWNET,
+        Network::Host => 0,
+    };
+    let ipc = match plan.ipc {
+        Ipc::Own => CLONE_NEWIPC,
+        Ipc::Host => 0,
+    };
+    CLONE_NEWUTS | ipc | network
 }
 
 fn check_id(id: &str) -> Result<(), StartError> {

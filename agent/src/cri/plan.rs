@@ -9,7 +9,9 @@ use proto::cri::runtime::v1::{
     MountPropagation, NamespaceMode, NamespaceOption, PodSandboxConfig, SecurityProfile, Signal,
     SupplementalGroupsPolicy,
 };
-use sandbox::{Access, ContainerPlan, Limits, Mount, Network, PodPlan, Propagation, Root, Seccomp, Source, User};
+use sandbox::{
+    Access, ContainerPlan, Ipc, Limits, Mount, Network, PodPlan, Processes, Propagation, Root, Seccomp, Source, User,
+};
 use std::collections::BTreeMap;
 use std::path::{Component, Path, PathBuf};
 
@@ -42,7 +44,7 @@ pub struct Inputs<'a> {
 pub fn sandbox(id: &str, config: &PodSandboxConfig) -> Result<PodPlan, Refusal> {
     let linux = config.linux.clone().unwrap_or_default();
     let context = linux.security_context.unwrap_or_default();
-    let network = network(&context);
+    let (network, ipc) = (network(&context), ipc(&context));
     if context.run_as_group.is_some() && context.run_as_user.is_none() {
         return Err(Refusal("runAsGroup is set without runAsUser".to_owned()));
     }
@@ -65,12 +67,13 @@ pub fn sandbox(id: &str, config: &PodSandboxConfig) -> Result<PodPlan, Refusal> 
     let mut sysctls: Vec<(String, String)> = linux.sysctls.into_iter().collect();
     sysctls.sort();
     for (name, _) in &sysctls {
-        is_of_the_sandbox(name, network)?;
+        is_of_the_sandbox(name, network, ipc)?;
     }
     Ok(PodPlan {
         id: id.to_owned(),
         hostname: hostname.chars().take(64).collect(),
         network,
+        ipc,
         cgroup: cgroup(&linux.cgroup_parent)?.join(id),
         limits: Limits::default(),
         sysctls,
@@ -83,6 +86,26 @@ fn network(context: &LinuxSandboxSecurityContext) -> Network {
     match options.map(NamespaceOption::network) {
         Some(NamespaceMode::Node) => Network::Host,
         Some(NamespaceMode::Pod | NamespaceMode::Container | NamespaceMode::Target) | None => Network::Own,
+    }
+}
+
+fn ipc(context: &LinuxSandboxSecurityContext) -> Ipc {
+    let options = context.namespace_options.as_ref();
+    match options.map(NamespaceOption::ipc) {
+        Some(NamespaceMode::Node) => Ipc::Host,
+        Some(NamespaceMode::Pod | NamespaceMode::Container | NamespaceMode::Target) | None => Ipc::Own,
+    }
+}
+
+/// Without a word, all containers of the sandbox share them: that is the protocol's zero.
+fn processes(options: Option<&NamespaceOption>) -> Processes {
+    match options.map(NamespaceOption::pid) {
+        Some(NamespaceMode::Node) => Processes::Host,
+        Some(NamespaceMode::Container) => Processes::Own,
+        Some(NamespaceMode::Target) => {
+            Processes::Of(options.map(|options| options.target_id.clone()).unwrap_or_default())
+        }
+        Some(NamespaceMode::Pod) | None => Processes::Pod,
     }
 }
 
@@ -102,7 +125,7 @@ fn machine_name() -> String {
 }
 
 /// Those that a namespace of the sandbox has for itself (runc, libcontainer/configs/validate `sysctl`).
-fn is_of_the_sandbox(name: &str, network: Network) -> Result<(), Refusal> {
+fn is_of_the_sandbox(name: &str, network: Network, ipc: Ipc) -> Result<(), Refusal> {
     let of_ipc = [
         "kernel.msgmax",
         "kernel.msgmnb",
@@ -119,7 +142,7 @@ fn is_of_the_sandbox(name: &str, network: Network) -> Result<(), Refusal> {
         (true, Network::Host) => Err(Refusal(format!(
             "sysctl {name:?} not allowed in host network namespace"
         ))),
-        (false, _) if of_ipc => Ok(()),
+        (false, _) if of_ipc && ipc == Ipc::Own => Ok(()),
         (false, _) => Err(Refusal(format!(
             "sysctl {name:?} is not in a separate kernel namespace"
         ))),
@@ -188,6 +211,7 @@ pub fn container(inputs: &Inputs<'_>) -> Result<ContainerPlan, Refusal> {
         argv: command_line(config.command.clone(), config.args.clone(), &image.config)?,
         env,
         cwd: Path::new("/").join(folder.unwrap_or(&image.config.working_dir)),
+        processes: processes(context.namespace_options.as_ref()),
         user,
         capabilities: match context.privileged {
             true => ALL.map(str::to_owned).to_vec(),

@@ -5,7 +5,7 @@ use crate::latency::Latencies;
 use crate::report::Report;
 use crate::target::progress;
 use anyhow::{Context, ensure};
-use sandbox::{ContainerPlan, Limits, Network, Pod, PodPlan, Root, Sandboxes, Seccomp, Settings, User};
+use sandbox::{ContainerPlan, Ipc, Limits, Network, Pod, PodPlan, Processes, Root, Sandboxes, Seccomp, Settings, User};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
@@ -87,6 +87,7 @@ fn pod_plan(id: &str) -> PodPlan {
         id: format!("bench-{id}"),
         hostname: "bench".to_owned(),
         network: Network::Own,
+        ipc: Ipc::Own,
         cgroup: PathBuf::from("pintle-bench").join(id),
         limits: Limits::default(),
         sysctls: Vec::new(),
@@ -107,6 +108,7 @@ fn container_plan(asked: &Asked, folder: &Path, pod: &str, attempt: u32) -> Cont
         argv: vec!["/bin/true".to_owned()],
         env: vec![("PATH".to_owned(), "/bin".to_owned())],
         cwd: "/".into(),
+        processes: Processes::Own,
         user: User {
             uid: 0,
             gid: 0,

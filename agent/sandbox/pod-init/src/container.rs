@@ -1,16 +1,17 @@
 //! One attempt of one container, as pod-init holds it.
 
 use crate::attach::{Attachment, Wanted};
+use crate::births::{Births, Place};
 use crate::child::{self, Stdio};
 use crate::log::{Log, Stream};
 use crate::output::{Output, Readers};
 use crate::peer::PeerId;
 use crate::report::{self, Outcome, Reports};
-use linux::clone::{Child, SingleThreaded};
+use linux::clone::Child;
 use linux::signals::Exit;
 use sandbox::cgroup::{Group, Tree};
 use sandbox::protocol::Reply;
-use sandbox::{ContainerPlan, ContainerState, Ended, PodPlan, sweep};
+use sandbox::{ContainerPlan, ContainerState, Ended, PodPlan, Processes, sweep};
 use std::fs;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
@@ -54,11 +55,12 @@ pub struct Surroundings<'a> {
     pub dir: &'a Path,
     pub pod: &'a PodPlan,
     pub tree: Option<&'a Tree>,
-    pub proof: &'a SingleThreaded,
+    pub births: &'a Births,
+    pub place: Place<'a>,
 }
 
-/// CLONE_NEWPID and CLONE_NEWNS; the cgroup namespace is made in the child, because it would begin at pod-init's own group here.
-const NAMESPACES: i32 = libc::CLONE_NEWPID | libc::CLONE_NEWNS;
+/// The cgroup namespace is made in the child, because it would begin at pod-init's own group here.
+const NAMESPACES: i32 = libc::CLONE_NEWNS;
 
 // === impl Container ===
 
@@ -189,8 +191,14 @@ impl Container {
         linux::pidfd::signal(&self.child.pidfd, signal)
     }
 
-    /// Its first process is gone, and with it, by the rules of PID namespaces, every other process of it.
+    /// Its first process is gone, and with it, by the rules of PID namespaces, every other process of it; in a namespace that it
+    /// does not have for itself, by us.
     pub fn end(&mut self, exit: Exit) {
+        if self.plan.processes != Processes::Own
+            && let Some(Err(error)) = self.group.as_ref().map(Group::kill)
+        {
+            eprintln!("pod-init: {error}");
+        }
         let mut to = Readers {
             log: &mut self.log,
             attached: &mut self.attached,
@@ -239,8 +247,9 @@ fn spawn(plan: &ContainerPlan, around: &Surroundings<'_>, group: Option<&Group>)
     let folder = group.map(Group::open).transpose().map_err(|error| error.to_string())?;
     let has_cgroups = around.tree.is_some();
     let run = || child::run(plan, around.dir, has_cgroups, stdio, reporter);
-    let child = linux::clone::fork(around.proof, NAMESPACES, folder.as_ref().map(AsFd::as_fd), run)
-        .map_err(|error| error.to_string())?;
+    let folder = folder.as_ref().map(AsFd::as_fd);
+    let child = around.births.fork(around.place, NAMESPACES, folder, run);
+    let child = child.map_err(|error| error.to_string())?;
     let mut outputs = Vec::new();
     for (end, stream) in [(ends.stdout, Stream::Stdout), (ends.stderr, Stream::Stderr)] {
         if let Some(end) = end {

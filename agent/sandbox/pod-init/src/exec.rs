@@ -1,10 +1,11 @@
 //! One program more in a running container, as pod-init holds it.
 
+use crate::births::{Births, Place};
 use crate::container::{Container, Ends, pipes};
 use crate::enter;
 use crate::peer::PeerId;
 use crate::report::{self, Outcome, Reports};
-use linux::clone::{Child, SingleThreaded};
+use linux::clone::Child;
 use sandbox::ExecPlan;
 use sandbox::cgroup::Group;
 use sandbox::protocol::Reply;
@@ -27,22 +28,11 @@ pub enum Stage {
     Failed(Reply),
 }
 
-/// Where new processes are born: pod-init's own PID namespace, unless they are lent another.
-pub struct Births<'a> {
-    pub own_pids: &'a OwnedFd,
-    pub proof: &'a SingleThreaded,
-}
-
 // === impl Exec ===
 
 impl Exec {
     /// Starts its process in the container's namespaces and cgroup.
-    pub fn start(
-        plan: &ExecPlan,
-        container: &Container,
-        births: &Births<'_>,
-        asked_by: PeerId,
-    ) -> Result<Exec, String> {
+    pub fn start(plan: &ExecPlan, container: &Container, births: &Births, asked_by: PeerId) -> Result<Exec, String> {
         let (reports, reporter) = report::channel().map_err(|cause| format!("make a socket pair: {cause}"))?;
         let (stdio, ends) = pipes(plan.tty, plan.stdin).map_err(|error| error.to_string())?;
         let group = container
@@ -52,15 +42,11 @@ impl Exec {
             .transpose()
             .map_err(|error| error.to_string())?;
         let init = container.child.pidfd.as_fd();
-        let enter = |error: linux::Error| format!("enter container {}: {error}", plan.container);
-        // Only children are born into it; pod-init itself stays where it is and takes itself back after this one.
-        linux::namespaces::bear_children_in(init).map_err(enter)?;
         let run = || enter::run(plan, &container.plan, init, stdio, reporter);
-        let child = linux::clone::fork(births.proof, 0, group.as_ref().map(AsFd::as_fd), run);
-        linux::namespaces::bear_children_in(births.own_pids).map_err(enter)?;
+        let child = births.fork(Place::Beside(init), 0, group.as_ref().map(AsFd::as_fd), run);
         Ok(Exec {
             asked_by,
-            child: child.map_err(enter)?,
+            child: child.map_err(|error| format!("enter container {}: {error}", plan.container))?,
             stage: Stage::Starting { reports, ends },
         })
     }

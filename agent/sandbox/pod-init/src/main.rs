@@ -4,6 +4,7 @@
 //! namespace. One thread, one poll loop, no async runtime: a child of it may do what it likes between clone and exec.
 
 mod attach;
+mod births;
 mod child;
 mod container;
 mod enter;

@@ -1,12 +1,15 @@
 //! What the agent may ask for, one function a request.
 
 use crate::attach::Wanted;
+use crate::births::Place;
 use crate::container::{Container, Stage, Surroundings};
-use crate::exec::{Births, Exec};
+use crate::exec::Exec;
 use crate::peer::PeerId;
+use crate::setup::ROOT;
 use crate::supervisor::Supervisor;
 use sandbox::protocol::{Reply, Request};
-use sandbox::{ContainerPlan, ExecPlan};
+use sandbox::{ContainerPlan, ExecPlan, Processes};
+use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
 
 /// A grace period longer than this is as good as none: a clock that far ahead cannot be reckoned with.
@@ -54,11 +57,26 @@ impl Supervisor {
         {
             return cannot("it runs already, or this attempt of it was started before");
         }
+        if plan.processes == Processes::Pod
+            && let Err(error) = self.births.share(&self.dir.join(ROOT))
+        {
+            return cannot(&format!("make the pod's PID namespace: {error}"));
+        }
+        let place = match &plan.processes {
+            Processes::Own => Place::New,
+            Processes::Host => Place::Here,
+            Processes::Pod => self.births.shared(),
+            Processes::Of(other) => match self.running(other) {
+                Ok(container) => Place::Beside(container.child.pidfd.as_fd()),
+                Err(reply) => return Some(reply),
+            },
+        };
         let around = Surroundings {
             dir: &self.dir,
             pod: &self.pod,
             tree: self.tree.as_ref(),
-            proof: &self.proof,
+            births: &self.births,
+            place,
         };
         match Container::start(plan, &around, peer) {
             Ok(container) => {
@@ -95,15 +113,11 @@ impl Supervisor {
     }
 
     fn exec(&mut self, peer: PeerId, plan: &ExecPlan) -> Option<Reply> {
-        let births = Births {
-            own_pids: &self.own_pids,
-            proof: &self.proof,
-        };
         let container = self.containers.iter().rev().find(|c| c.plan.name == plan.container);
         let Some(container) = container.filter(|c| matches!(c.stage, Stage::Running)) else {
             return Some(Reply::NoContainer(format!("container {} does not run", plan.container)));
         };
-        match Exec::start(plan, container, &births, peer) {
+        match Exec::start(plan, container, &self.births, peer) {
             Ok(exec) => {
                 self.execs.push(exec);
                 None

@@ -1,11 +1,12 @@
 //! What a pod has before its first container: name, loopback, sysctls, shared memory, and a socket to be spoken to.
 
+use crate::births::Births;
 use crate::supervisor::Supervisor;
 use linux::clone::SingleThreaded;
 use linux::mounts::{self, Attributes};
 use linux::signals::Number;
 use sandbox::cgroup::Tree;
-use sandbox::{Network, PodPlan, SOCKET, sweep};
+use sandbox::{Ipc, Network, PodPlan, SOCKET, sweep};
 use std::fs;
 use std::io;
 use std::os::fd::AsFd;
@@ -92,15 +93,14 @@ pub fn prepare(dir: &Path, cgroups: &Path) -> Result<Supervisor, SetupError> {
     make_folder(&dir.join(ROOT))?;
     make_folder(&dir.join(STAGE))?;
     make_folder(&dir.join(sweep::CONTAINERS))?;
-    mount_shm(&dir.join(sweep::SHM))?;
+    mount_shm(plan.ipc, &dir.join(sweep::SHM))?;
     let own_pids = linux::namespaces::own_pid_namespace().map_err(kernel("open the PID namespace"))?;
     let listener = listen(&dir.join(SOCKET))?;
     Ok(Supervisor::new(
         dir,
         Tree::at(cgroups),
         plan,
-        proof,
-        own_pids,
+        Births::new(own_pids, proof),
         exits,
         listener,
     ))
@@ -124,10 +124,16 @@ fn set_sysctl(name: &str, value: &str) -> Result<(), SetupError> {
     })
 }
 
-fn mount_shm(place: &Path) -> Result<(), SetupError> {
+fn mount_shm(ipc: Ipc, place: &Path) -> Result<(), SetupError> {
     make_folder(place)?;
     let options = [("size", Path::new(SHM_SIZE)), ("mode", Path::new("1777"))];
-    let memory = mounts::make("tmpfs", &options, Attributes::DATA)?;
+    let memory = match ipc {
+        Ipc::Own => mounts::make("tmpfs", &options, Attributes::DATA)?,
+        Ipc::Host => mounts::copy(Path::new("/dev/shm")).map_err(|cause| SetupError::Kernel {
+            what: "copy the machine's /dev/shm",
+            cause,
+        })?,
+    };
     let folder = fs::File::open(place).map_err(file("open", place))?;
     mounts::attach(memory.as_fd(), folder.as_fd()).map_err(|cause| SetupError::Kernel {
         what: "mount the pod's shared memory",

@@ -1,9 +1,9 @@
 //! The loop: waits for connections, requests, output, reports, exits and deadlines, and does what each asks for.
 
+use crate::births::Births;
 use crate::container::{Container, Stage};
 use crate::exec::{self, Exec};
 use crate::peer::{Closed, Peer, PeerId};
-use linux::clone::SingleThreaded;
 use linux::poll::{Ready, Wait};
 use linux::signals::{ChildExits, Exit};
 use sandbox::PodPlan;
@@ -20,8 +20,7 @@ pub struct Supervisor {
     pub(crate) dir: PathBuf,
     pub(crate) tree: Option<Tree>,
     pub(crate) pod: PodPlan,
-    pub(crate) proof: SingleThreaded,
-    pub(crate) own_pids: OwnedFd,
+    pub(crate) births: Births,
     exits: ChildExits,
     listener: UnixListener,
     pub(crate) peers: BTreeMap<PeerId, Peer>,
@@ -56,8 +55,7 @@ impl Supervisor {
         dir: &Path,
         tree: Option<Tree>,
         pod: PodPlan,
-        proof: SingleThreaded,
-        own_pids: OwnedFd,
+        births: Births,
         exits: ChildExits,
         listener: UnixListener,
     ) -> Supervisor {
@@ -65,8 +63,7 @@ impl Supervisor {
             dir: dir.to_owned(),
             tree,
             pod,
-            proof,
-            own_pids,
+            births,
             exits,
             listener,
             peers: BTreeMap::new(),
@@ -79,7 +76,8 @@ impl Supervisor {
 
     /// Whether it was asked to end and nothing runs any more.
     pub fn is_over(&mut self) -> bool {
-        let over = self.ending_for.is_some() && self.containers.iter().all(|container| !container.is_alive());
+        let ended = self.ending_for.is_some() && self.containers.iter().all(|container| !container.is_alive());
+        let over = ended && self.births.is_over();
         if let (true, Some(peer)) = (over, self.ending_for) {
             self.reply(peer, &Reply::Done);
         }
@@ -210,6 +208,9 @@ impl Supervisor {
 
     fn take_exits(&mut self) {
         for exit in self.exits.take() {
+            if self.births.is_holder_gone(exit.pid) {
+                continue;
+            }
             if let Some(place) = self
                 .containers
                 .iter()

@@ -3,6 +3,7 @@
 
 mod world;
 
+use sandbox::Processes;
 use std::io::BufRead;
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -37,6 +38,73 @@ async fn containers_of_a_pod_share_name_network_and_memory() {
     let own = std::fs::read_link("/proc/self/ns/net").unwrap();
     assert!(!said.contains(own.to_str().unwrap()), "{said}");
     pod.destroy().await.unwrap();
+}
+
+/// Prints the command line of every process it sees, with its number.
+const SEEN: &str = "for p in /proc/[0-9]*; do echo \"${p#/proc/} $(tr '\\0' ' ' < $p/cmdline)\"; done";
+
+#[tokio::test]
+async fn containers_see_the_processes_that_they_are_to_see() {
+    let Some(world) = world("seen") else { return };
+    let pod = world.sandboxes.start(&world.pod("seen")).await.unwrap();
+    let start = async |name: &str, script: &str, processes: Processes| {
+        let mut plan = world.container("seen", name, script);
+        plan.processes = processes;
+        pod.start_container(&plan).await.unwrap();
+        plan
+    };
+    let waits = "echo ready; trap 'exit 3' TERM; while :; do sleep 0.1; done";
+    let first = start("first", waits, Processes::Pod).await;
+    wait_for(|| log(&first.log).contains("ready")).await;
+    let alone = start("alone", "echo ready; sleep 1000", Processes::Own).await;
+    wait_for(|| log(&alone.log).contains("ready")).await;
+
+    let second = start("second", SEEN, Processes::Pod).await;
+    ended(&pod, "second").await;
+    let said = log(&second.log);
+    assert!(said.contains("trap 'exit 3'") && !said.contains("sleep 1000"), "{said}");
+    // Not the first container: what holds the namespace is number 1.
+    assert!(said.contains("stdout 1 ") && !said.contains("stdout 1 sh"), "{said}");
+
+    let aimed = start("aimed", SEEN, Processes::Of("alone".to_owned())).await;
+    ended(&pod, "aimed").await;
+    let said = log(&aimed.log);
+    assert!(said.contains("stdout 1 sleep 1000") && !said.contains("trap"), "{said}");
+
+    let wide = start("wide", SEEN, Processes::Host).await;
+    ended(&pod, "wide").await;
+    let said = log(&wide.log);
+    assert!(said.contains("sleep 1000") && said.contains("trap 'exit 3'"), "{said}");
+
+    // A neighbour can signal it; without a namespace of its own it takes signals as any program does.
+    let kill = "for p in /proc/[0-9]*; do grep -q trap $p/cmdline && [ $p != /proc/$$ ] && kill ${p#/proc/}; done";
+    let mut killer = world.container("seen", "killer", kill);
+    killer.processes = Processes::Pod;
+    pod.start_container(&killer).await.unwrap();
+    assert_eq!(ended(&pod, "first").await.ended.unwrap().exit_code, 3);
+
+    let mut lost = world.container("seen", "lost", "true");
+    lost.processes = Processes::Of("first".to_owned());
+    let refused = pod.start_container(&lost).await.unwrap_err().to_string();
+    assert!(refused.contains("container first does not run"), "{refused}");
+    pod.destroy().await.unwrap();
+}
+
+#[tokio::test]
+async fn processes_that_are_shared_end_with_the_pod() {
+    let Some(world) = world("holder") else { return };
+    let pod = world.sandboxes.start(&world.pod("holder")).await.unwrap();
+    let mut plan = world.container("holder", "main", "sh -c 'sleep 987654' & echo started; exit 0");
+    plan.processes = Processes::Pod;
+    pod.start_container(&plan).await.unwrap();
+    ended(&pod, "main").await;
+    pod.destroy().await.unwrap();
+    let left = || {
+        let processes = std::fs::read_dir("/proc").unwrap().flatten();
+        let lines = processes.filter_map(|process| std::fs::read_to_string(process.path().join("cmdline")).ok());
+        lines.filter(|line| line.contains("987654")).count()
+    };
+    wait_for(|| left() == 0).await;
 }
 
 #[tokio::test]

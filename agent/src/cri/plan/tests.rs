@@ -284,3 +284,21 @@ fn name_servers_are_the_callers() {
         "search a.test b.test\nnameserver 10.0.0.10\noptions ndots:5\n"
     );
 }
+
+#[test]
+fn a_container_sees_the_processes_that_its_namespaces_say() {
+    let options = |mode: NamespaceMode| NamespaceOption {
+        pid: mode.into(),
+        target_id: "other".to_owned(),
+        ..NamespaceOption::default()
+    };
+    for (mode, expected) in [
+        (NamespaceMode::Pod, Processes::Pod),
+        (NamespaceMode::Container, Processes::Own),
+        (NamespaceMode::Node, Processes::Host),
+        (NamespaceMode::Target, Processes::Of("other".to_owned())),
+    ] {
+        assert_eq!(processes(Some(&options(mode))), expected, "{mode:?}");
+    }
+    assert_eq!(processes(None), Processes::Pod);
+}

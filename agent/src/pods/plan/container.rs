@@ -1,12 +1,13 @@
 //! The plan of one container.
 
+use super::super::spec;
 use super::env::Environment;
 use super::expand::expand;
 use super::mounts::{Volumes, mounts};
 use super::user::{Names, user};
 use super::{Machine, Refusal, resources, security};
 use k8s_openapi::api::core::v1::{Container, Pod, PodSpec};
-use sandbox::{Access, ContainerPlan, Mount, Propagation, Root, Source};
+use sandbox::{Access, ContainerPlan, Mount, Processes, Propagation, Root, Source};
 use std::path::{Path, PathBuf};
 
 /// Where programs are looked for when neither image nor pod says so; what Docker and containerd give.
@@ -53,7 +54,7 @@ pub fn container(inputs: &Inputs<'_>) -> Result<ContainerPlan, Refusal> {
         passwd: inputs.passwd.clone(),
         group: inputs.group.clone(),
     };
-    let pod = super::super::spec::full_name(inputs.pod);
+    let pod = spec::full_name(inputs.pod);
     let user = user(&pod, spec, container, &image.config.user, &names)?;
     let mut env = env;
     if !env.iter().any(|(name, _)| name == "HOME") {
@@ -76,6 +77,7 @@ pub fn container(inputs: &Inputs<'_>) -> Result<ContainerPlan, Refusal> {
         argv: argv(inputs)?,
         env,
         cwd: working_dir(inputs),
+        processes: processes(inputs.pod, spec, &container.name),
         user,
         capabilities: security.capabilities,
         no_new_privs: security.no_new_privs,
@@ -92,9 +94,22 @@ pub fn container(inputs: &Inputs<'_>) -> Result<ContainerPlan, Refusal> {
     })
 }
 
+/// An ephemeral container sees those of the container that it is aimed at, unless the pod shares them all anyway.
+fn processes(pod: &Pod, spec: &PodSpec, name: &str) -> Processes {
+    let ephemeral = spec::ephemeral_containers(pod).iter();
+    let mut aimed = ephemeral.filter(|ephemeral| ephemeral.name == name);
+    let target = aimed.find_map(|ephemeral| ephemeral.target_container_name.clone());
+    match (spec.host_pid, spec.share_process_namespace, target) {
+        (Some(true), _, _) => Processes::Host,
+        (_, Some(true), _) => Processes::Pod,
+        (_, _, Some(target)) if !target.is_empty() => Processes::Of(target),
+        _ => Processes::Own,
+    }
+}
+
 /// The image's variables, then the container's over them.
 fn environment(inputs: &Inputs<'_>) -> Vec<(String, String)> {
-    let hostname = super::super::spec::hostname(inputs.pod);
+    let hostname = spec::hostname(inputs.pod);
     let own = inputs.env.iter().map(|(name, value)| (name.clone(), value.clone()));
     variables(&hostname, inputs.container.tty == Some(true), &inputs.image.config, own)
 }

@@ -3,7 +3,7 @@
 use super::super::spec;
 use super::{Machine, resources};
 use k8s_openapi::api::core::v1::{Pod, PodSpec};
-use sandbox::{Network, PodPlan};
+use sandbox::{Ipc, Network, PodPlan};
 use std::collections::BTreeMap;
 
 /// Labels by which a restarted agent knows whose sandbox it found; upstream's runtime labels.
@@ -38,6 +38,11 @@ pub fn pod(pod: &Pod, spec: &PodSpec, attempt: u32, machine: &Machine) -> PodPla
             Network::Host
         } else {
             Network::Own
+        },
+        ipc: if spec.host_ipc == Some(true) {
+            Ipc::Host
+        } else {
+            Ipc::Own
         },
         cgroup: resources::cgroup(spec, &uid),
         limits: resources::pod(spec, machine),

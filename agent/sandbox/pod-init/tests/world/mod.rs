@@ -1,7 +1,8 @@
 //! A machine for tests: folders of its own, the cgroup v2 tree if there is one, and an image with busybox in it.
 
 use sandbox::{
-    ContainerPlan, ContainerState, ExecPlan, Limits, Network, Pod, PodPlan, Root, Sandboxes, Seccomp, Settings, User,
+    ContainerPlan, ContainerState, ExecPlan, Ipc, Limits, Network, Pod, PodPlan, Processes, Root, Sandboxes, Seccomp,
+    Settings, User,
 };
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -67,6 +68,7 @@ impl World {
             id: id.to_owned(),
             hostname: format!("host-of-{id}"),
             network: Network::Own,
+            ipc: Ipc::Own,
             cgroup: self.cgroup().join(id),
             limits: Limits::default(),
             sysctls: vec![("net.ipv4.ip_unprivileged_port_start".to_owned(), "0".to_owned())],
@@ -90,6 +92,7 @@ impl World {
                 ("COLOUR".to_owned(), "blue".to_owned()),
             ],
             cwd: "/".into(),
+            processes: Processes::Own,
             user: User {
                 uid: 0,
                 gid: 0,

@@ -304,3 +304,21 @@ fn paths_from_variables_are_refused_as_upstream_does() {
         assert_eq!(refused(value), Err(sentence.to_owned()));
     }
 }
+
+#[test]
+fn a_container_sees_the_processes_that_its_pod_says() {
+    let debugger = json!([{"name": "debugger", "image": "i", "targetContainerName": "a"}]);
+    for (spec, of_a, of_debugger) in [
+        (json!({}), Processes::Own, Processes::Of("a".to_owned())),
+        (json!({"shareProcessNamespace": true}), Processes::Pod, Processes::Pod),
+        (json!({"hostPID": true}), Processes::Host, Processes::Host),
+    ] {
+        let mut pod = json!({"spec": spec});
+        pod["spec"]["containers"] = json!([{"name": "a"}]);
+        pod["spec"]["ephemeralContainers"] = debugger.clone();
+        let pod: Pod = serde_json::from_value(pod).unwrap();
+        let spec = pod.spec.as_ref().unwrap();
+        let of = |name: &str| processes(&pod, spec, name);
+        assert_eq!((of("a"), of("debugger")), (of_a, of_debugger), "{spec:?}");
+    }
+}

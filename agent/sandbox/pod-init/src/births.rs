@@ -1,0 +1,111 @@
+//! In which PID namespace a process is born: pod-init's own, a new one, or one that others live in already.
+
+use linux::clone::{Child, SingleThreaded};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::Path;
+
+/// CLONE_NEWPID.
+const NEW: i32 = libc::CLONE_NEWPID;
+
+/// What is needed to bear children elsewhere and to come back.
+pub struct Births {
+    own_pids: OwnedFd,
+    proof: SingleThreaded,
+    /// Number 1 of the namespace that containers of the pod share, if one asked for it and it lives.
+    holder: Option<Child>,
+}
+
+/// Where a child is born.
+#[derive(Clone, Copy)]
+pub enum Place<'a> {
+    /// In pod-init's own namespace, which is the machine's.
+    Here,
+    /// In a new one, as its number 1.
+    New,
+    /// Beside the process that a pidfd stands for.
+    Beside(BorrowedFd<'a>),
+}
+
+// === impl Births ===
+
+impl Births {
+    pub fn new(own_pids: OwnedFd, proof: SingleThreaded) -> Births {
+        Births {
+            own_pids,
+            proof,
+            holder: None,
+        }
+    }
+
+    /// Runs `child` in a new process, with new namespaces besides.
+    pub fn fork(
+        &self,
+        place: Place<'_>,
+        namespaces: i32,
+        cgroup: Option<BorrowedFd<'_>>,
+        child: impl FnOnce() -> i32,
+    ) -> Result<Child, linux::Error> {
+        match place {
+            Place::Here => linux::clone::fork(&self.proof, namespaces, cgroup, child),
+            Place::New => linux::clone::fork(&self.proof, namespaces | NEW, cgroup, child),
+            Place::Beside(process) => {
+                // Only children are born into it; pod-init itself stays where it is and takes itself back after this one.
+                linux::namespaces::bear_children_in(process)?;
+                let child = linux::clone::fork(&self.proof, namespaces, cgroup, child);
+                linux::namespaces::bear_children_in(&self.own_pids)?;
+                child
+            }
+        }
+    }
+
+    /// Makes the namespace that containers of the pod share, unless it is there. `empty` is a folder with nothing in it.
+    pub fn share(&mut self, empty: &Path) -> Result<(), linux::Error> {
+        if self.holder.is_none() {
+            self.holder = Some(linux::clone::fork(&self.proof, NEW, None, || hold(empty))?);
+        }
+        Ok(())
+    }
+
+    /// In the namespace that was made by [`Births::share`].
+    pub fn shared(&self) -> Place<'_> {
+        let holder = self.holder.as_ref();
+        holder.map_or(Place::New, |holder| Place::Beside(holder.pidfd.as_fd()))
+    }
+
+    /// Whether it was the shared namespace's number 1 that ended; all that lived in it has ended with it.
+    pub fn is_holder_gone(&mut self, pid: u32) -> bool {
+        self.holder.take_if(|holder| holder.pid == pid).is_some()
+    }
+
+    /// Ends the shared namespace; whether there is none any more.
+    pub fn is_over(&self) -> bool {
+        if let Some(holder) = &self.holder {
+            // ESRCH: it has just ended by itself.
+            let _ = linux::pidfd::signal(&holder.pidfd, libc::SIGKILL);
+        }
+        self.holder.is_none()
+    }
+}
+
+/// Number 1 of a shared namespace: does nothing and can do nothing, for it is what every container of it may look at. Whoever
+/// loses its parent there is taken in by it, and forgotten by the kernel at its end, because SIGCHLD is ignored.
+fn hold(empty: &Path) -> i32 {
+    let held = || -> Result<(), linux::Error> {
+        linux::clone::close_everything()?;
+        linux::signals::ignore(&[linux::signals::Number::SIGCHLD])?;
+        let dies_with_parent = Some(rustix::process::Signal::KILL);
+        rustix::process::set_parent_process_death_signal(dies_with_parent).map_err(linux::Error::rustix("prctl"))?;
+        rustix::thread::set_name(c"pause").map_err(linux::Error::rustix("prctl(PR_SET_NAME)"))?;
+        rustix::process::chroot(empty).map_err(linux::Error::rustix("chroot"))?;
+        rustix::process::chdir("/").map_err(linux::Error::rustix("chdir"))?;
+        let none = linux::privileges::capabilities(&[]).unwrap_or_default();
+        linux::privileges::limit_capabilities(&none)
+    };
+    if held().is_err() {
+        return 1;
+    }
+    loop {
+        // Only a signal that nobody in the namespace can send it ends this.
+        std::thread::park();
+    }
+}
