@@ -29,6 +29,8 @@ pub struct Inputs<'a> {
     pub passwd: String,
     /// See `passwd`.
     pub group: String,
+    /// What the kernel calls the pod.
+    pub hostname: &'a str,
     /// Its environment, resolved.
     pub env: &'a Environment,
     /// The pod's volumes.
@@ -109,9 +111,9 @@ fn processes(pod: &Pod, spec: &PodSpec, name: &str) -> Processes {
 
 /// The image's variables, then the container's over them.
 fn environment(inputs: &Inputs<'_>) -> Vec<(String, String)> {
-    let hostname = spec::hostname(inputs.pod);
     let own = inputs.env.iter().map(|(name, value)| (name.clone(), value.clone()));
-    variables(&hostname, inputs.container.tty == Some(true), &inputs.image.config, own)
+    let tty = inputs.container.tty == Some(true);
+    variables(inputs.hostname, tty, &inputs.image.config, own)
 }
 
 /// What every container has, under the image's variables, under the container's `own`.

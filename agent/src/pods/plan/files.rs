@@ -46,7 +46,14 @@ fn host_aliases(aliases: &[HostAlias]) -> String {
     text
 }
 
-/// `/etc/resolv.conf`: the machine's unless the pod's `dnsPolicy` is None, with what its `dnsConfig` adds.
+/// What resolvers take at most: man 5 resolv.conf, MAXNS; the kubelet cuts there too (upstream: validation.MaxDNSNameservers).
+const MOST_NAMESERVERS: usize = 3;
+
+/// Upstream: validation.MaxDNSSearchPaths.
+const MOST_SEARCHES: usize = 32;
+
+/// `/etc/resolv.conf`: the machine's unless the pod's `dnsPolicy` is None, with what its `dnsConfig` adds: each server and
+/// domain once, and an option in place of the machine's of that name (upstream: the kubelet's appendDNSConfig).
 pub fn resolv_conf(machine: &str, spec: &PodSpec) -> String {
     let words = |keyword: &str| -> Vec<String> {
         let lines = machine.lines().filter_map(|line| line.trim().strip_prefix(keyword));
@@ -59,16 +66,17 @@ pub fn resolv_conf(machine: &str, spec: &PodSpec) -> String {
     if let Some(extra) = &spec.dns_config {
         servers.extend(extra.nameservers.iter().flatten().cloned());
         searches.extend(extra.searches.iter().flatten().cloned());
-        options.extend(extra.options.iter().flatten().filter_map(|option| {
-            let name = option.name.clone()?;
-            Some(
-                option
-                    .value
-                    .as_ref()
-                    .map_or(name.clone(), |value| format!("{name}:{value}")),
-            )
-        }));
+        for option in extra.options.iter().flatten() {
+            let Some(name) = &option.name else { continue };
+            options.retain(|known| known.split(':').next() != Some(name));
+            let value = option.value.iter().filter(|value| !value.is_empty());
+            options.push(value.fold(name.clone(), |name, value| format!("{name}:{value}")));
+        }
     }
+    let (servers, searches) = (
+        first_of_each(servers, MOST_NAMESERVERS),
+        first_of_each(searches, MOST_SEARCHES),
+    );
     let mut text = String::new();
     if !searches.is_empty() {
         text.push_str(&format!("search {}\n", searches.join(" ")));
@@ -80,6 +88,17 @@ pub fn resolv_conf(machine: &str, spec: &PodSpec) -> String {
         text.push_str(&format!("options {}\n", options.join(" ")));
     }
     text
+}
+
+/// Words in their order, each once, `most` of them at most.
+fn first_of_each(words: Vec<String>, most: usize) -> Vec<String> {
+    let mut kept: Vec<String> = Vec::new();
+    for word in words {
+        if kept.len() < most && !kept.contains(&word) {
+            kept.push(word);
+        }
+    }
+    kept
 }
 
 #[cfg(test)]
@@ -113,6 +132,19 @@ mod tests {
         assert_eq!(
             resolv_conf(machine, &spec(none)),
             "search a b\nnameserver 1.1.1.1\noptions ndots:2 rotate\n"
+        );
+    }
+
+    #[test]
+    fn dns_config_adds_each_server_once_and_replaces_options() {
+        let machine = "nameserver 10.0.2.3\nsearch a b\noptions ndots:1 rotate\n";
+        let spec = json!({"containers": [], "dnsPolicy": "Default", "dnsConfig": {
+            "nameservers": ["10.0.2.3", "1.1.1.1", "2.2.2.2", "3.3.3.3"], "searches": ["b", "c"],
+            "options": [{"name": "ndots", "value": "5"}, {"name": "edns0", "value": ""}]}});
+        let spec: PodSpec = serde_json::from_value(spec).unwrap();
+        assert_eq!(
+            resolv_conf(machine, &spec),
+            "search a b c\nnameserver 10.0.2.3\nnameserver 1.1.1.1\nnameserver 2.2.2.2\noptions rotate ndots:5 edns0\n"
         );
     }
 }

@@ -13,8 +13,8 @@ pub const LABEL_NAMESPACE: &str = "io.kubernetes.pod.namespace";
 /// See [`LABEL_NAME`].
 pub const LABEL_UID: &str = "io.kubernetes.pod.uid";
 
-/// Plans the `attempt`th sandbox of a pod.
-pub fn pod(pod: &Pod, spec: &PodSpec, attempt: u32, machine: &Machine) -> PodPlan {
+/// Plans the `attempt`th sandbox of a pod, which the kernel is to call `hostname`.
+pub fn pod(pod: &Pod, spec: &PodSpec, hostname: String, attempt: u32, machine: &Machine) -> PodPlan {
     let text = |field: &Option<String>| field.clone().unwrap_or_default();
     let meta = &pod.metadata;
     let uid = text(&meta.uid);
@@ -33,7 +33,7 @@ pub fn pod(pod: &Pod, spec: &PodSpec, attempt: u32, machine: &Machine) -> PodPla
         } else {
             format!("{uid}.{attempt}")
         },
-        hostname: spec::hostname(pod),
+        hostname,
         network: if spec::host_network(pod) {
             Network::Host
         } else {

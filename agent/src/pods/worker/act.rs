@@ -70,7 +70,8 @@ impl Worker {
             .await
             .map_err(|message| ("FailedMount", message))?;
         self.host.has_runtime(spec).await.map_err(failed)?;
-        let plan = plan::pod(&pod, spec, self.sandboxes, &self.host.machine);
+        let hostname = spec::kernel_hostname(&pod, &self.host.dns_domain).map_err(failed)?;
+        let plan = plan::pod(&pod, spec, hostname, self.sandboxes, &self.host.machine);
         let made = match self.host.sandboxes.start(&plan).await {
             Ok(made) => made,
             Err(error) => {
@@ -117,12 +118,7 @@ impl Worker {
         fs::create_dir_all(&dir)?;
         let aliases = spec.host_aliases.as_deref().unwrap_or_default();
         let hostname = spec::hostname(&self.pod);
-        let domain = match (&spec.subdomain, &self.pod.metadata.namespace) {
-            (Some(subdomain), Some(namespace)) if !subdomain.is_empty() => {
-                format!("{subdomain}.{namespace}.svc.{}", self.host.dns_domain)
-            }
-            (_, _) => String::new(),
-        };
+        let domain = spec::domain(&self.pod, &self.host.dns_domain);
         let hosts = if spec::host_network(&self.pod) {
             plan::files::hosts_of_machine(&read_or_empty(Path::new("/etc/hosts")), aliases)
         } else {
@@ -131,7 +127,8 @@ impl Worker {
         fs::write(dir.join("etc-hosts"), hosts)?;
         let machine = read_or_empty(&self.host.paths.resolv_conf);
         fs::write(dir.join("resolv.conf"), plan::files::resolv_conf(&machine, spec))?;
-        fs::write(dir.join("hostname"), format!("{hostname}\n"))
+        let called = spec::kernel_hostname(&self.pod, &self.host.dns_domain).map_err(std::io::Error::other)?;
+        fs::write(dir.join("hostname"), format!("{called}\n"))
     }
 
     /// Where the pod's managed files are, and where containers see them.

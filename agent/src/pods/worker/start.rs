@@ -145,6 +145,7 @@ impl Worker {
         let ips = &self.observed.ips;
         let env = plan::env::resolve(&self.pod, container, ips, &self.host.machine, &lookups);
         let env = env.map_err(|refusal| refusal.0)?;
+        let hostname = spec::kernel_hostname(&self.pod, &self.host.dns_domain)?;
         let volumes = self.prepare_volumes().await?;
         let mut files = self.files();
         let attempt = known.attempt;
@@ -167,6 +168,7 @@ impl Worker {
             passwd: image.text("etc/passwd"),
             group: image.text("etc/group"),
             image: &image,
+            hostname: &hostname,
             env: &env,
             volumes: &volumes,
             files: &files,

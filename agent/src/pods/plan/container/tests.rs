@@ -52,6 +52,7 @@ fn plan_of(container: Value, image: &oci::Image) -> Result<ContainerPlan, Refusa
         image,
         passwd: "app:x:7:7::/home/app:/bin/sh\n".to_owned(),
         group: String::new(),
+        hostname: "web",
         env: &env,
         volumes: &volumes(),
         files: &[("/pod/hosts".into(), "/etc/hosts".into())],
