@@ -53,6 +53,11 @@ impl Kubernetes {
         self.request(Method::POST, path, object.to_string().into()).await
     }
 
+    /// DELETE the object at `path`.
+    pub async fn delete(&self, path: &str) -> Result<Reply> {
+        self.request(Method::DELETE, path, Bytes::new()).await
+    }
+
     async fn request(&self, method: Method, path: &str, body: Bytes) -> Result<Reply> {
         let what = format!("{method} {path}");
         let exchange = self.exchange(method, path, body);
