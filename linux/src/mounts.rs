@@ -155,6 +155,18 @@ pub fn propagate(mount: BorrowedFd<'_>, propagation: Propagation) -> Result<(), 
     set(mount, "", 0, propagation, true)
 }
 
+/// What a user namespace calls a user is the owner, on disk, of what that user owns through this mount, which must not be
+/// mounted anywhere yet; man 2 mount_setattr, "ID-mapped mounts". EINVAL: the file system cannot.
+pub fn map_owners(mount: BorrowedFd<'_>, user_namespace: BorrowedFd<'_>) -> Result<(), Error> {
+    let attr = MountAttr {
+        set: libc::MOUNT_ATTR_IDMAP,
+        clear: 0,
+        propagation: 0,
+        userns_fd: user_namespace.as_raw_fd() as u64,
+    };
+    apply(mount, "", &attr, false)
+}
+
 fn set(place: BorrowedFd<'_>, path: &str, set: u64, propagation: u64, recursive: bool) -> Result<(), Error> {
     let attr = MountAttr {
         set,
@@ -162,6 +174,10 @@ fn set(place: BorrowedFd<'_>, path: &str, set: u64, propagation: u64, recursive:
         propagation,
         userns_fd: 0,
     };
+    apply(place, path, &attr, recursive)
+}
+
+fn apply(place: BorrowedFd<'_>, path: &str, attr: &MountAttr, recursive: bool) -> Result<(), Error> {
     let path = std::ffi::CString::new(path).map_err(|_| Error {
         call: "mount_setattr",
         errno: libc::EINVAL,
@@ -177,7 +193,7 @@ fn set(place: BorrowedFd<'_>, path: &str, set: u64, propagation: u64, recursive:
             place.as_raw_fd(),
             path.as_ptr(),
             flags,
-            &raw const attr,
+            std::ptr::from_ref(attr),
             size_of::<MountAttr>(),
         )
     };

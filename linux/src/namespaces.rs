@@ -27,6 +27,22 @@ pub fn enter_files_of(pidfd: impl AsFd) -> Result<(), Error> {
     nix::sched::setns(pidfd, both).map_err(Error::nix("setns"))
 }
 
+/// Enters those namespaces of the process that a pidfd stands for, as `CLONE_NEW…` of libc.
+pub fn enter(pidfd: impl AsFd, namespaces: crate::clone::Namespaces) -> Result<(), Error> {
+    nix::sched::setns(pidfd, CloneFlags::from_bits_retain(namespaces)).map_err(Error::nix("setns"))
+}
+
+/// Enters a user namespace, with all capabilities there and none outside of it. The user is one that it does not know yet.
+pub fn enter_users(user_namespace: impl AsFd) -> Result<(), Error> {
+    nix::sched::setns(user_namespace, CloneFlags::CLONE_NEWUSER).map_err(Error::nix("setns(CLONE_NEWUSER)"))
+}
+
+/// The calling process sees a copy of its mounts, which belongs to its user namespace. Under another one than before, the copied
+/// mounts cannot be taken apart (man 7 mount_namespaces, "Restrictions on mount namespaces").
+pub fn unshare_mounts() -> Result<(), Error> {
+    nix::sched::unshare(CloneFlags::CLONE_NEWNS).map_err(Error::nix("unshare(CLONE_NEWNS)"))
+}
+
 /// Names the calling process's UTS namespace.
 pub fn set_host_name(name: &str) -> Result<(), Error> {
     nix::unistd::sethostname(name).map_err(Error::nix("sethostname"))

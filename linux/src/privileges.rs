@@ -50,6 +50,36 @@ pub fn become_user(uid: u32, gid: u32, groups: &[u32]) -> Result<(), Error> {
     })
 }
 
+/// Files that the calling process makes from now on belong to this user and this group; its capabilities stay as they are.
+pub fn make_files_as(uid: u32, gid: u32) -> Result<(), Error> {
+    // SAFETY: no pointer is passed.
+    unsafe { libc::setfsgid(gid) };
+    // SAFETY: no pointer is passed.
+    unsafe { libc::setfsuid(uid) };
+    // Neither says whether it worked; both say what holds when they are asked for the impossible.
+    // SAFETY: no pointer is passed.
+    let group = unsafe { libc::setfsgid(u32::MAX) };
+    // SAFETY: no pointer is passed.
+    let user = unsafe { libc::setfsuid(u32::MAX) };
+    if (user as u32, group as u32) != (uid, gid) {
+        return Err(Error {
+            call: "setfsuid",
+            errno: libc::EPERM,
+        });
+    }
+    // Whoever ceases to make files as root loses the capabilities about files, as far as they are effective.
+    let permitted = caps::read(None, CapSet::Permitted).map_err(|_| Error::last("capget"))?;
+    caps::set(None, CapSet::Effective, &permitted).map_err(|_| Error::last("capset"))
+}
+
+/// Becomes user and group 0 of the user namespace that the calling process has just entered; its capabilities stay.
+pub fn become_root() -> Result<(), Error> {
+    // SAFETY: no pointer is passed.
+    check("setresgid", unsafe { libc::setresgid(0, 0, 0) })?;
+    // SAFETY: no pointer is passed.
+    check("setresuid", unsafe { libc::setresuid(0, 0, 0) })
+}
+
 /// Keeps of the permitted capabilities only these, makes them effective, and empties the inheritable and the ambient set.
 pub fn limit_capabilities(keep: &CapsHashSet) -> Result<(), Error> {
     // SAFETY: no pointer is passed.

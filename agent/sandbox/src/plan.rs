@@ -32,6 +32,9 @@ pub struct PodPlan {
     /// Whether the pod has shared memory of its own or the machine's.
     #[serde(default)]
     pub ipc: Ipc,
+    /// Whose users the pod's users are; nothing: the machine's, by the same numbers.
+    #[serde(default)]
+    pub users: Option<Users>,
     /// The pod's cgroup below the cgroup root, e.g. `kubepods/burstable/pod<uid>`.
     pub cgroup: PathBuf,
     /// Limits on the pod as a whole.
@@ -59,6 +62,13 @@ pub enum Ipc {
     Own,
     /// The machine's.
     Host,
+}
+
+/// A user namespace of the pod's own, man 7 user_namespaces.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Users {
+    /// Which user and which group of the machine the pod's number 0 is; its other numbers, up to [`Users::COUNT`], follow.
+    pub first: u32,
 }
 
 /// Whose processes a container sees, man 7 pid_namespaces.
@@ -123,6 +133,34 @@ pub struct ContainerPlan {
     pub stdin_once: bool,
     /// All devices and all of /sys writable, nothing masked.
     pub privileged: bool,
+}
+
+// === impl Users ===
+
+impl Users {
+    /// How many users and groups a pod has: as many as upstream's kubelet gives it, all that 16 bits can say.
+    pub const COUNT: u32 = 65536;
+}
+
+// === impl PodPlan ===
+
+impl PodPlan {
+    /// Which namespaces are the pod's own, `CLONE_NEW…` of linux/sched.h: its processes see its host name and, mostly, each other's
+    /// System V objects and its network.
+    pub fn namespaces(&self) -> i32 {
+        const CLONE_NEWUTS: i32 = 0x0400_0000;
+        const CLONE_NEWIPC: i32 = 0x0800_0000;
+        const CLONE_NEWNET: i32 = 0x4000_0000;
+        let network = match self.network {
+            Network::Own => CLONE_NEWNET,
+            Network::Host => 0,
+        };
+        let ipc = match self.ipc {
+            Ipc::Own => CLONE_NEWIPC,
+            Ipc::Host => 0,
+        };
+        CLONE_NEWUTS | ipc | network
+    }
 }
 
 /// One program more in a running container.

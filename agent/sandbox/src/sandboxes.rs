@@ -3,7 +3,7 @@
 use crate::cgroup::{CgroupError, Group, Tree};
 use crate::pod::SOCKET;
 use crate::sweep::{self, Leftovers};
-use crate::{DestroyError, Ipc, Limits, Network, Pod, PodPlan};
+use crate::{DestroyError, Limits, Pod, PodPlan};
 use linux::clone::{Executing, Execution};
 use std::ffi::{CString, OsStr};
 use std::fs;
@@ -354,21 +354,12 @@ impl Sandboxes {
     }
 }
 
-/// A pod's processes see its host name and, mostly, each other's System V objects and its network.
+/// Which namespaces pod-init begins with. Those of a pod with users of its own belong to these, so pod-init makes them.
 fn namespaces(plan: &PodPlan) -> i32 {
-    /// linux/sched.h.
-    const CLONE_NEWUTS: i32 = 0x0400_0000;
-    const CLONE_NEWIPC: i32 = 0x0800_0000;
-    const CLONE_NEWNET: i32 = 0x4000_0000;
-    let network = match plan.network {
-        Network::Own => CLONE_NEWNET,
-        Network::Host => 0,
-    };
-    let ipc = match plan.ipc {
-        Ipc::Own => CLONE_NEWIPC,
-        Ipc::Host => 0,
-    };
-    CLONE_NEWUTS | ipc | network
+    match plan.users {
+        Some(_) => 0,
+        None => plan.namespaces(),
+    }
 }
 
 fn check_id(id: &str) -> Result<(), StartError> {

@@ -74,6 +74,7 @@ pub fn sandbox(id: &str, config: &PodSandboxConfig) -> Result<PodPlan, Refusal> 
         hostname: hostname.chars().take(64).collect(),
         network,
         ipc,
+        users: None,
         cgroup: cgroup(&linux.cgroup_parent)?.join(id),
         limits: Limits::default(),
         sysctls,

@@ -17,6 +17,7 @@ use crate::pods::eviction::Evictor;
 use crate::pods::host::Host;
 use crate::pods::plan::Machine;
 use crate::pods::tokens::Tokens;
+use crate::pods::users::Ranges;
 use client::{Http, Identity, Recorder, Transport};
 use facts::Facts;
 use net::pods::PodNetwork;
@@ -187,6 +188,7 @@ fn open(
         dns_domain: context.config.cluster.dns_domain.clone(),
         tokens: Tokens::default(),
         directory: context.directory.clone(),
+        users: Ranges::open(&paths.kubelet),
         ledger: context.ledger.clone(),
         devices: context.devices.clone(),
         readiness: context.readiness.clone(),

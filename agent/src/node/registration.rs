@@ -3,6 +3,7 @@
 use super::facts::Facts;
 use super::readiness::Readiness;
 use super::{NodeContext, chain};
+use crate::pods::users;
 use client::{Api, Backoff, Patch, Transport};
 use config::Role;
 use jiff::Timestamp;
@@ -201,7 +202,7 @@ fn status(context: &NodeContext, facts: &Facts, images: &Value, now: &Readiness)
         "nodeInfo": facts.node_info(),
         "images": images,
         "features": {"supplementalGroupsPolicy": true},
-        "runtimeHandlers": [{"name": "", "features": {"recursiveReadOnlyMounts": true, "userNamespaces": false}}],
+        "runtimeHandlers": [{"name": "", "features": {"recursiveReadOnlyMounts": true, "userNamespaces": users::are_possible()}}],
         "conditions": [
             pressure("MemoryPressure", pressures.memory,
                 ("KubeletHasSufficientMemory", "kubelet has sufficient memory available"),

@@ -6,6 +6,7 @@ use super::images::Images;
 use super::ledger::Ledger;
 use super::plan::{Claim, Lookups, Machine, References};
 use super::tokens::Tokens;
+use super::users::{self, Ranges};
 use crate::devices::Devices;
 use crate::node::{Paths, Readiness};
 use client::{Api, Object, Transport};
@@ -45,6 +46,8 @@ pub struct Host {
     pub tokens: Tokens,
     /// Who runs what, for the node's face.
     pub directory: Arc<Directory>,
+    /// Whose users are whose.
+    pub users: Ranges,
     /// Which pods have a place.
     pub ledger: Arc<Ledger>,
     /// What device plugins have brought, and who has it.
@@ -122,10 +125,8 @@ impl Host {
     /// Whether the pod's runtime class, if it names one, means the only runtime that there is, and whether that one can do what
     /// the pod asks of it; an error is a sentence.
     pub async fn has_runtime(&self, spec: &PodSpec) -> Result<(), String> {
-        if spec.host_users == Some(false) {
-            return Err(
-                "the pod sets hostUsers: false, and this node's runtime does not support user namespaces".to_owned(),
-            );
+        if spec.host_users == Some(false) && !users::are_possible() {
+            return Err("the pod sets hostUsers: false, and this node's kernel makes no user namespaces".to_owned());
         }
         let Some(name) = spec.runtime_class_name.as_deref().filter(|name| !name.is_empty()) else {
             return Ok(());

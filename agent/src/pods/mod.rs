@@ -21,6 +21,7 @@ pub mod shutdown;
 mod spec;
 mod status;
 pub mod tokens;
+pub mod users;
 mod volumes;
 mod worker;
 
@@ -94,7 +95,11 @@ async fn adopt(host: &Host) -> BTreeMap<String, sandbox::Pod> {
             Ok(found) => {
                 let by_uid = found.into_iter().map(|(plan, pod)| {
                     let uid = plan.labels.get(plan::LABEL_UID).cloned();
-                    (uid.unwrap_or(plan.id), pod)
+                    let uid = uid.unwrap_or(plan.id);
+                    if let Some(users) = plan.users {
+                        host.users.keep(&uid, users);
+                    }
+                    (uid, pod)
                 });
                 return by_uid.collect();
             }
@@ -189,6 +194,7 @@ fn remove_traces(host: &Host, uid: &str, logs: &Path) {
             Err(_) | Ok(()) => {}
         }
     }
+    host.users.take_back(uid);
 }
 
 fn names_in(folder: &Path) -> Vec<String> {

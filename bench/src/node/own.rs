@@ -88,6 +88,7 @@ fn pod_plan(id: &str) -> PodPlan {
         hostname: "bench".to_owned(),
         network: Network::Own,
         ipc: Ipc::Own,
+        users: None,
         cgroup: PathBuf::from("pintle-bench").join(id),
         limits: Limits::default(),
         sysctls: Vec::new(),

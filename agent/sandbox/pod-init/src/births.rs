@@ -1,5 +1,6 @@
 //! In which PID namespace a process is born: pod-init's own, a new one, or one that others live in already.
 
+use crate::users::Users;
 use linux::clone::{Child, SingleThreaded};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
@@ -11,6 +12,7 @@ const NEW: i32 = libc::CLONE_NEWPID;
 pub struct Births {
     own_pids: OwnedFd,
     proof: SingleThreaded,
+    users: Option<Users>,
     /// Number 1 of the namespace that containers of the pod share, if one asked for it and it lives.
     holder: Option<Child>,
 }
@@ -29,12 +31,18 @@ pub enum Place<'a> {
 // === impl Births ===
 
 impl Births {
-    pub fn new(own_pids: OwnedFd, proof: SingleThreaded) -> Births {
+    pub fn new(own_pids: OwnedFd, proof: SingleThreaded, users: Option<Users>) -> Births {
         Births {
             own_pids,
             proof,
+            users,
             holder: None,
         }
+    }
+
+    /// Users of the pod's own, as whom its containers live.
+    pub fn users(&self) -> Option<&Users> {
+        self.users.as_ref()
     }
 
     /// Runs `child` in a new process, with new namespaces besides.

@@ -5,6 +5,7 @@ use crate::program;
 use crate::report::Reporter;
 use crate::rootfs::{self, Places};
 use crate::setup::{IGNORED, ROOT, STAGE};
+use crate::users::Users;
 use sandbox::{ContainerPlan, sweep};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
@@ -21,9 +22,20 @@ pub enum Stdio {
     },
 }
 
+/// What the pod gives to a container's process.
+#[derive(Clone, Copy)]
+pub struct Pod<'a> {
+    /// Its folder.
+    pub dir: &'a Path,
+    /// Whether there is a cgroup v2 tree to show.
+    pub has_cgroups: bool,
+    /// Users of its own.
+    pub users: Option<&'a Users>,
+}
+
 /// Returns only when it failed, and has told so then.
-pub fn run(plan: &ContainerPlan, dir: &Path, has_cgroups: bool, stdio: Stdio, reporter: Reporter) -> i32 {
-    if let Err(why) = prepare(plan, dir, has_cgroups, &stdio, &reporter) {
+pub fn run(plan: &ContainerPlan, pod: &Pod<'_>, stdio: Stdio, reporter: Reporter) -> i32 {
+    if let Err(why) = prepare(plan, pod, &stdio, &reporter) {
         reporter.not_prepared(&why);
         return 1;
     }
@@ -31,13 +43,12 @@ pub fn run(plan: &ContainerPlan, dir: &Path, has_cgroups: bool, stdio: Stdio, re
     127
 }
 
-fn prepare(
-    plan: &ContainerPlan,
-    dir: &Path,
-    has_cgroups: bool,
-    stdio: &Stdio,
-    reporter: &Reporter,
-) -> Result<(), String> {
+fn prepare(plan: &ContainerPlan, pod: &Pod<'_>, stdio: &Stdio, reporter: &Reporter) -> Result<(), String> {
+    let Pod {
+        dir,
+        has_cgroups,
+        users,
+    } = *pod;
     set_oom_score(plan.oom_score_adj)?;
     let places = Places {
         root: &dir.join(ROOT),
@@ -45,8 +56,17 @@ fn prepare(
         stage: &dir.join(STAGE),
         cgroups: has_cgroups,
     };
-    rootfs::build(plan, &places).map_err(|error| error.to_string())?;
+    rootfs::build(plan, &places, users).map_err(|error| error.to_string())?;
+    if let Some(users) = users {
+        become_root(users).map_err(|error| format!("become the pod's root: {error}"))?;
+    }
     finish(stdio, &plan.cwd, plan, &plan.user, reporter)
+}
+
+/// The mounts become the pod's, too, so that its root may mount; what the container was given cannot be taken apart then.
+fn become_root(users: &Users) -> Result<(), linux::Error> {
+    users.enter()?;
+    linux::namespaces::unshare_mounts()
 }
 
 /// What starting a container and executing in a running one have in common, once the process is in the container's root.

@@ -245,8 +245,12 @@ fn spawn(plan: &ContainerPlan, around: &Surroundings<'_>, group: Option<&Group>)
     let (reports, reporter) = report::channel().map_err(|cause| format!("make a socket pair: {cause}"))?;
     let (stdio, ends) = pipes(plan.tty, plan.stdin).map_err(|error| error.to_string())?;
     let folder = group.map(Group::open).transpose().map_err(|error| error.to_string())?;
-    let has_cgroups = around.tree.is_some();
-    let run = || child::run(plan, around.dir, has_cgroups, stdio, reporter);
+    let pod = child::Pod {
+        dir: around.dir,
+        has_cgroups: around.tree.is_some(),
+        users: around.births.users(),
+    };
+    let run = || child::run(plan, &pod, stdio, reporter);
     let folder = folder.as_ref().map(AsFd::as_fd);
     let child = around.births.fork(around.place, NAMESPACES, folder, run);
     let child = child.map_err(|error| error.to_string())?;

@@ -2,7 +2,7 @@
 
 use crate::births::{Births, Place};
 use crate::container::{Container, Ends, pipes};
-use crate::enter;
+use crate::enter::{self, Inside};
 use crate::peer::PeerId;
 use crate::report::{self, Outcome, Reports};
 use linux::clone::Child;
@@ -42,7 +42,12 @@ impl Exec {
             .transpose()
             .map_err(|error| error.to_string())?;
         let init = container.child.pidfd.as_fd();
-        let run = || enter::run(plan, &container.plan, init, stdio, reporter);
+        let inside = Inside {
+            container: &container.plan,
+            init,
+            users: births.users(),
+        };
+        let run = || enter::run(plan, &inside, stdio, reporter);
         let child = births.fork(Place::Beside(init), 0, group.as_ref().map(AsFd::as_fd), run);
         Ok(Exec {
             asked_by,

@@ -20,6 +20,7 @@ mod rootfs;
 mod seccomp;
 mod setup;
 mod supervisor;
+mod users;
 mod volume;
 
 use std::io::Write;

@@ -4,6 +4,7 @@
 //! (`linux::beneath`), so an image full of hostile links cannot make us touch the machine. All mounts forbid device files;
 //! the devices that a container has are bound one by one, which makes CAP_MKNOD harmless without a device filter in BPF.
 
+use crate::users::Users;
 use crate::volume;
 use linux::beneath::Folder;
 use linux::mounts::{self, Attributes, NotMounted};
@@ -38,6 +39,16 @@ pub enum RootError {
         /// Why it failed.
         cause: linux::Error,
     },
+    /// A file system whose files cannot belong to others than they do on disk.
+    #[error(
+        "show {path} to the pod's own users (hostUsers: false), which its file system or this kernel may not be able to: {cause}"
+    )]
+    Owners {
+        /// What.
+        path: PathBuf,
+        /// Why it failed.
+        cause: linux::Error,
+    },
     /// What should be a device is none.
     #[error("mount {0} into the container: it is no device")]
     NoDevice(PathBuf),
@@ -68,6 +79,8 @@ const DEV: Attributes = Attributes {
     nodev: true,
     noexec: true,
 };
+/// The group `tty` of every distribution.
+const TERMINALS: u32 = 5;
 /// Device files that every container has (OCI runtime spec, "Default Devices").
 const DEVICES: [&str; 6] = ["null", "zero", "full", "random", "urandom", "tty"];
 /// Links that every container has, "Default Dev symbolic links".
@@ -80,14 +93,24 @@ const LINKS: [(&str, &str); 5] = [
 ];
 
 /// Builds the container's root and makes it the process's own.
-pub fn build(plan: &ContainerPlan, places: &Places<'_>) -> Result<(), RootError> {
+pub fn build(plan: &ContainerPlan, places: &Places<'_>, users: Option<&Users>) -> Result<(), RootError> {
     // Before this process turns its back on the machine: only peers of its mounts pass mounts to it.
-    let sources = volume::shared(&plan.mounts)?;
+    let sources = volume::early(&plan.mounts)?;
     mounts::make_slave().map_err(host("keep to itself what is mounted below", Path::new("/")))?;
-    let root = overlay(plan, places.root)?;
-    fixed_mounts(&root, plan, places)?;
-    for (mount, shared) in plan.mounts.iter().zip(sources) {
-        volume::add(&root, mount, shared, general(plan), places.stage)?;
+    let root = overlay(plan, places, users)?;
+    if let Some(users) = users {
+        users
+            .make_files()
+            .map_err(place("make the pod's root the owner of", Path::new("/")))?;
+    }
+    fixed_mounts(&root, plan, places, users)?;
+    let surroundings = volume::Surroundings {
+        forbidden: general(plan),
+        stage: places.stage,
+        users,
+    };
+    for (mount, source) in plan.mounts.iter().zip(sources) {
+        volume::add(&root, mount, source, &surroundings)?;
     }
     root.make_folder(&plan.cwd, 0o755)
         .map_err(place("make working folder", &plan.cwd))?;
@@ -114,31 +137,48 @@ fn general(plan: &ContainerPlan) -> Attributes {
     }
 }
 
-fn overlay(plan: &ContainerPlan, at: &Path) -> Result<Folder, RootError> {
+/// With users of the pod's own the layers belong to these; so does the new upper layer, by its numbers on disk.
+fn overlay(plan: &ContainerPlan, places: &Places<'_>, users: Option<&Users>) -> Result<Folder, RootError> {
+    let at = places.root;
     let upper = plan.root.scratch.join(sandbox::sweep::SCRATCH[0]);
     let work = plan.root.scratch.join(sandbox::sweep::SCRATCH[1]);
-    let mut options: Vec<(&str, &Path)> = plan
-        .root
-        .lower
+    let owned = users.map(|users| users.own_layers(&plan.root.lower, places.stage));
+    let owned = owned.transpose()?;
+    if let Some(root) = users.map(|users| users.outside(0)) {
+        std::os::unix::fs::chown(&upper, Some(root), Some(root))
+            .map_err(|cause| host("change the owner of", &upper)(linux::Error::io("chown")(cause)))?;
+    }
+    let mut options: Vec<(&str, &Path)> = owned
+        .as_ref()
+        .unwrap_or(&plan.root.lower)
         .iter()
         .map(|layer| ("lowerdir+", layer.as_path()))
         .collect();
     options.push(("upperdir", &upper));
     options.push(("workdir", &work));
     let mount = mounts::make("overlay", &options, general(plan))?;
+    if owned.is_some() {
+        mounts::detach(places.stage).map_err(host("unmount", places.stage))?;
+    }
     let folder = Folder::open(at).map_err(host("open", at))?;
     mounts::attach(mount.as_fd(), folder.as_fd()).map_err(host("mount the container's root on", at))?;
     Folder::open(at).map_err(host("open", at))
 }
 
-fn fixed_mounts(root: &Folder, plan: &ContainerPlan, places: &Places<'_>) -> Result<(), RootError> {
+fn fixed_mounts(
+    root: &Folder,
+    plan: &ContainerPlan,
+    places: &Places<'_>,
+    users: Option<&Users>,
+) -> Result<(), RootError> {
     put(root, "/proc", mounts::make("proc", &[], Attributes::DATA)?)?;
     if plan.privileged {
         put(root, "/dev", mounts::make("devtmpfs", &[], Attributes::default())?)?;
     } else {
         devices(root)?;
     }
-    let pts = [("ptmxmode", "0666"), ("mode", "0620"), ("gid", "5")];
+    let terminals = users.map_or(TERMINALS, |users| users.outside(TERMINALS)).to_string();
+    let pts = [("ptmxmode", "0666"), ("mode", "0620"), ("gid", &terminals)];
     let pts = pts.map(|(key, value)| (key, Path::new(value)));
     let attributes = Attributes {
         nosuid: true,

@@ -2,6 +2,7 @@
 
 use crate::births::Births;
 use crate::supervisor::Supervisor;
+use crate::users::Users;
 use linux::clone::SingleThreaded;
 use linux::mounts::{self, Attributes};
 use linux::signals::Number;
@@ -83,6 +84,10 @@ pub fn prepare(dir: &Path, cgroups: &Path) -> Result<Supervisor, SetupError> {
     linux::privileges::hide_from_proc().map_err(kernel("hide from /proc"))?;
     let exits = linux::signals::ChildExits::watch().map_err(kernel("watch children"))?;
     let plan = read_plan(dir)?;
+    let users = plan.users.map(|own| Users::make(&proof, own.first, plan.namespaces()));
+    let users = users
+        .transpose()
+        .map_err(kernel("give the pod users of its own (hostUsers: false)"))?;
     linux::namespaces::set_host_name(&plan.hostname).map_err(kernel("set the host name"))?;
     if plan.network == Network::Own {
         linux::loopback::up().map_err(kernel("set the loopback link up"))?;
@@ -93,14 +98,14 @@ pub fn prepare(dir: &Path, cgroups: &Path) -> Result<Supervisor, SetupError> {
     make_folder(&dir.join(ROOT))?;
     make_folder(&dir.join(STAGE))?;
     make_folder(&dir.join(sweep::CONTAINERS))?;
-    mount_shm(plan.ipc, &dir.join(sweep::SHM))?;
+    mount_shm(&plan, &dir.join(sweep::SHM))?;
     let own_pids = linux::namespaces::own_pid_namespace().map_err(kernel("open the PID namespace"))?;
     let listener = listen(&dir.join(SOCKET))?;
     Ok(Supervisor::new(
         dir,
         Tree::at(cgroups),
         plan,
-        Births::new(own_pids, proof),
+        Births::new(own_pids, proof, users),
         exits,
         listener,
     ))
@@ -124,10 +129,12 @@ fn set_sysctl(name: &str, value: &str) -> Result<(), SetupError> {
     })
 }
 
-fn mount_shm(ipc: Ipc, place: &Path) -> Result<(), SetupError> {
+fn mount_shm(plan: &PodPlan, place: &Path) -> Result<(), SetupError> {
     make_folder(place)?;
-    let options = [("size", Path::new(SHM_SIZE)), ("mode", Path::new("1777"))];
-    let memory = match ipc {
+    let root = plan.users.map_or(0, |users| users.first).to_string();
+    let options = [("size", SHM_SIZE), ("mode", "1777"), ("uid", &root), ("gid", &root)];
+    let options = options.map(|(key, value)| (key, Path::new(value)));
+    let memory = match plan.ipc {
         Ipc::Own => mounts::make("tmpfs", &options, Attributes::DATA)?,
         Ipc::Host => mounts::copy(Path::new("/dev/shm")).map_err(|cause| SetupError::Kernel {
             what: "copy the machine's /dev/shm",

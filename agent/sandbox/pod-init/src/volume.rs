@@ -3,6 +3,7 @@
 //! Like `rootfs`, runs in the child and resolves every place inside the root with the root taken for `/`.
 
 use crate::rootfs::{RootError, host, place, readonly};
+use crate::users::Users;
 use linux::beneath::Folder;
 use linux::mounts::{self, Attributes};
 use rustix::fs::{FileType, OFlags};
@@ -16,39 +17,48 @@ const DATA_READONLY: Attributes = Attributes {
     ..Attributes::DATA
 };
 
-/// For each mount that passes mounts both ways its source, which must be copied while this process still hears and is heard.
-pub fn shared(all: &[Mount]) -> Result<Vec<Option<OwnedFd>>, RootError> {
+/// What all mounts of a container have in common.
+pub struct Surroundings<'a> {
+    /// What none of them may be used for.
+    pub forbidden: Attributes,
+    /// An empty folder.
+    pub stage: &'a Path,
+    /// Whom their files belong to.
+    pub users: Option<&'a Users>,
+}
+
+/// Sources that are copied before anything is mounted: those that pass mounts both ways, while this process still hears and is
+/// heard; parts of volumes, whose missing folders belong to the machine's root on disk.
+pub fn early(all: &[Mount]) -> Result<Vec<Option<OwnedFd>>, RootError> {
     let copy = |mount: &Mount| match (mount.propagation, &mount.source) {
         (Propagation::Both, Source::Bind(path)) => mounts::copy(path)
             .map(Some)
             .map_err(host("mount into the container", path)),
-        (Propagation::Both, Source::Inside { folder, path }) => inside(folder, path).map(Some),
+        (_, Source::Inside { folder, path }) => inside(folder, path).map(Some),
         (_, _) => Ok(None),
     };
     all.iter().map(copy).collect()
 }
 
-/// Mounts it; `shared` is its source if that was copied before, `forbidden` what no mount of this container may be used for,
-/// `stage` an empty folder.
+/// Mounts it; `early` is its source if that was copied before.
 pub fn add(
     root: &Folder,
     mount: &Mount,
-    shared: Option<OwnedFd>,
-    forbidden: Attributes,
-    stage: &Path,
+    early: Option<OwnedFd>,
+    surroundings: &Surroundings<'_>,
 ) -> Result<(), RootError> {
     let source = match &mount.source {
         Source::Bind(path) => {
-            let copy = shared.map_or_else(|| mounts::copy(path), Ok);
+            let copy = early.map_or_else(|| mounts::copy(path), Ok);
             let copy = copy.map_err(host("mount into the container", path))?;
-            restrict(copy, path, mount, forbidden)?
+            restrict(copy, path, mount, surroundings)?
         }
         Source::Inside { folder, path } => {
-            let copy = shared.map_or_else(|| inside(folder, path), Ok)?;
-            restrict(copy, &folder.join(path), mount, forbidden)?
+            let copy = early.map_or_else(|| inside(folder, path), Ok)?;
+            restrict(copy, &folder.join(path), mount, surroundings)?
         }
-        Source::Tmpfs { size, mode } => tmpfs(*size, *mode, mount.access, forbidden)?,
-        Source::Layers { lower, path } => layers(lower, path, stage)?,
+        Source::Tmpfs { size, mode } => tmpfs(*size, *mode, mount.access, surroundings.forbidden)?,
+        Source::Layers { lower, path } => layers(lower, path, surroundings)?,
         Source::Device(path) => device(path)?,
     };
     let make = place("make mount point", &mount.target);
@@ -85,8 +95,12 @@ fn escape(folder: &Path, path: &Path, cause: linux::Error) -> RootError {
 }
 
 /// Forbids what this mount may not be used for, and cuts it off from the machine as far as it should be.
-fn restrict(copy: OwnedFd, path: &Path, mount: &Mount, forbidden: Attributes) -> Result<OwnedFd, RootError> {
+fn restrict(copy: OwnedFd, path: &Path, mount: &Mount, surroundings: &Surroundings<'_>) -> Result<OwnedFd, RootError> {
+    let forbidden = surroundings.forbidden;
     let refused = || host("restrict the mount of", path);
+    if let Some(users) = surroundings.users {
+        users.own(copy.as_fd(), path)?;
+    }
     mounts::restrict(copy.as_fd(), forbidden, true).map_err(refused())?;
     match mount.access {
         Access::Writable => {}
@@ -116,19 +130,29 @@ fn tmpfs(size: u64, mode: u32, access: Access, forbidden: Attributes) -> Result<
 }
 
 /// All layers as one folder, or what stands at `path` in it.
-fn layers(lower: &[PathBuf], path: &Path, stage: &Path) -> Result<OwnedFd, RootError> {
+fn layers(lower: &[PathBuf], path: &Path, surroundings: &Surroundings<'_>) -> Result<OwnedFd, RootError> {
+    let Surroundings { stage, users, .. } = *surroundings;
     let whole = match lower {
         // Overlay wants two at least.
         [only] => {
             let copy = mounts::copy(only).map_err(host("mount the layer", only))?;
+            if let Some(users) = users {
+                users.own(copy.as_fd(), only)?;
+            }
             mounts::restrict(copy.as_fd(), DATA_READONLY, true).map_err(host("restrict the mount of", only))?;
             mounts::propagate(copy.as_fd(), mounts::Propagation::Private)
                 .map_err(host("restrict the mount of", only))?;
             copy
         }
         all => {
-            let options: Vec<(&str, &Path)> = all.iter().map(|layer| ("lowerdir+", layer.as_path())).collect();
-            mounts::make("overlay", &options, DATA_READONLY)?
+            let owned = users.map(|users| users.own_layers(all, stage)).transpose()?;
+            let shown = owned.as_deref().unwrap_or(all).iter();
+            let options: Vec<(&str, &Path)> = shown.map(|layer| ("lowerdir+", layer.as_path())).collect();
+            let made = mounts::make("overlay", &options, DATA_READONLY)?;
+            if owned.is_some() {
+                mounts::detach(stage).map_err(host("unmount", stage))?;
+            }
+            made
         }
     };
     if path.as_os_str().is_empty() {

@@ -9,7 +9,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use world::{DEADLINE, World, cgroups, ended, exec, log, world};
+use world::{DEADLINE, World, cgroups, ended, eventually, exec, log, world};
 
 const TERM: i32 = 15;
 
@@ -23,7 +23,7 @@ async fn containers_of_a_pod_share_name_network_and_memory() {
         "echo shared > /dev/shm/word; readlink /proc/self/ns/net; readlink /proc/self/ns/ipc; sleep 100",
     );
     pod.start_container(&first).await.unwrap();
-    wait_for(|| log(&first.log).contains("ipc:")).await;
+    eventually(|| log(&first.log).contains("ipc:")).await;
     let second = world.container(
         "share",
         "second",
@@ -55,9 +55,9 @@ async fn containers_see_the_processes_that_they_are_to_see() {
     };
     let waits = "echo ready; trap 'exit 3' TERM; while :; do sleep 0.1; done";
     let first = start("first", waits, Processes::Pod).await;
-    wait_for(|| log(&first.log).contains("ready")).await;
+    eventually(|| log(&first.log).contains("ready")).await;
     let alone = start("alone", "echo ready; sleep 1000", Processes::Own).await;
-    wait_for(|| log(&alone.log).contains("ready")).await;
+    eventually(|| log(&alone.log).contains("ready")).await;
 
     let second = start("second", SEEN, Processes::Pod).await;
     ended(&pod, "second").await;
@@ -104,7 +104,7 @@ async fn processes_that_are_shared_end_with_the_pod() {
         let lines = processes.filter_map(|process| std::fs::read_to_string(process.path().join("cmdline")).ok());
         lines.filter(|line| line.contains("987654")).count()
     };
-    wait_for(|| left() == 0).await;
+    eventually(|| left() == 0).await;
 }
 
 #[tokio::test]
@@ -119,7 +119,7 @@ async fn stopping_asks_first_and_kills_later() {
     let deaf = world.container("stop", "deaf", "trap '' TERM; echo ready; while :; do sleep 0.1; done");
     for plan in [&polite, &deaf] {
         pod.start_container(plan).await.unwrap();
-        wait_for(|| log(&plan.log).contains("ready")).await;
+        eventually(|| log(&plan.log).contains("ready")).await;
     }
 
     let state = pod.stop("polite", TERM, DEADLINE).await.unwrap();
@@ -216,9 +216,9 @@ async fn a_program_dies_with_whoever_asked_for_it() {
         .await
         .unwrap();
     let forgotten = pod.exec(&exec("main", "exec sleep 4321")).await.unwrap();
-    wait_for(|| processes("4321") > 0).await;
+    eventually(|| processes("4321") > 0).await;
     drop(forgotten);
-    wait_for(|| processes("4321") == 0).await;
+    eventually(|| processes("4321") == 0).await;
     pod.destroy().await.unwrap();
 }
 
@@ -262,7 +262,7 @@ async fn pods_outlive_an_agent_that_is_killed() {
     assert_eq!((state.name.as_str(), state.ended), ("main", None));
     let path = world.dir.join("logs/orphan/main.log");
     let before = log(&path).lines().count();
-    wait_for(|| log(&path).lines().count() > before).await;
+    eventually(|| log(&path).lines().count() > before).await;
 
     let mut echo = pod.exec(&exec("main", "exit 6")).await.unwrap();
     assert_eq!(echo.wait().await.unwrap(), 6);
@@ -282,7 +282,7 @@ async fn containers_die_with_pod_init_and_the_remains_are_removed() {
         .status()
         .unwrap();
     tokio::time::timeout(DEADLINE, pod.gone()).await.unwrap();
-    wait_for(|| processes("5432") == 0).await;
+    eventually(|| processes("5432") == 0).await;
     assert!(pod.states().await.is_err());
 
     assert!(world.sandboxes.adopt_all().await.unwrap().is_empty());
@@ -330,7 +330,7 @@ async fn a_machine_without_cgroups_runs_pods_without_limits() {
         .unwrap();
     assert_eq!(sandboxes.adopt_all().await.unwrap().len(), 1);
     pod.destroy().await.unwrap();
-    wait_for(|| processes("7654") == 0).await;
+    eventually(|| processes("7654") == 0).await;
     assert_nothing_is_left(&world);
 }
 
@@ -375,16 +375,4 @@ fn processes(words: &str) -> usize {
         .filter_map(|entry| std::fs::read(entry.path().join("cmdline")).ok())
         .filter(|line| String::from_utf8_lossy(line).contains(words))
         .count()
-}
-
-async fn wait_for(mut condition: impl FnMut() -> bool) {
-    let deadline = Instant::now() + DEADLINE;
-    while !condition() {
-        assert!(
-            Instant::now() < deadline,
-            "it did not come about within {} s",
-            DEADLINE.as_secs()
-        );
-        tokio::time::sleep(Duration::from_millis(10)).await;
-    }
 }

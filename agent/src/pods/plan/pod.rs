@@ -3,7 +3,7 @@
 use super::super::spec;
 use super::{Machine, resources};
 use k8s_openapi::api::core::v1::{Pod, PodSpec};
-use sandbox::{Ipc, Network, PodPlan};
+use sandbox::{Ipc, Network, PodPlan, Users};
 use std::collections::BTreeMap;
 
 /// Labels by which a restarted agent knows whose sandbox it found; upstream's runtime labels.
@@ -13,8 +13,15 @@ pub const LABEL_NAMESPACE: &str = "io.kubernetes.pod.namespace";
 /// See [`LABEL_NAME`].
 pub const LABEL_UID: &str = "io.kubernetes.pod.uid";
 
-/// Plans the `attempt`th sandbox of a pod, which the kernel is to call `hostname`.
-pub fn pod(pod: &Pod, spec: &PodSpec, hostname: String, attempt: u32, machine: &Machine) -> PodPlan {
+/// Plans the `attempt`th sandbox of a pod, which the kernel is to call `hostname`, with users of its own if it has some.
+pub fn pod(
+    pod: &Pod,
+    spec: &PodSpec,
+    hostname: String,
+    attempt: u32,
+    users: Option<Users>,
+    machine: &Machine,
+) -> PodPlan {
     let text = |field: &Option<String>| field.clone().unwrap_or_default();
     let meta = &pod.metadata;
     let uid = text(&meta.uid);
@@ -44,6 +51,7 @@ pub fn pod(pod: &Pod, spec: &PodSpec, hostname: String, attempt: u32, machine: &
         } else {
             Ipc::Own
         },
+        users,
         cgroup: resources::cgroup(spec, &uid),
         limits: resources::pod(spec, machine),
         sysctls: sysctls

@@ -71,7 +71,9 @@ impl Worker {
             .map_err(|message| ("FailedMount", message))?;
         self.host.has_runtime(spec).await.map_err(failed)?;
         let hostname = spec::kernel_hostname(&pod, &self.host.dns_domain).map_err(failed)?;
-        let plan = plan::pod(&pod, spec, hostname, self.sandboxes, &self.host.machine);
+        let users = (spec.host_users == Some(false)).then(|| self.host.users.give(&self.uid()));
+        let users = users.transpose().map_err(|error| failed(crate::node::chain(&error)))?;
+        let plan = plan::pod(&pod, spec, hostname, self.sandboxes, users, &self.host.machine);
         let made = match self.host.sandboxes.start(&plan).await {
             Ok(made) => made,
             Err(error) => {

@@ -69,6 +69,7 @@ impl World {
             hostname: format!("host-of-{id}"),
             network: Network::Own,
             ipc: Ipc::Own,
+            users: None,
             cgroup: self.cgroup().join(id),
             limits: Limits::default(),
             sysctls: vec![("net.ipv4.ip_unprivileged_port_start".to_owned(), "0".to_owned())],
@@ -165,6 +166,20 @@ pub async fn ended(pod: &Pod, name: &str) -> ContainerState {
     tokio::time::timeout(DEADLINE, end).await.expect("the container ends")
 }
 
+/// Waits until it holds.
+#[allow(dead_code, reason = "not every test file waits so")]
+pub async fn eventually(mut condition: impl FnMut() -> bool) {
+    let deadline = std::time::Instant::now() + DEADLINE;
+    while !condition() {
+        assert!(
+            std::time::Instant::now() < deadline,
+            "it did not come about within {} s",
+            DEADLINE.as_secs()
+        );
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+}
+
 /// Lines of a log as `stream text`.
 pub fn log(path: &Path) -> String {
     let text = std::fs::read_to_string(path).unwrap_or_default();
@@ -228,7 +243,7 @@ fn image(dir: &Path) {
     std::fs::copy(busybox().unwrap(), dir.join("bin/busybox")).unwrap();
     for name in [
         "sh", "cat", "echo", "sleep", "id", "ls", "hostname", "stty", "tty", "mknod", "mount", "grep", "head", "kill",
-        "readlink", "true", "unshare", "ipcmk", "ipcs", "wc", "seq", "dd", "ps", "touch",
+        "readlink", "true", "umount", "unshare", "ipcmk", "ipcs", "wc", "seq", "dd", "ps", "touch",
     ] {
         std::os::unix::fs::symlink("busybox", dir.join("bin").join(name)).unwrap();
     }
