@@ -18,12 +18,13 @@ use crate::pods::host::Host;
 use crate::pods::plan::Machine;
 use crate::pods::tokens::Tokens;
 use crate::pods::users::Ranges;
-use client::{Http, Identity, Recorder, Transport};
+use client::{Api, Cache, Http, Identity, ListOptions, Recorder, Transport};
 use facts::Facts;
 use net::pods::PodNetwork;
 use sandbox::{Sandboxes, Settings};
 use std::sync::Arc;
 use std::time::Duration;
+use tokio_util::sync::CancellationToken;
 
 /// How long to wait before trying again what this machine itself refused: a folder, a socket.
 const PAUSE: Duration = Duration::from_secs(5);
@@ -189,6 +190,11 @@ fn open(
         tokens: Tokens::default(),
         directory: context.directory.clone(),
         users: Ranges::open(&paths.kubelet),
+        services: Cache::start(
+            Api::all(transport.clone()),
+            ListOptions::default(),
+            CancellationToken::new(),
+        ),
         ledger: context.ledger.clone(),
         devices: context.devices.clone(),
         readiness: context.readiness.clone(),

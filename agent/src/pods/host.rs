@@ -9,8 +9,8 @@ use super::tokens::Tokens;
 use super::users::{self, Ranges};
 use crate::devices::Devices;
 use crate::node::{Paths, Readiness};
-use client::{Api, Object, Transport};
-use k8s_openapi::api::core::v1::{Node, PersistentVolume, PersistentVolumeClaim, Pod, PodSpec};
+use client::{Api, Cache, Key, Object, Transport};
+use k8s_openapi::api::core::v1::{Node, PersistentVolume, PersistentVolumeClaim, Pod, PodSpec, Service};
 use k8s_openapi::api::node::v1::RuntimeClass;
 use net::pods::PodNetwork;
 use sandbox::Sandboxes;
@@ -19,10 +19,13 @@ use std::net::IpAddr;
 use std::os::fd::AsFd;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::sync::watch;
 
 /// The handler by which runtime classes may name this node's own way to run pods.
 const RUNTIME: &str = "pintle";
+/// How long a container's start waits for the services after the agent began; then it is tried again like any other start.
+const SERVICES_DEADLINE: Duration = Duration::from_secs(5);
 
 /// Shared by all workers.
 pub struct Host {
@@ -48,6 +51,8 @@ pub struct Host {
     pub directory: Arc<Directory>,
     /// Whose users are whose.
     pub users: Ranges,
+    /// The cluster's services, by which containers' variables are named.
+    pub services: Cache<Service>,
     /// Which pods have a place.
     pub ledger: Arc<Ledger>,
     /// What device plugins have brought, and who has it.
@@ -140,6 +145,23 @@ impl Host {
             Err(error) if error.is_not_found() => Err(format!("RuntimeClass {name:?} not found")),
             Err(error) => Err(crate::node::chain(&error)),
         }
+    }
+
+    /// The services that a pod's containers are told of: the API server's own, and those of its namespace unless it wants no
+    /// links; an error is a sentence (upstream's).
+    pub async fn services_of(&self, namespace: &str, spec: &PodSpec) -> Result<Vec<Arc<Service>>, String> {
+        if tokio::time::timeout(SERVICES_DEADLINE, self.services.ready()).await != Ok(true) {
+            return Err("services have not yet been read at least once, cannot construct envvars".to_owned());
+        }
+        let mut services: Vec<_> = self
+            .services
+            .get(&Key::new("default", "kubernetes"))
+            .into_iter()
+            .collect();
+        if spec.enable_service_links != Some(false) {
+            services.extend(self.services.list_in(namespace));
+        }
+        Ok(services)
     }
 
     async fn claims(

@@ -11,6 +11,9 @@ pub fn all(cluster: &Cluster) {
     failed_hook_is_told(cluster);
     sidecar_goes_when_the_work_is_done(cluster);
     debugger_joins_a_running_pod(cluster);
+    containers_know_services_by_variables(cluster);
+    containers_see_each_other_if_their_pod_says(cluster);
+    pod_has_users_of_its_own(cluster);
 }
 
 fn create(cluster: &Cluster, name: &str, spec: Value) {
@@ -190,4 +193,53 @@ fn debugger_joins_a_running_pod(cluster: &Cluster) {
     assert_eq!(condition(&pod, "Ready"), "True");
     cluster.wait_for_log("sick", "debugger", "here\n");
     remove(cluster, "sick");
+}
+
+fn containers_know_services_by_variables(cluster: &Cluster) {
+    let service = json!({"metadata": {"name": "my-db"}, "spec": {"ports": [{"name": "sql", "port": 5432}]}});
+    cluster.create("services", service);
+    let script = sh("echo $MY_DB_SERVICE_PORT_SQL $KUBERNETES_SERVICE_PORT $GIVEN; exec sleep 1000");
+    let containers = |name: &str| {
+        json!([{"name": name, "command": script,
+            "env": [{"name": "GIVEN", "value": "$(MY_DB_SERVICE_PORT)"}]}])
+    };
+    create(
+        cluster,
+        "linked",
+        json!({"terminationGracePeriodSeconds": 1, "containers": containers("a")}),
+    );
+    cluster.wait_for_log("linked", "a", "5432 443 5432\n");
+    let spec = json!({"terminationGracePeriodSeconds": 1, "enableServiceLinks": false, "containers": containers("a")});
+    create(cluster, "unlinked", spec);
+    cluster.wait_for_log("unlinked", "a", "443 $(MY_DB_SERVICE_PORT)\n");
+    remove(cluster, "linked");
+    remove(cluster, "unlinked");
+}
+
+fn containers_see_each_other_if_their_pod_says(cluster: &Cluster) {
+    // The number is put together so that the finder does not find itself.
+    let finder = "n=9870; until case $(cat /proc/[0-9]*/cmdline) in *${n}01*) ;; *) false;; esac; do sleep 0.1; done; echo found; exec sleep 1000";
+    let spec = json!({"shareProcessNamespace": true, "terminationGracePeriodSeconds": 1, "containers": [
+        {"name": "a", "command": sh("exec sleep 987001")}, {"name": "b", "command": sh(finder)}]});
+    create(cluster, "together", spec);
+    cluster.wait_for_log("together", "b", "found\n");
+    let (first, ..) = cluster.exec("together", "a", &["sh", "-c", "cat /proc/1/cmdline"], "");
+    assert!(!first.contains("sleep"), "{first}");
+    remove(cluster, "together");
+}
+
+fn pod_has_users_of_its_own(cluster: &Cluster) {
+    let script = "echo x > /data/x && echo wrote; exec sleep 1000";
+    let spec = json!({"hostUsers": false, "terminationGracePeriodSeconds": 1,
+        "containers": [{"name": "a", "command": sh(script), "volumeMounts": [{"name": "data", "mountPath": "/data"}]}],
+        "volumes": [{"name": "data", "emptyDir": {}}]});
+    create(cluster, "mapped", spec);
+    cluster.wait_for_log("mapped", "a", "wrote\n");
+    let (map, ..) = cluster.exec("mapped", "a", &["sh", "-c", "cat /proc/self/uid_map"], "");
+    let map: Vec<u64> = map
+        .split_whitespace()
+        .filter_map(|number| number.parse().ok())
+        .collect();
+    assert!(map[0] == 0 && map[1] >= 65536 && map[2] == 65536, "{map:?}");
+    remove(cluster, "mapped");
 }

@@ -1,7 +1,7 @@
 //! A container's environment: the image's, then envFrom, then env, later ones over earlier ones.
 
 use super::expand::expand;
-use super::{Lookups, Machine, References, Refusal, downward};
+use super::{Lookups, Machine, References, Refusal, downward, services};
 use k8s_openapi::api::core::v1::{Container, EnvVar, EnvVarSource, Pod};
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -9,7 +9,7 @@ use std::net::IpAddr;
 /// What a container says about its environment, resolved; the image's own variables are not in it.
 pub type Environment = BTreeMap<String, String>;
 
-/// Resolves `env` and `envFrom`.
+/// Resolves `envFrom` and `env`, over the variables that name services.
 pub fn resolve(
     pod: &Pod,
     container: &Container,
@@ -17,7 +17,7 @@ pub fn resolve(
     machine: &Machine,
     lookups: &Lookups,
 ) -> Result<Environment, Refusal> {
-    let mut environment = Environment::new();
+    let mut environment = services::variables(lookups.services.iter().map(|service| &**service));
     for source in container.env_from.iter().flatten() {
         let prefix = source.prefix.as_deref().unwrap_or_default();
         if let Some(from) = &source.config_map_ref {

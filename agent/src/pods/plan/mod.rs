@@ -11,6 +11,7 @@ mod pod;
 pub mod requests;
 pub mod resources;
 pub mod security;
+mod services;
 mod signal;
 pub mod user;
 
@@ -23,9 +24,10 @@ pub use signal::signal;
 
 use super::cpus::Cpus;
 use super::tokens::TokenReference;
-use k8s_openapi::api::core::v1::{ConfigMap, PersistentVolume, PersistentVolumeClaim, Secret};
+use k8s_openapi::api::core::v1::{ConfigMap, PersistentVolume, PersistentVolumeClaim, Secret, Service};
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
+use std::sync::Arc;
 
 /// What plans say about the machine that they are for.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -86,6 +88,8 @@ pub struct Lookups {
     pub claims: BTreeMap<String, Option<Claim>>,
     /// Layers of the images that are volumes, by the volume's name.
     pub images: BTreeMap<String, Vec<std::path::PathBuf>>,
+    /// Services of which containers learn by variables.
+    pub services: Vec<Arc<Service>>,
 }
 
 /// A claim, and its volume once it is bound.

@@ -141,7 +141,10 @@ impl Worker {
             .ok_or_else(|| format!("image {image_name:?} is gone"))?;
         let namespace = self.pod.metadata.namespace.as_deref().unwrap_or_default();
         let lookups = self.host.look_up(namespace, &plan::env::references(container)).await;
-        let lookups = lookups.map_err(|error| crate::node::chain(&error))?;
+        let lookups = plan::Lookups {
+            services: self.host.services_of(namespace, spec).await?,
+            ..lookups.map_err(|error| crate::node::chain(&error))?
+        };
         let ips = &self.observed.ips;
         let env = plan::env::resolve(&self.pod, container, ips, &self.host.machine, &lookups);
         let env = env.map_err(|refusal| refusal.0)?;
