@@ -1,6 +1,6 @@
 //! Carries a program's streams between pod-init's pipes and a caller, whatever the caller is connected by.
 
-use super::{STDERR, STDOUT};
+use super::{STDERR, STDOUT, Wanted};
 use bytes::{Bytes, BytesMut};
 use sandbox::{CallError, Exec, Reader, Writer};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -19,6 +19,8 @@ pub struct Caller {
     pub sizes: mpsc::Receiver<Bytes>,
     /// What it sees, by channel. Closed when it has gone.
     pub output: mpsc::Sender<(u8, Bytes)>,
+    /// Which streams it wants; what a program writes to another one is read and dropped.
+    pub wanted: Wanted,
 }
 
 /// What happened first.
@@ -36,6 +38,7 @@ pub async fn carry(mut exec: Exec, caller: Caller) -> Result<Option<i32>, CallEr
         input,
         mut sizes,
         output,
+        wanted,
     } = caller;
     let (mut stdout, mut stderr) = (exec.stdout.take(), exec.stderr.take());
     let mut input_ended = feed(exec.stdin.take(), input);
@@ -50,6 +53,8 @@ pub async fn carry(mut exec: Exec, caller: Caller) -> Result<Option<i32>, CallEr
             () = output.closed() => Step::Gone,
         };
         match step {
+            Step::Output(STDOUT, Some(_)) if !wanted.stdout => {}
+            Step::Output(STDERR, Some(_)) if !wanted.stderr => {}
             Step::Output(channel, Some(bytes)) => {
                 if output.send((channel, bytes)).await.is_err() {
                     return Ok(None);

@@ -116,6 +116,7 @@ async fn join(task: &Task, streams: Streams) -> Option<Outcome> {
     };
     let (output, outputs) = mpsc::channel(4);
     let caller = Caller {
+        wanted: task.wanted,
         input: pass(streams.stdin),
         sizes: pass(streams.resize),
         output,

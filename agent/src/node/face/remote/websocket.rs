@@ -54,6 +54,7 @@ async fn run(upgrade: OnUpgrade, encoding: websocket::Encoding, protocol: &str, 
                 input: typed,
                 sizes,
                 output: outbox.clone(),
+                wanted: task.wanted,
             };
             let outcome = tokio::select! {
                 outcome = carry(exec, caller) => outcome,
