@@ -12,6 +12,7 @@ mod machine_api;
 mod maintenance;
 mod pod_contents;
 mod power_cut;
+mod survival;
 mod two_nodes;
 mod unasked_restarts;
 

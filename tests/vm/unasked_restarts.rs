@@ -1,6 +1,6 @@
 //! Restarts that no API call asked for: Ctrl, Alt and Del on the keyboard, and a PID 1 that stands still.
 
-use crate::{apply, kubectl};
+use crate::{apply, eventually, kubectl, shell_pod, wait_phase};
 use qemu::testing::{HEALTHY_DEADLINE, cluster};
 use qemu::{Cluster, ClusterSpec};
 use std::time::Duration;
@@ -27,11 +27,17 @@ fn ctrl_alt_del_restarts_in_order_and_the_watchdog_when_init_stands_still() {
     cluster.wait_healthy(HEALTHY_DEADLINE).unwrap();
     kubectl(&cluster, &["create", "configmap", "kept", "--from-literal=a=b"]);
     let machine = cluster.machine(0);
+    apply(&cluster, &shell_pod("last", "trap 'exit 0' TERM; sleep 100000 & wait"));
+    wait_phase(&cluster, "last", "Running");
 
     let since = machine.console().len();
     machine.ctrl_alt_del().unwrap();
     machine.wait_console("Ctrl-Alt-Del", since, crate::DEADLINE).unwrap();
     comes_back(&cluster, since, crate::DEADLINE);
+    // The API heard of its end while there was an API.
+    let why = "jsonpath={.status.phase} {.status.reason}: {.status.message}";
+    let ended = "Failed Terminated: Pod was terminated in response to imminent node shutdown.";
+    eventually(&cluster, &["get", "pod", "last", "-o", why], |said| said == ended);
 
     let since = machine.console().len();
     let image = qemu::oci_images::reference("demo");
