@@ -65,6 +65,13 @@ enum Command {
     },
 }
 
+/// A huge page stays whole while a corner of it is in use: an idle control plane held 26 MB so, of which it used 11.
+fn keep_pages_small() {
+    if let Err(cause) = rustix::thread::disable_transparent_huge_pages(true) {
+        tracing::warn!(%cause, "huge pages could not be switched off for this process; it will hold more memory");
+    }
+}
+
 /// Each client's connection is a file: as many as the host allows.
 fn take_all_files() {
     use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
@@ -93,6 +100,7 @@ fn main() -> anyhow::Result<()> {
         .with_ansi(false)
         .with_writer(std::io::stderr)
         .init();
+    keep_pages_small();
     take_all_files();
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(WORKERS)
