@@ -239,9 +239,9 @@ pub(crate) fn validate(rules: &Rules, object: &Value) -> Vec<FieldError> {
     } else if !namespace.is_empty() {
         errors.push(FieldError::forbidden("metadata.namespace", "not allowed on this type"));
     }
-    errors.extend(labels(object.pointer("/metadata/labels"), "metadata.labels"));
+    errors.extend(labels(read::at(object, "/metadata/labels"), "metadata.labels"));
     errors.extend(annotations(
-        object.pointer("/metadata/annotations"),
+        read::at(object, "/metadata/annotations"),
         "metadata.annotations",
     ));
     errors.extend(owners(object));

@@ -237,9 +237,9 @@ impl Rules {
     /// The key of one object; `namespace` is ignored for cluster-wide kinds.
     pub fn key_of(&self, namespace: &str, name: &str) -> String {
         if self.namespaced {
-            format!("{}/{namespace}/{name}", self.key)
+            [self.key, "/", namespace, "/", name].concat()
         } else {
-            format!("{}/{name}", self.key)
+            [self.key, "/", name].concat()
         }
     }
 

@@ -20,6 +20,10 @@ use std::path::PathBuf;
 use std::time::Duration;
 use target::Target;
 
+/// Requests are many small allocations, and the cores are the server's too.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// Measures an API server.
 #[derive(Parser)]
 #[command(version, about)]

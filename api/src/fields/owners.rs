@@ -92,7 +92,7 @@ impl Owner {
     }
 
     fn write(&self) -> Value {
-        let mut entry = Map::new();
+        let mut entry = Map::with_capacity(7);
         if !self.manager.is_empty() {
             entry.insert("manager".to_owned(), self.manager.as_str().into());
         }

@@ -58,7 +58,7 @@ fn write(set: &Set, is_member: bool) -> Map<String, Value> {
 
 fn key(element: &Element) -> String {
     match element {
-        Element::Field(name) => format!("f:{name}"),
+        Element::Field(name) => ["f:", name].concat(),
         Element::Key(members) => {
             let mut out = String::from("k:{");
             for (at, (name, value)) in members.iter().enumerate() {

@@ -1,6 +1,6 @@
 //! Label selectors: `app=web,tier in (a,b),!old`, with upstream's grammar and sentences (apimachinery `labels.Parse`).
 
-use crate::{FieldError, names};
+use crate::{FieldError, names, read};
 use serde_json::Value;
 use std::fmt;
 
@@ -56,7 +56,7 @@ impl LabelSelector {
 
     /// Whether the object's labels satisfy it.
     pub fn matches(&self, object: &Value) -> bool {
-        let labels = object.pointer("/metadata/labels");
+        let labels = read::at(object, "/metadata/labels");
         self.matches_with(|key| labels?.get(key)?.as_str())
     }
 

@@ -61,7 +61,9 @@ pub(crate) async fn mutate(call: &Call, object: &mut Value, old: Option<&Value>)
 
 /// Refuses what the cluster forbids. `object` is none for a delete, `old` for a create.
 pub(crate) fn validate(call: &Call, object: Option<&Value>, old: Option<&Value>) -> Result<(), Status> {
-    namespace_lifecycle::admit(call, object, old)?;
+    if object.is_none() {
+        namespace_lifecycle::admit(call, object, old)?;
+    }
     node_restriction::admit(call, object, old)?;
     certificate::admit(call, object, old)?;
     escalation::admit(call, object, old)?;

@@ -5,50 +5,48 @@
 //! is then three slices: before, the revision's digits, after.
 
 use bytes::{BufMut, Bytes, BytesMut};
+use memchr::memmem;
 use serde_json::{Map, Value};
 use store::{Entry, Revision};
 
 /// What stands right before the place of the digits.
 const MARK: &[u8] = b"\"metadata\":{\"resourceVersion\":\"";
 
-/// The bytes of `object` for the store.
+/// The bytes of `object` for the store, which keeps them: not one more than they are.
 pub fn stored(object: &Value) -> Bytes {
-    let mut out = BytesMut::with_capacity(1024).writer();
+    let mut out = Vec::with_capacity(1024);
     let empty = Map::new();
     let members = object.as_object().unwrap_or(&empty);
     let metadata = members.get("metadata").and_then(Value::as_object).unwrap_or(&empty);
-    let mut text = String::from("{");
+    out.push(b'{');
     for key in ["kind", "apiVersion"] {
         if let Some(value) = members.get(key) {
-            text.push_str(&format!("\"{key}\":{value},"));
+            member(&mut out, key, value);
+            out.push(b',');
         }
     }
-    text.push_str("\"metadata\":{\"resourceVersion\":\"\"");
-    write(&mut out, text.as_bytes());
+    out.extend_from_slice(MARK);
+    out.push(b'"');
     for (key, value) in metadata.iter().filter(|(key, _)| *key != "resourceVersion") {
+        out.push(b',');
         member(&mut out, key, value);
     }
-    write(&mut out, b"}");
+    out.push(b'}');
     for (key, value) in members
         .iter()
         .filter(|(key, _)| !["kind", "apiVersion", "metadata"].contains(&key.as_str()))
     {
+        out.push(b',');
         member(&mut out, key, value);
     }
-    write(&mut out, b"}");
-    out.into_inner().freeze()
+    out.push(b'}');
+    out.into_boxed_slice().into()
 }
 
-fn member(out: &mut impl std::io::Write, key: &str, value: &Value) {
-    write(out, b",");
+fn member(out: &mut Vec<u8>, key: &str, value: &Value) {
     serde_json::to_writer(&mut *out, key).expect("this holds because memory takes all that is written to it");
-    write(out, b":");
+    out.push(b':');
     serde_json::to_writer(&mut *out, value).expect("this holds because memory takes all that is written to it");
-}
-
-fn write(out: &mut impl std::io::Write, bytes: &[u8]) {
-    out.write_all(bytes)
-        .expect("this holds because memory takes all that is written to it");
 }
 
 /// Appends the object in `stored` to `out`, as of `revision`.
@@ -108,10 +106,7 @@ pub fn set_revision(object: &mut Value, revision: Revision) {
 }
 
 fn place(stored: &[u8]) -> Option<usize> {
-    stored
-        .windows(MARK.len())
-        .position(|window| window == MARK)
-        .map(|at| at + MARK.len())
+    memmem::find(stored, MARK).map(|at| at + MARK.len())
 }
 
 fn decimal(number: u64, digits: &mut [u8; 20]) -> &[u8] {

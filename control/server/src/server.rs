@@ -121,7 +121,7 @@ impl Server {
     pub(crate) async fn answer(self: &Arc<Self>, asker: Asker, request: Request<Payload>) -> Response<Body> {
         let respond = |user, request| self.respond(user, request);
         match &self.audit {
-            Some(audit) => audit.follow(asker, request, respond).await,
+            Some(audit) => Box::pin(audit.follow(asker, request, respond)).await,
             None => respond(asker.acting, request).await,
         }
     }
@@ -171,7 +171,8 @@ impl Server {
         } else {
             Some(info.timeout()?)
         };
-        let answer = self.serve(user, info, parts, payload);
+        // What is done for a request is large while it is done, and on its way here it would be moved again and again.
+        let answer = Box::pin(self.serve(user, info, parts, payload));
         let answer = match timeout {
             None => answer.await,
             Some(timeout) => tokio::time::timeout(timeout, answer).await.unwrap_or_else(|_| {
@@ -181,7 +182,7 @@ impl Server {
         }?;
         drop(room);
         Ok(if takes_gzip {
-            compress::gzip(answer).await
+            Box::pin(compress::gzip(answer)).await
         } else {
             answer
         })
@@ -196,7 +197,7 @@ impl Server {
     ) -> Result<Response<Body>, Status> {
         match info.resource.clone() {
             Some(resource) => self.resource(user, info, resource, parts, payload).await,
-            None => paths::serve(self, &info, &parts.headers, payload).await,
+            None => Box::pin(paths::serve(self, &info, &parts.headers, payload)).await,
         }
     }
 
@@ -249,7 +250,7 @@ impl Server {
             warnings: Warnings::default(),
         };
         if streams {
-            return streams::serve(&call, parts, payload).await;
+            return Box::pin(streams::serve(&call, parts, payload)).await;
         }
         let warnings = call.warnings.clone();
         warnings.extend(call.rules.deprecation());
