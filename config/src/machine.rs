@@ -118,6 +118,12 @@ pub struct Cluster {
     #[serde(default = "default_pod_cidrs")]
     #[schemars(with = "Vec<Cidr>")]
     pub pod_cidrs: Vec<IpNet>,
+    /// Prefix length of a node's part of the IPv4 pod addresses; 24 gives it 254 pods, 22 gives it 1022.
+    #[serde(default = "default_ipv4_part")]
+    pub node_cidr_mask_size_ipv4: u8,
+    /// The same of the IPv6 pod addresses.
+    #[serde(default = "default_ipv6_part")]
+    pub node_cidr_mask_size_ipv6: u8,
     /// Service addresses, one prefix per address family.
     #[serde(default = "default_service_cidrs")]
     #[schemars(with = "Vec<Cidr>")]
@@ -215,8 +221,18 @@ impl Cluster {
             endpoint: endpoint.to_owned(),
             node_cidr: None,
             pod_cidrs: default_pod_cidrs(),
+            node_cidr_mask_size_ipv4: default_ipv4_part(),
+            node_cidr_mask_size_ipv6: default_ipv6_part(),
             service_cidrs: default_service_cidrs(),
             dns_domain: default_dns_domain(),
+        }
+    }
+
+    /// Prefix length of a node's part of one of the pod networks.
+    pub fn node_part(&self, pods: &IpNet) -> u8 {
+        match pods {
+            IpNet::V4(_) => self.node_cidr_mask_size_ipv4,
+            IpNet::V6(_) => self.node_cidr_mask_size_ipv6,
         }
     }
 }
@@ -250,6 +266,16 @@ fn default_audit_files() -> u32 {
 
 fn default_pod_cidrs() -> Vec<IpNet> {
     vec![IpNet::V4(ipnet::Ipv4Net::new_assert([10, 244, 0, 0].into(), 16))]
+}
+
+/// Upstream's `--node-cidr-mask-size-ipv4`.
+fn default_ipv4_part() -> u8 {
+    24
+}
+
+/// Upstream's `--node-cidr-mask-size-ipv6`.
+fn default_ipv6_part() -> u8 {
+    64
 }
 
 fn default_service_cidrs() -> Vec<IpNet> {

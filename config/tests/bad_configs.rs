@@ -80,6 +80,8 @@ fn each_bad_line_has_its_place_and_its_sentence() {
         ("node-cidr = \"10.77.0.0/24\"", "node-cidr = \"192.168.0.0/24\"", "line 21", "no interface has an address in it"),
         ("node-cidr = \"10.77.0.0/24\"", "pod-cidrs = [\"10.244.0.1/16\"]", "line 21", "write 10.244.0.0/16"),
         ("node-cidr = \"10.77.0.0/24\"", "pod-cidrs = [\"10.244.0.0/28\"]", "line 21", "too small"),
+        ("node-cidr = \"10.77.0.0/24\"", "pod-cidrs = [\"10.244.0.0/22\"]\nnode-cidr-mask-size-ipv4 = 21", "line 21", "10.244.0.0/22 is too small: every node gets a /21 of it"),
+        ("node-cidr = \"10.77.0.0/24\"", "node-cidr-mask-size-ipv4 = 31", "line 21", "is 31, which leaves a node no addresses for pods; write at most 30"),
         ("node-cidr = \"10.77.0.0/24\"", "service-cidrs = [\"10.244.3.0/24\"]", "line 21", "overlaps `cluster.pod-cidrs[0]`"),
         ("cert-sans = [\"api.test\"]", "cert-sans = [\"api test\"]", "line 24", "neither a DNS name nor"),
         ("cert-sans = [\"api.test\"]", "engine = \"etcd\"", "line 24", "no value of `control-plane.engine`"),

@@ -3,8 +3,8 @@
 use crate::bootstrap;
 use anyhow::{Context, anyhow};
 use client::Transport;
-use config::{MachineConfig, Secrets};
-use controllers::Signer;
+use config::{Cluster, MachineConfig, Secrets};
+use controllers::{PodNetwork, Signer};
 use identity::Authority;
 use identity::tls::{self, Callers, Trust};
 use server::{Audit, InProcess, Nodes, PROTOCOLS, Server, Tokens};
@@ -29,7 +29,7 @@ pub struct Plane {
     signer: Signer,
     tls: Arc<rustls::ServerConfig>,
     services: Vec<config::IpNet>,
-    pods: Vec<config::IpNet>,
+    pods: Vec<PodNetwork>,
     cluster_ca: String,
     audit: Option<Audit>,
 }
@@ -64,7 +64,7 @@ impl Plane {
             signer: Signer(Arc::new(authority)),
             tls,
             services: config.cluster.service_cidrs.clone(),
-            pods: config.cluster.pod_cidrs.clone(),
+            pods: pod_networks(&config.cluster),
             cluster_ca: secrets.cluster_ca.clone(),
             audit: None,
         })
@@ -82,7 +82,7 @@ impl Plane {
         server.repair().await;
         let serving = tokio::spawn(server::listen(server.clone(), listener, self.tls, stop.clone()));
         let settings = controllers::Settings {
-            pod_cidrs: self.pods,
+            pod_networks: self.pods,
             service_cidrs: self.services,
             cluster_ca: self.cluster_ca,
             advertised: advertised.parse().ok(),
@@ -152,4 +152,13 @@ async fn terminated() -> anyhow::Result<()> {
         _ = int.recv() => {}
     }
     Ok(())
+}
+
+/// The pod networks, and how they are cut.
+fn pod_networks(cluster: &Cluster) -> Vec<PodNetwork> {
+    let cut = |network: &config::IpNet| PodNetwork {
+        network: *network,
+        part: cluster.node_part(network),
+    };
+    cluster.pod_cidrs.iter().map(cut).collect()
 }

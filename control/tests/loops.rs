@@ -4,6 +4,7 @@
 mod plane;
 
 use client::{Api, Cache, Dynamic, Error, Key, ListOptions, Object, Patch, Resource};
+use controllers::PodNetwork;
 use k8s_openapi::api::core::v1::{Event, Namespace, Node, Pod, ServiceAccount};
 use plane::{Plane, eventually};
 use serde_json::{Value, json};
@@ -24,7 +25,13 @@ impl Plane {
 
     fn control_nodes(&self, pod_cidrs: &[&str]) {
         self.control(controllers::Settings {
-            pod_cidrs: pod_cidrs.iter().map(|cidr| cidr.parse().unwrap()).collect(),
+            pod_networks: pod_cidrs
+                .iter()
+                .map(|cidr| PodNetwork {
+                    network: cidr.parse().unwrap(),
+                    part: if cidr.contains(':') { 64 } else { 24 },
+                })
+                .collect(),
             ..controllers::Settings::default()
         });
     }

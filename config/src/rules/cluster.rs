@@ -6,8 +6,8 @@ use crate::machine::{Cluster, MachineConfig};
 use crate::place::Place;
 use ipnet::IpNet;
 
-/// Each node gets a /24 (v4) or /64 (v6) of the pod range, as upstream's node-cidr-mask-size.
-const NODE_PREFIX: (u8, u8) = (24, 64);
+/// A node's part of the pod addresses leaves room for a gateway, a pod and the two addresses that are nobody's.
+const SMALLEST_PART_BITS: u8 = 2;
 
 pub(super) fn check(config: &MachineConfig) -> Vec<(Place, String)> {
     let cluster = &config.cluster;
@@ -60,10 +60,21 @@ fn ranges(key: &str, cidrs: &[IpNet]) -> Vec<(Place, String)> {
 fn too_small(cluster: &Cluster) -> Vec<(Place, String)> {
     let mut broken = Vec::new();
     for (nth, cidr) in cluster.pod_cidrs.iter().enumerate() {
-        let most = if is_v4(cidr) { NODE_PREFIX.0 } else { NODE_PREFIX.1 };
-        if cidr.prefix_len() > most {
-            let message = format!("{cidr} is too small: every node gets a /{most} of it");
-            broken.push((Place::of("cluster.pod-cidrs").index(nth), message));
+        let part = cluster.node_part(cidr);
+        let key = if is_v4(cidr) {
+            "cluster.node-cidr-mask-size-ipv4"
+        } else {
+            "cluster.node-cidr-mask-size-ipv6"
+        };
+        let (place, size) = (Place::of("cluster.pod-cidrs").index(nth), Place::of(key));
+        let most = cidr.max_prefix_len() - SMALLEST_PART_BITS;
+        if part > most {
+            broken.push((
+                size,
+                format!("`{key}` is {part}, which leaves a node no addresses for pods; write at most {most}"),
+            ));
+        } else if cidr.prefix_len() > part {
+            broken.push((place, format!("{cidr} is too small: every node gets a /{part} of it")));
         }
     }
     for (nth, cidr) in cluster.service_cidrs.iter().enumerate() {

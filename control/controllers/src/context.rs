@@ -15,11 +15,20 @@ use tokio_util::sync::CancellationToken;
 /// Where nodes keep their heartbeats.
 const NODE_LEASES: &str = "kube-node-lease";
 
+/// A network of pods that is cut into nodes' parts.
+#[derive(Clone, Copy, Debug)]
+pub struct PodNetwork {
+    /// The whole.
+    pub network: IpNet,
+    /// Prefix length of a part.
+    pub part: u8,
+}
+
 /// What the machine config decides.
 #[derive(Clone, Debug, Default)]
 pub struct Settings {
     /// The cluster's pod networks, at most one an address family; nodes get parts of each, in this order.
-    pub pod_cidrs: Vec<IpNet>,
+    pub pod_networks: Vec<PodNetwork>,
     /// The cluster's service networks; the Service `kubernetes` has the first address of the first one.
     pub service_cidrs: Vec<IpNet>,
     /// The certificate of the CA that proves the API server to pods, as PEM.

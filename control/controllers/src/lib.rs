@@ -26,7 +26,7 @@ mod storage_protection;
 mod table;
 
 pub use certificates::Signer;
-pub use context::{Context, Settings};
+pub use context::{Context, PodNetwork, Settings};
 pub use kubernetes_service::publish;
 pub use node_ipam::{Allocator, Full};
 pub use node_lifecycle::{GRACE, taints};

@@ -1,12 +1,9 @@
 //! Cuts a network into equal parts and knows which are free.
 
+use crate::context::PodNetwork;
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use std::collections::BTreeSet;
 use std::net::{Ipv4Addr, Ipv6Addr};
-
-/// Upstream's sizes of a node's part (`--node-cidr-mask-size-ipv4`, `-ipv6`): 254 pods and more than enough.
-const IPV4_PART: u8 = 24;
-const IPV6_PART: u8 = 64;
 
 /// Nothing is left.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -29,15 +26,12 @@ pub struct Allocator {
 }
 
 impl Allocator {
-    /// All free. A network smaller than a usual part is one part.
-    pub fn new(network: IpNet) -> Allocator {
-        let usual = match network {
-            IpNet::V4(_) => IPV4_PART,
-            IpNet::V6(_) => IPV6_PART,
-        };
+    /// All free. A network smaller than a part is one part.
+    pub fn new(pods: PodNetwork) -> Allocator {
+        let PodNetwork { network, part } = pods;
         Allocator {
             network: network.trunc(),
-            part: usual.max(network.prefix_len()),
+            part: part.max(network.prefix_len()),
             used: BTreeSet::new(),
         }
     }
@@ -127,39 +121,49 @@ mod tests {
         text.parse().unwrap()
     }
 
+    fn pods(network: &str, part: u8) -> PodNetwork {
+        PodNetwork {
+            network: net(network),
+            part,
+        }
+    }
+
     #[test]
     fn parts_are_given_in_order_reused_and_never_twice() {
-        let mut pods = Allocator::new(net("10.244.0.0/22"));
-        pods.occupy(net("10.244.1.0/24"));
-        pods.occupy(net("192.168.0.0/24"));
-        pods.occupy(net("fd00::/64"));
-        assert_eq!(pods.allocate(), Ok(net("10.244.0.0/24")));
-        assert_eq!(pods.allocate(), Ok(net("10.244.2.0/24")));
-        assert_eq!(pods.allocate(), Ok(net("10.244.3.0/24")));
-        let full = pods.allocate().unwrap_err();
+        let mut given = Allocator::new(pods("10.244.0.0/22", 24));
+        given.occupy(net("10.244.1.0/24"));
+        given.occupy(net("192.168.0.0/24"));
+        given.occupy(net("fd00::/64"));
+        assert_eq!(given.allocate(), Ok(net("10.244.0.0/24")));
+        assert_eq!(given.allocate(), Ok(net("10.244.2.0/24")));
+        assert_eq!(given.allocate(), Ok(net("10.244.3.0/24")));
+        let full = given.allocate().unwrap_err();
         assert_eq!(
             full.to_string(),
             "the pod network 10.244.0.0/22 has no /24 left: all 4 are in use; give the cluster a larger one"
         );
-        pods.release(net("10.244.2.0/24"));
-        assert_eq!(pods.allocate(), Ok(net("10.244.2.0/24")));
+        given.release(net("10.244.2.0/24"));
+        assert_eq!(given.allocate(), Ok(net("10.244.2.0/24")));
     }
 
     #[test]
     fn larger_and_smaller_ranges_that_somebody_else_gave_out_are_respected() {
-        let mut pods = Allocator::new(net("10.244.0.0/16"));
-        pods.occupy(net("10.244.0.0/23"));
-        pods.occupy(net("10.244.2.128/25"));
-        assert_eq!(pods.allocate(), Ok(net("10.244.3.0/24")));
+        let mut given = Allocator::new(pods("10.244.0.0/16", 24));
+        given.occupy(net("10.244.0.0/23"));
+        given.occupy(net("10.244.2.128/25"));
+        assert_eq!(given.allocate(), Ok(net("10.244.3.0/24")));
     }
 
     #[test]
     fn ipv6_and_networks_of_one_part_work() {
-        let mut pods = Allocator::new(net("fd00:10:244::/48"));
-        assert_eq!(pods.allocate(), Ok(net("fd00:10:244::/64")));
-        assert_eq!(pods.allocate(), Ok(net("fd00:10:244:1::/64")));
-        let mut small = Allocator::new(net("10.1.2.0/26"));
+        let mut given = Allocator::new(pods("fd00:10:244::/48", 64));
+        assert_eq!(given.allocate(), Ok(net("fd00:10:244::/64")));
+        assert_eq!(given.allocate(), Ok(net("fd00:10:244:1::/64")));
+        let mut small = Allocator::new(pods("10.1.2.0/26", 24));
         assert_eq!(small.allocate(), Ok(net("10.1.2.0/26")));
         assert!(small.allocate().is_err());
+        let mut large = Allocator::new(pods("10.244.0.0/16", 21));
+        assert_eq!(large.allocate(), Ok(net("10.244.0.0/21")));
+        assert_eq!(large.allocate(), Ok(net("10.244.8.0/21")));
     }
 }

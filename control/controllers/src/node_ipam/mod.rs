@@ -27,9 +27,9 @@ pub(crate) async fn run(context: Context) {
     };
     ipam.networks = context
         .settings
-        .pod_cidrs
+        .pod_networks
         .iter()
-        .map(|network| Allocator::new(*network))
+        .map(|pods| Allocator::new(*pods))
         .collect();
     // What is given out already must be known before anything is given out.
     context.nodes.list().iter().for_each(|node| ipam.occupy(node));
