@@ -1,8 +1,9 @@
 //! Pods reach the world under the node's address: one nftables table, replaced in one transaction.
 
+use super::table;
 use ipnet::IpNet;
+use nlink::netlink::Error;
 use nlink::netlink::nftables::{BaseChain, Chain, Family, NatHook, Priority, Rule};
-use nlink::netlink::{Connection, Error, Nftables};
 
 const TABLE: &str = "pintle";
 const CHAIN: &str = "way-out";
@@ -10,24 +11,15 @@ const CHAIN: &str = "way-out";
 /// Replaces the table: what comes from a pod of this node and leaves `cluster` gets the address of the interface that
 /// it leaves by.
 pub(super) async fn set(cidrs: &[IpNet], cluster: &[IpNet]) -> Result<(), Error> {
-    let connection = Connection::<Nftables>::new()?;
-    let stands = connection
-        .list_tables_in(Family::Inet)
-        .await?
-        .iter()
-        .any(|table| table.name == TABLE);
-    let mut transaction = connection.transaction();
-    if stands {
-        transaction = transaction.del_table(TABLE, Family::Inet);
-    }
-    let nat = BaseChain::nat(NatHook::Postrouting, Priority::SrcNat);
-    transaction = transaction
-        .add_table(TABLE, Family::Inet)
-        .add_chain(Chain::new(TABLE, CHAIN)?.family(Family::Inet).base(nat));
-    for cidr in cidrs {
-        transaction = transaction.add_rule(rule(cidr, cluster));
-    }
-    transaction.commit(&connection).await
+    table::replace(TABLE, |transaction| {
+        let nat = BaseChain::nat(NatHook::Postrouting, Priority::SrcNat);
+        let chain = Chain::new(TABLE, CHAIN)?.family(Family::Inet).base(nat);
+        let rules = cidrs.iter().map(|cidr| rule(cidr, cluster));
+        Ok(rules.fold(transaction.add_chain(chain), |transaction, rule| {
+            transaction.add_rule(rule)
+        }))
+    })
+    .await
 }
 
 fn rule(cidr: &IpNet, cluster: &[IpNet]) -> Rule {

@@ -2,17 +2,22 @@
 
 mod addresses;
 mod masquerade;
+mod ports;
 mod store;
+mod table;
 
 use crate::links::{LinkError, Links};
 use addresses::Allocator;
 use ipnet::IpNet;
+use ports::Ports;
 use rtnetlink::LinkBridge;
 use std::io;
 use std::net::IpAddr;
 use std::os::fd::BorrowedFd;
 use std::path::{Path, PathBuf};
 use store::Store;
+
+pub use ports::{HostPort, Protocol};
 
 /// The bridge that all pods of the node hang on.
 pub const BRIDGE: &str = "pintle0";
@@ -22,6 +27,7 @@ pub struct PodNetwork {
     /// One prefix per address family, in the order that the cluster named them.
     cidrs: Vec<IpNet>,
     allocator: tokio::sync::Mutex<(Allocator, Store)>,
+    ports: tokio::sync::Mutex<Ports>,
 }
 
 /// Why a pod's network could not be made.
@@ -61,6 +67,22 @@ pub enum PodNetworkError {
     /// The rule that lets pods out.
     #[error("set the nftables table pintle")]
     Masquerade(#[source] nlink::netlink::Error),
+    /// The rules that bring ports of the machine to pods.
+    #[error("set the nftables table pintle-host-ports")]
+    Ports(#[source] nlink::netlink::Error),
+    /// What the kernel remembers of who talked to whom.
+    #[error("forget former flows to host ports")]
+    Flows(#[source] nlink::netlink::Error),
+    /// Two want the same.
+    #[error("host port {port}/{protocol} leads to {by} already")]
+    PortTaken {
+        /// Which.
+        port: u16,
+        /// Of which protocol.
+        protocol: Protocol,
+        /// Who has it.
+        by: String,
+    },
 }
 
 impl PodNetwork {
@@ -68,16 +90,19 @@ impl PodNetwork {
     /// addresses from everybody outside of `cluster`, the prefixes in which pod addresses are known. May be called
     /// again at any time, also while pods run. `folder` keeps the addresses given out across restarts.
     pub async fn open(folder: &Path, cidrs: &[IpNet], cluster: &[IpNet]) -> Result<Self, PodNetworkError> {
-        let (store, given) = Store::open(folder)?;
+        let (store, given) = Store::open(folder, "addresses")?;
         forward(cidrs)?;
         bridge(cidrs).await?;
         masquerade::set(cidrs, cluster)
             .await
             .map_err(PodNetworkError::Masquerade)?;
+        let ports = Ports::open(folder, cidrs).await?;
+        route_localhost(cidrs)?;
         let allocator = Allocator::new(cidrs, given);
         Ok(Self {
             cidrs: cidrs.to_vec(),
             allocator: tokio::sync::Mutex::new((allocator, store)),
+            ports: tokio::sync::Mutex::new(ports),
         })
     }
 
@@ -90,8 +115,19 @@ impl PodNetwork {
         Ok(addresses)
     }
 
-    /// Takes the addresses of `owner` back; without any this does nothing.
+    /// Lets these ports of the machine, and no others, lead to `owner`, who has `addresses`; durably, until it gives them back.
+    pub async fn open_ports(
+        &self,
+        owner: &str,
+        addresses: &[IpAddr],
+        ports: &[HostPort],
+    ) -> Result<(), PodNetworkError> {
+        self.ports.lock().await.give(owner, addresses, ports).await
+    }
+
+    /// Takes the addresses of `owner` and its ports of the machine back; without any this does nothing.
     pub async fn take_back(&self, owner: &str) -> Result<(), PodNetworkError> {
+        self.ports.lock().await.take_back(owner).await?;
         let mut guard = self.allocator.lock().await;
         let (allocator, store) = &mut *guard;
         if allocator.take_back(owner) {
@@ -103,6 +139,7 @@ impl PodNetwork {
 
     /// Takes back whatever belongs to none of `owners`: what a crash between two steps may have left.
     pub async fn keep_only(&self, owners: &[String]) -> Result<(), PodNetworkError> {
+        self.ports.lock().await.keep_only(owners).await?;
         let mut guard = self.allocator.lock().await;
         let (allocator, store) = &mut *guard;
         if allocator.keep_only(owners) {
@@ -187,21 +224,32 @@ async fn bridge(cidrs: &[IpNet]) -> Result<(), LinkError> {
 /// Lets the kernel pass packets between pods and the world, in the families that pods have.
 fn forward(cidrs: &[IpNet]) -> Result<(), PodNetworkError> {
     for cidr in cidrs {
-        let path = match cidr {
+        switch_on(match cidr {
             IpNet::V4(_) => "/proc/sys/net/ipv4/ip_forward",
             IpNet::V6(_) => "/proc/sys/net/ipv6/conf/all/forwarding",
-        };
-        // Written only when it differs: a container's /proc/sys is read-only, and a switch that stands needs no write.
-        if std::fs::read_to_string(path).is_ok_and(|now| now.trim() == "1") {
-            continue;
-        }
-        std::fs::write(path, "1").map_err(|cause| PodNetworkError::Sysctl {
-            path: path.into(),
-            value: "1",
-            cause,
         })?;
     }
     Ok(())
+}
+
+/// Lets the machine's own 127.0.0.1 reach pods by host ports; `ports` sees to it that nobody else makes use of it.
+fn route_localhost(cidrs: &[IpNet]) -> Result<(), PodNetworkError> {
+    match cidrs.iter().any(|cidr| matches!(cidr, IpNet::V4(_))) {
+        true => switch_on(&format!("/proc/sys/net/ipv4/conf/{BRIDGE}/route_localnet")),
+        false => Ok(()),
+    }
+}
+
+fn switch_on(path: &str) -> Result<(), PodNetworkError> {
+    // Written only when it differs: a container's /proc/sys is read-only, and a switch that stands needs no write.
+    if std::fs::read_to_string(path).is_ok_and(|now| now.trim() == "1") {
+        return Ok(());
+    }
+    std::fs::write(path, "1").map_err(|cause| PodNetworkError::Sysctl {
+        path: path.into(),
+        value: "1",
+        cause,
+    })
 }
 
 /// At most 15 bytes, IFNAMSIZ less the final zero: `veth` and 11 hex digits of the owner's FNV-1a hash.

@@ -1,10 +1,12 @@
-//! The book of given addresses as a file: one owner a line, its addresses after it, replaced whole and synced.
+//! A book of who has what as a file: one owner a line, its things after it, replaced whole and synced.
 
 use super::PodNetworkError;
-use super::addresses::Given;
+use std::collections::BTreeMap;
+use std::fmt::Display;
 use std::fs::{self, File};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
+use std::str::FromStr;
 
 /// The file.
 pub(super) struct Store {
@@ -12,10 +14,10 @@ pub(super) struct Store {
 }
 
 impl Store {
-    /// Reads what is there. A line that cannot be read names no owner: its addresses count as free, and whoever has
+    /// Reads what is there. A line that cannot be read names no owner: its things count as free, and whoever has
     /// them is asked for again by the next `keep_only`.
-    pub fn open(folder: &Path) -> Result<(Self, Given), PodNetworkError> {
-        let path = folder.join("addresses");
+    pub fn open<T: FromStr>(folder: &Path, name: &str) -> Result<(Self, BTreeMap<String, Vec<T>>), PodNetworkError> {
+        let path = folder.join(name);
         let failed = |cause| PodNetworkError::Store {
             path: path.clone(),
             cause,
@@ -23,14 +25,14 @@ impl Store {
         fs::create_dir_all(folder).map_err(failed)?;
         let given = match fs::read_to_string(&path) {
             Ok(text) => text.lines().filter_map(line).collect(),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Given::new(),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => BTreeMap::new(),
             Err(error) => return Err(failed(error)),
         };
         Ok((Self { path }, given))
     }
 
     /// Replaces the file, durably.
-    pub fn save(&self, given: &Given) -> Result<(), PodNetworkError> {
+    pub fn save<T: Display>(&self, given: &BTreeMap<String, Vec<T>>) -> Result<(), PodNetworkError> {
         replace(&self.path, given).map_err(|cause| PodNetworkError::Store {
             path: self.path.clone(),
             cause,
@@ -38,13 +40,13 @@ impl Store {
     }
 }
 
-fn replace(path: &Path, given: &Given) -> io::Result<()> {
+fn replace<T: Display>(path: &Path, given: &BTreeMap<String, Vec<T>>) -> io::Result<()> {
     let mut text = String::new();
-    for (owner, addresses) in given {
+    for (owner, things) in given {
         text.push_str(owner);
-        for address in addresses {
+        for thing in things {
             text.push(' ');
-            text.push_str(&address.to_string());
+            text.push_str(&thing.to_string());
         }
         text.push('\n');
     }
@@ -55,9 +57,9 @@ fn replace(path: &Path, given: &Given) -> io::Result<()> {
     fs::rename(&new, path)
 }
 
-fn line(line: &str) -> Option<(String, Vec<std::net::IpAddr>)> {
+fn line<T: FromStr>(line: &str) -> Option<(String, Vec<T>)> {
     let mut words = line.split_ascii_whitespace();
     let owner = words.next()?.to_owned();
-    let addresses = words.map(str::parse).collect::<Result<Vec<_>, _>>().ok()?;
-    Some((owner, addresses))
+    let things = words.map(str::parse).collect::<Result<Vec<T>, _>>().ok()?;
+    Some((owner, things))
 }
