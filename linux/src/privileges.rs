@@ -95,6 +95,22 @@ pub fn limit_capabilities(keep: &CapsHashSet) -> Result<(), Error> {
     caps::set(None, CapSet::Inheritable, &CapsHashSet::new()).map_err(refused)
 }
 
+/// Programs that are executed from now on keep these of the permitted capabilities, whoever runs them; what is not permitted is
+/// left out.
+pub fn hand_down_capabilities(which: &CapsHashSet) -> Result<(), Error> {
+    let permitted = caps::read(None, CapSet::Permitted).map_err(|_| Error::last("capget"))?;
+    let which: CapsHashSet = which.intersection(&permitted).copied().collect();
+    caps::set(None, CapSet::Inheritable, &which).map_err(|_| Error::last("capset"))?;
+    for capability in which {
+        let number = libc::c_ulong::from(capability.index());
+        // SAFETY: no pointer is passed.
+        check("prctl(PR_CAP_AMBIENT)", unsafe {
+            libc::prctl(libc::PR_CAP_AMBIENT, libc::PR_CAP_AMBIENT_RAISE, number, 0, 0)
+        })?;
+    }
+    Ok(())
+}
+
 /// No program that is executed from now on gains privileges.
 pub fn forbid_new_privileges() -> Result<(), Error> {
     // SAFETY: no pointer is passed.

@@ -91,7 +91,7 @@ fn hand_down_controllers(dir: &Path, limits: &Limits) -> Result<(), CgroupError>
     let file = dir.join("cgroup.subtree_control");
     let enabled = words(&file);
     let hugetlb = (!limits.hugetlb.is_empty()).then_some("hugetlb");
-    let cpuset = limits.cpus.is_some().then_some("cpuset");
+    let cpuset = (limits.cpus.is_some() || limits.memory_nodes.is_some()).then_some("cpuset");
     let wanted = CONTROLLERS.into_iter().chain(hugetlb).chain(cpuset);
     let has = |list: &[String], name: &str| list.iter().any(|word| word == name);
     let lacking = wanted.filter(|name| has(&there, name) && !has(&enabled, name));
@@ -234,6 +234,9 @@ fn settings(limits: &Limits) -> Vec<(String, String)> {
     if let Some(cpus) = &limits.cpus {
         settings.push(("cpuset.cpus".to_owned(), cpus.clone()));
     }
+    if let Some(nodes) = &limits.memory_nodes {
+        settings.push(("cpuset.mems".to_owned(), nodes.clone()));
+    }
     if let Some(most) = limits.pids_max {
         settings.push(("pids.max".to_owned(), most.to_string()));
     }
@@ -292,6 +295,7 @@ mod tests {
             swap_max: Some(0),
             hugetlb: [("2MB".to_owned(), 2 << 20)].into(),
             cpus: Some("0-1".to_owned()),
+            memory_nodes: Some("0".to_owned()),
             pids_max: Some(10),
             oom_group: true,
         };
@@ -307,6 +311,7 @@ mod tests {
             "hugetlb.2MB.max=2097152",
             "hugetlb.2MB.rsvd.max=2097152",
             "cpuset.cpus=0-1",
+            "cpuset.mems=0",
             "pids.max=10",
             "memory.oom.group=1",
         ];

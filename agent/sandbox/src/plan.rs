@@ -67,8 +67,11 @@ pub enum Ipc {
 /// A user namespace of the pod's own, man 7 user_namespaces.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Users {
-    /// Which user and which group of the machine the pod's number 0 is; its other numbers, up to [`Users::COUNT`], follow.
+    /// Which user and which group of the machine the pod's number 0 is; its other numbers follow.
     pub first: u32,
+    /// How many there are.
+    #[serde(default = "Users::usual")]
+    pub count: u32,
 }
 
 /// Whose processes a container sees, man 7 pid_namespaces.
@@ -107,9 +110,12 @@ pub struct ContainerPlan {
     pub processes: Processes,
     /// Who runs it.
     pub user: User,
-    /// Capabilities of the bounding, permitted and effective sets, as `CAP_…`; empty for none. The inheritable and the
-    /// ambient set are always empty, as runc has it since CVE-2022-24769.
+    /// Capabilities of the bounding, permitted and effective sets, as `CAP_…`; empty for none. The inheritable set is as the
+    /// ambient one, as runc has it since CVE-2022-24769.
     pub capabilities: Vec<String>,
+    /// Those of them that stay with programs of any user when they execute others.
+    #[serde(default)]
+    pub ambient: Vec<String>,
     /// `no_new_privs`, man 2 prctl.
     pub no_new_privs: bool,
     /// System call filter.
@@ -140,6 +146,10 @@ pub struct ContainerPlan {
 impl Users {
     /// How many users and groups a pod has: as many as upstream's kubelet gives it, all that 16 bits can say.
     pub const COUNT: u32 = 65536;
+
+    fn usual() -> u32 {
+        Self::COUNT
+    }
 }
 
 // === impl PodPlan ===
@@ -233,6 +243,8 @@ pub enum Propagation {
 pub enum Source {
     /// A file or folder of the machine.
     Bind(PathBuf),
+    /// The same in a pod with users of its own, but its files keep the owners that they have on the machine.
+    Foreign(PathBuf),
     /// A file or folder inside of a folder that may hold hostile links: what leads out of it is refused, and the very file
     /// that was checked is mounted. Folders that are missing are made, with the permissions of `folder`.
     Inside {
@@ -248,7 +260,7 @@ pub enum Source {
         /// Permission bits of its root.
         mode: u32,
     },
-    /// Unpacked layers, topmost first, shown as one folder that nobody can write to or execute from.
+    /// Unpacked layers, topmost first, shown as one folder that nobody can write to.
     Layers {
         /// Folders of the machine; at least one.
         lower: Vec<PathBuf>,
@@ -296,6 +308,9 @@ pub struct Limits {
     /// `cpuset.cpus`, e.g. `0-1,4`.
     #[serde(default)]
     pub cpus: Option<String>,
+    /// `cpuset.mems`, the NUMA nodes that memory comes from, e.g. `0-1`.
+    #[serde(default)]
+    pub memory_nodes: Option<String>,
     /// `pids.max`.
     pub pids_max: Option<u64>,
     /// `memory.oom.group`.

@@ -17,7 +17,7 @@ impl Cri {
     pub(super) async fn create_container(&self, request: CreateContainerRequest) -> Result<String, Status> {
         let sandbox = self.sandbox(&request.pod_sandbox_id)?;
         self.running(&sandbox.id)?;
-        let config = request
+        let mut config = request
             .config
             .ok_or_else(|| refuse::invalid("a container needs a config"))?;
         let metadata = config
@@ -28,9 +28,14 @@ impl Cri {
         let name = config.image.clone().unwrap_or_default().image;
         let image = self.need_image(&name).await?;
         let mut layers = Vec::new();
-        for mount in &config.mounts {
-            layers.push(match &mount.image {
-                Some(spec) if !spec.image.is_empty() => self.need_image(&spec.image).await?.layers,
+        for mount in &mut config.mounts {
+            layers.push(match &mut mount.image {
+                Some(spec) if !spec.image.is_empty() => {
+                    let image = self.need_image(&spec.image).await?;
+                    // Callers see in its status which image it was (KEP-5365).
+                    spec.image_ref = image.id;
+                    image.layers
+                }
                 Some(_) | None => Vec::new(),
             });
         }

@@ -71,7 +71,7 @@ impl Cri {
             name: name.to_owned(),
             features: Some(cri::RuntimeHandlerFeatures {
                 recursive_read_only_mounts: true,
-                user_namespaces: false,
+                user_namespaces: crate::pods::users::are_possible(),
             }),
         });
         let paths = &self.host.paths;

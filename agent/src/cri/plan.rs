@@ -1,22 +1,21 @@
 //! From CRI's configs to the sandbox's plain Linux words. Pure; whatever had to be looked up comes in.
 
-use crate::pods::plan::security::{ALL, granted};
+mod limits;
+mod sandbox;
+
+pub use limits::{limits, merge};
+pub use sandbox::{host_ports, resolv_conf, sandbox};
+
+use crate::pods::plan::security::{ALL, granted, names};
 use crate::pods::plan::user::{Names, Wanted, look_up};
-use crate::pods::plan::{Refusal, command_line, home, resources, signal, variables};
+use crate::pods::plan::{Refusal, command_line, home, signal, variables};
+use ::sandbox::{Access, ContainerPlan, Mount, Processes, Propagation, Root, Seccomp, Source, User, Users};
 use proto::cri::runtime::v1::security_profile::ProfileType;
 use proto::cri::runtime::v1::{
-    ContainerConfig, DnsConfig, LinuxContainerResources, LinuxContainerSecurityContext, LinuxSandboxSecurityContext,
-    MountPropagation, NamespaceMode, NamespaceOption, PodSandboxConfig, SecurityProfile, Signal,
-    SupplementalGroupsPolicy,
+    ContainerConfig, Device, LinuxContainerSecurityContext, MountPropagation, NamespaceMode, NamespaceOption,
+    PodSandboxConfig, SecurityProfile, Signal, SupplementalGroupsPolicy,
 };
-use sandbox::{
-    Access, ContainerPlan, Ipc, Limits, Mount, Network, PodPlan, Processes, Propagation, Root, Seccomp, Source, User,
-};
-use std::collections::BTreeMap;
-use std::path::{Component, Path, PathBuf};
-
-/// Where sandboxes go whose config names no group.
-const CGROUP: &str = "kubepods/cri";
+use std::path::{Path, PathBuf};
 
 /// All that a container's plan is made of.
 pub struct Inputs<'a> {
@@ -40,64 +39,6 @@ pub struct Inputs<'a> {
     pub log: PathBuf,
 }
 
-/// Plans a sandbox.
-pub fn sandbox(id: &str, config: &PodSandboxConfig) -> Result<PodPlan, Refusal> {
-    let linux = config.linux.clone().unwrap_or_default();
-    let context = linux.security_context.unwrap_or_default();
-    let (network, ipc) = (network(&context), ipc(&context));
-    if context.run_as_group.is_some() && context.run_as_user.is_none() {
-        return Err(Refusal("runAsGroup is set without runAsUser".to_owned()));
-    }
-    has_no_user_namespace(context.namespace_options.as_ref())?;
-    if let Some(mapping) = config.port_mappings.iter().find(|mapping| mapping.host_port > 0) {
-        let port = mapping.host_port;
-        return Err(Refusal(format!(
-            "host port {port} cannot be mapped: this node maps no host ports yet"
-        )));
-    }
-    let hostname = match (config.hostname.as_str(), network) {
-        ("", Network::Host) => machine_name(),
-        ("", Network::Own) => config
-            .metadata
-            .as_ref()
-            .map(|metadata| metadata.name.clone())
-            .unwrap_or_default(),
-        (name, _) => name.to_owned(),
-    };
-    let mut sysctls: Vec<(String, String)> = linux.sysctls.into_iter().collect();
-    sysctls.sort();
-    for (name, _) in &sysctls {
-        is_of_the_sandbox(name, network, ipc)?;
-    }
-    Ok(PodPlan {
-        id: id.to_owned(),
-        hostname: hostname.chars().take(64).collect(),
-        network,
-        ipc,
-        users: None,
-        cgroup: cgroup(&linux.cgroup_parent)?.join(id),
-        limits: Limits::default(),
-        sysctls,
-        labels: BTreeMap::new(),
-    })
-}
-
-fn network(context: &LinuxSandboxSecurityContext) -> Network {
-    let options = context.namespace_options.as_ref();
-    match options.map(NamespaceOption::network) {
-        Some(NamespaceMode::Node) => Network::Host,
-        Some(NamespaceMode::Pod | NamespaceMode::Container | NamespaceMode::Target) | None => Network::Own,
-    }
-}
-
-fn ipc(context: &LinuxSandboxSecurityContext) -> Ipc {
-    let options = context.namespace_options.as_ref();
-    match options.map(NamespaceOption::ipc) {
-        Some(NamespaceMode::Node) => Ipc::Host,
-        Some(NamespaceMode::Pod | NamespaceMode::Container | NamespaceMode::Target) | None => Ipc::Own,
-    }
-}
-
 /// Without a word, all containers of the sandbox share them: that is the protocol's zero.
 fn processes(options: Option<&NamespaceOption>) -> Processes {
     match options.map(NamespaceOption::pid) {
@@ -110,69 +51,6 @@ fn processes(options: Option<&NamespaceOption>) -> Processes {
     }
 }
 
-fn has_no_user_namespace(options: Option<&NamespaceOption>) -> Result<(), Refusal> {
-    let users = options.and_then(|options| options.userns_options.as_ref());
-    match users {
-        Some(users) if users.mode() == NamespaceMode::Pod && !(users.uids.is_empty() && users.gids.is_empty()) => {
-            Err(Refusal("this runtime does not support user namespaces".to_owned()))
-        }
-        Some(_) | None => Ok(()),
-    }
-}
-
-fn machine_name() -> String {
-    let name = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
-    name.trim().to_owned()
-}
-
-/// Those that a namespace of the sandbox has for itself (runc, libcontainer/configs/validate `sysctl`).
-fn is_of_the_sandbox(name: &str, network: Network, ipc: Ipc) -> Result<(), Refusal> {
-    let of_ipc = [
-        "kernel.msgmax",
-        "kernel.msgmnb",
-        "kernel.msgmni",
-        "kernel.sem",
-        "kernel.shmall",
-        "kernel.shmmax",
-    ];
-    let of_ipc = of_ipc.contains(&name)
-        || ["kernel.shmmni", "kernel.shm_rmid_forced"].contains(&name)
-        || name.starts_with("fs.mqueue.");
-    match (name.starts_with("net."), network) {
-        (true, Network::Own) => Ok(()),
-        (true, Network::Host) => Err(Refusal(format!(
-            "sysctl {name:?} not allowed in host network namespace"
-        ))),
-        (false, _) if of_ipc && ipc == Ipc::Own => Ok(()),
-        (false, _) => Err(Refusal(format!(
-            "sysctl {name:?} is not in a separate kernel namespace"
-        ))),
-    }
-}
-
-fn cgroup(parent: &str) -> Result<PathBuf, Refusal> {
-    let parent = Path::new(parent.trim_start_matches('/'));
-    match parent.components().all(|part| matches!(part, Component::Normal(_))) {
-        true if parent.as_os_str().is_empty() => Ok(PathBuf::from(CGROUP)),
-        true => Ok(parent.to_owned()),
-        false => Err(Refusal(format!("cgroup parent {:?} is no path", parent.display()))),
-    }
-}
-
-/// resolv.conf as the caller wants it.
-pub fn resolv_conf(dns: &DnsConfig) -> String {
-    let list = |keyword: &str, words: &[String]| match words.is_empty() {
-        true => String::new(),
-        false => format!("{keyword} {}\n", words.join(" ")),
-    };
-    let servers: String = dns
-        .servers
-        .iter()
-        .map(|server| format!("nameserver {server}\n"))
-        .collect();
-    list("search", &dns.searches) + &servers + &list("options", &dns.options)
-}
-
 /// Plans a container.
 pub fn container(inputs: &Inputs<'_>) -> Result<ContainerPlan, Refusal> {
     let Inputs { config, image, .. } = inputs;
@@ -180,7 +58,8 @@ pub fn container(inputs: &Inputs<'_>) -> Result<ContainerPlan, Refusal> {
     let context = linux.security_context.unwrap_or_default();
     let resources = linux.resources.unwrap_or_default();
     may_be_privileged(&context, inputs.sandbox)?;
-    has_no_user_namespace(context.namespace_options.as_ref())?;
+    let users = users(&context, inputs.sandbox)?;
+    sandbox::has_no_selinux(context.selinux_options.as_ref())?;
     if let Some(device) = config.cdi_devices.first() {
         return Err(Refusal(format!(
             "CDI device {:?} cannot be resolved on this node",
@@ -208,7 +87,7 @@ pub fn container(inputs: &Inputs<'_>) -> Result<ContainerPlan, Refusal> {
             scratch: inputs.scratch.clone(),
             readonly: context.readonly_rootfs,
         },
-        mounts: mounts(inputs)?,
+        mounts: mounts(inputs, users)?,
         argv: command_line(config.command.clone(), config.args.clone(), &image.config)?,
         env,
         cwd: Path::new("/").join(folder.unwrap_or(&image.config.working_dir)),
@@ -216,8 +95,14 @@ pub fn container(inputs: &Inputs<'_>) -> Result<ContainerPlan, Refusal> {
         user,
         capabilities: match context.privileged {
             true => ALL.map(str::to_owned).to_vec(),
-            false => granted(&capabilities.add_capabilities, &capabilities.drop_capabilities),
+            false => {
+                // No set holds an ambient capability that the permitted one does not.
+                let ambient = capabilities.add_ambient_capabilities.iter().cloned();
+                let add: Vec<String> = capabilities.add_capabilities.iter().cloned().chain(ambient).collect();
+                granted(&add, &capabilities.drop_capabilities)
+            }
         },
+        ambient: ambient(&capabilities.add_ambient_capabilities)?,
         no_new_privs: context.no_new_privs,
         seccomp: seccomp(&context)?,
         masked_paths: context.masked_paths.iter().map(PathBuf::from).collect(),
@@ -230,6 +115,31 @@ pub fn container(inputs: &Inputs<'_>) -> Result<ContainerPlan, Refusal> {
         stdin_once: config.stdin_once,
         privileged: context.privileged,
     })
+}
+
+/// Capabilities that programs of other users than root keep when they execute others.
+fn ambient(list: &[String]) -> Result<Vec<String>, Refusal> {
+    let names = names(list);
+    if names.iter().any(|name| name == "ALL") {
+        return Ok(ALL.map(str::to_owned).to_vec());
+    }
+    match names.iter().find(|name| !ALL.contains(&name.as_str())) {
+        Some(unknown) => Err(Refusal(format!("{unknown} is no capability that Linux has"))),
+        None => Ok(names),
+    }
+}
+
+/// The sandbox's, since a container lives among its users.
+fn users(context: &LinuxContainerSecurityContext, sandbox: &PodSandboxConfig) -> Result<Option<Users>, Refusal> {
+    let of_sandbox = sandbox.linux.as_ref().and_then(|linux| linux.security_context.as_ref());
+    let of_sandbox = sandbox::users(of_sandbox.and_then(|context| context.namespace_options.as_ref()))?;
+    let own = sandbox::users(context.namespace_options.as_ref())?;
+    match own.is_none() || own == of_sandbox {
+        true => Ok(of_sandbox),
+        false => Err(Refusal(
+            "user namespace: the container's is not its sandbox's".to_owned(),
+        )),
+    }
 }
 
 fn may_be_privileged(context: &LinuxContainerSecurityContext, sandbox: &PodSandboxConfig) -> Result<(), Refusal> {
@@ -307,18 +217,13 @@ fn app_armor(context: &LinuxContainerSecurityContext) -> Result<(), Refusal> {
 }
 
 /// The caller's mounts, parents before children, its devices, and the sandbox's files wherever none of them has taken their place.
-fn mounts(inputs: &Inputs<'_>) -> Result<Vec<Mount>, Refusal> {
+fn mounts(inputs: &Inputs<'_>, users: Option<Users>) -> Result<Vec<Mount>, Refusal> {
     let mut all = Vec::new();
     for (mount, layers) in inputs.config.mounts.iter().zip(&inputs.layers) {
-        all.push(volume(mount, layers)?);
+        all.push(volume(mount, layers, users)?);
     }
     for device in &inputs.config.devices {
-        all.push(Mount {
-            source: Source::Device(PathBuf::from(&device.host_path)),
-            target: PathBuf::from(&device.container_path),
-            access: Access::Writable,
-            propagation: Propagation::Private,
-        });
+        all.push(self::device(device)?);
     }
     for (name, target) in [
         ("hosts", "/etc/hosts"),
@@ -346,15 +251,46 @@ fn mounts(inputs: &Inputs<'_>) -> Result<Vec<Mount>, Refusal> {
     Ok(all)
 }
 
-fn volume(mount: &proto::cri::runtime::v1::Mount, layers: &[PathBuf]) -> Result<Mount, Refusal> {
-    let target = PathBuf::from(&mount.container_path);
-    if !(mount.uid_mappings.is_empty() && mount.gid_mappings.is_empty()) {
-        return Err(Refusal("this runtime does not map the owners of mounts".to_owned()));
+/// Nothing here keeps a program from writing to a device that it may read, or the other way round; making device files is
+/// never allowed where they could be opened.
+fn device(device: &Device) -> Result<Mount, Refusal> {
+    let (path, wanted) = (&device.host_path, &device.permissions);
+    if !(wanted.contains('r') && wanted.contains('w') && wanted.chars().all(|letter| "rwm".contains(letter))) {
+        return Err(Refusal(format!(
+            "device {path:?}: permissions {wanted:?} are not \"rw\" or \"rwm\", and no others can be granted"
+        )));
     }
+    Ok(Mount {
+        source: Source::Device(PathBuf::from(path)),
+        target: PathBuf::from(&device.container_path),
+        access: Access::Writable,
+        propagation: Propagation::Private,
+    })
+}
+
+/// Whether files show their owners as the sandbox's users have their numbers; else as the machine has them.
+fn is_mapped(mount: &proto::cri::runtime::v1::Mount, users: Option<Users>) -> Result<bool, Refusal> {
+    let refused = |why: &str| Err(Refusal(format!("mount {:?}: {why}", mount.container_path)));
+    match (mount.uid_mappings.as_slice(), mount.gid_mappings == mount.uid_mappings) {
+        ([], true) => Ok(false),
+        ([only], true) if users.is_some() && users == Some(sandbox::range(only)?) => Ok(true),
+        (_, _) => refused("its owners can be mapped to the users of its sandbox and not otherwise"),
+    }
+}
+
+fn volume(mount: &proto::cri::runtime::v1::Mount, layers: &[PathBuf], users: Option<Users>) -> Result<Mount, Refusal> {
+    let target = PathBuf::from(&mount.container_path);
+    let is_mapped = is_mapped(mount, users)?;
     if !layers.is_empty() {
         if !mount.host_path.is_empty() {
             return Err(Refusal(format!(
                 "mount {:?} has an image and a host path",
+                mount.container_path
+            )));
+        }
+        if !mount.readonly {
+            return Err(Refusal(format!(
+                "mount {:?} of an image needs readonly",
                 mount.container_path
             )));
         }
@@ -386,7 +322,10 @@ fn volume(mount: &proto::cri::runtime::v1::Mount, layers: &[PathBuf]) -> Result<
     let real = std::fs::canonicalize(&mount.host_path);
     let real = real.map_err(|cause| Refusal(format!("mount {:?}: {cause}", mount.host_path)))?;
     Ok(Mount {
-        source: Source::Bind(real),
+        source: match users.is_some() && !is_mapped {
+            true => Source::Foreign(real),
+            false => Source::Bind(real),
+        },
         target,
         access,
         propagation,
@@ -402,77 +341,6 @@ pub fn stop_signal(config: &ContainerConfig, image: &oci::Config) -> i32 {
     wanted
         .or_else(|| signal(&image.stop_signal))
         .unwrap_or(nix::libc::SIGTERM)
-}
-
-/// Limits of a cgroup; 0 and empty mean that nothing is said.
-pub fn limits(wanted: &LinuxContainerResources) -> Result<Limits, Refusal> {
-    let some = |value: i64| u64::try_from(value).ok().filter(|value| *value > 0);
-    let period = some(wanted.cpu_period).unwrap_or(100_000);
-    let hugetlb = wanted
-        .hugepage_limits
-        .iter()
-        .map(|limit| (limit.page_size.clone(), limit.limit));
-    let mut limits = Limits {
-        // The group's period is always 100 ms; the kernel takes no quota below 1 ms.
-        cpu_quota_us: some(wanted.cpu_quota).map(|quota| (quota * 100_000 / period).max(1000)),
-        cpu_weight: some(wanted.cpu_shares).map(resources::weight_of_shares),
-        memory_max: some(wanted.memory_limit_in_bytes),
-        // Said of memory and swap together, as cgroup v1 had it.
-        swap_max: some(wanted.memory_swap_limit_in_bytes)
-            .map(|both| both.saturating_sub(some(wanted.memory_limit_in_bytes).unwrap_or(0))),
-        hugetlb: hugetlb.collect(),
-        cpus: Some(wanted.cpuset_cpus.clone()).filter(|cpus| !cpus.is_empty()),
-        ..Limits::default()
-    };
-    for (file, value) in &wanted.unified {
-        let number = || {
-            let number = value.trim().parse::<u64>();
-            number.map_err(|_| Refusal(format!("unified resource {file}: {value:?} is no number")))
-        };
-        match (file.as_str(), value.as_str()) {
-            ("memory.oom.group", _) => limits.oom_group = number()? == 1,
-            (_, "max") => {}
-            ("memory.max", _) => limits.memory_max = Some(number()?),
-            ("memory.swap.max", _) => limits.swap_max = Some(number()?),
-            ("pids.max", _) => limits.pids_max = Some(number()?),
-            ("cpu.weight", _) => limits.cpu_weight = Some(number()?),
-            (_, _) => {
-                return Err(Refusal(format!(
-                    "unified resource {file} is not one that this node sets"
-                )));
-            }
-        }
-    }
-    Ok(limits)
-}
-
-/// Takes over what `wanted` says.
-pub fn merge(into: &mut LinuxContainerResources, wanted: &LinuxContainerResources) {
-    let pairs = [
-        (&mut into.cpu_period, wanted.cpu_period),
-        (&mut into.cpu_quota, wanted.cpu_quota),
-        (&mut into.cpu_shares, wanted.cpu_shares),
-        (&mut into.memory_limit_in_bytes, wanted.memory_limit_in_bytes),
-        (&mut into.oom_score_adj, wanted.oom_score_adj),
-        (&mut into.memory_swap_limit_in_bytes, wanted.memory_swap_limit_in_bytes),
-    ];
-    for (old, new) in pairs {
-        if new != 0 {
-            *old = new;
-        }
-    }
-    for (old, new) in [
-        (&mut into.cpuset_cpus, &wanted.cpuset_cpus),
-        (&mut into.cpuset_mems, &wanted.cpuset_mems),
-    ] {
-        if !new.is_empty() {
-            old.clone_from(new);
-        }
-    }
-    into.unified.extend(wanted.unified.clone());
-    if !wanted.hugepage_limits.is_empty() {
-        into.hugepage_limits.clone_from(&wanted.hugepage_limits);
-    }
 }
 
 #[cfg(test)]

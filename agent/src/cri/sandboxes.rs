@@ -4,6 +4,7 @@ use super::{Cri, if_there, new_id, now, plan, status};
 use crate::machine::refuse;
 use crate::node::chain;
 use crate::pods::host::Host;
+use net::pods::HostPort;
 use proto::cri::pintle::cri::v1::{Container, Sandbox};
 use proto::cri::runtime::v1::{
     ContainerEventResponse, ContainerEventType as Event, LinuxContainerResources, PodSandboxConfig,
@@ -40,6 +41,10 @@ impl Cri {
         }
         let id = new_id()?;
         let plan = plan::sandbox(&id, &config).map_err(refuse::invalid)?;
+        if plan.users.is_some() && !crate::pods::users::are_possible() {
+            return Err(refuse::invalid("user namespace: this machine's kernel makes none"));
+        }
+        let ports = plan::host_ports(&config).map_err(refuse::invalid)?;
         let record = Sandbox {
             id: id.clone(),
             config: Some(config.clone()),
@@ -54,7 +59,7 @@ impl Cri {
             let why = format!("attempt {attempt} of pod {namespace}/{name} has a sandbox already");
             return Err(Status::already_exists(why));
         }
-        match self.start_sandbox(&id, &config, &plan).await {
+        match self.start_sandbox(&id, &config, &plan, &ports).await {
             Ok(()) => {}
             Err(why) => {
                 self.give_up(&id).await;
@@ -73,13 +78,14 @@ impl Cri {
         id: &str,
         config: &PodSandboxConfig,
         plan: &sandbox::PodPlan,
+        ports: &[HostPort],
     ) -> Result<(), String> {
         let pod = self.running.start(plan).await.map_err(|error| chain(&error))?;
         self.watch(id, pod.clone());
         let ips = match plan.network {
             Network::Host => Vec::new(),
             Network::Own => {
-                let connected = self.host.connect(&address_owner(id), &pod).await;
+                let connected = self.host.connect(&address_owner(id), &pod, ports).await;
                 connected.map_err(|error| chain(&error))?
             }
         };

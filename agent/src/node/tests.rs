@@ -11,6 +11,7 @@ mod face;
 mod image;
 mod life;
 mod limits;
+mod ports;
 mod streams;
 mod volumes;
 
@@ -55,8 +56,12 @@ fn inside() {
     devices::all(&cluster);
     life::all(&cluster);
     limits::all(&cluster);
+    ports::all(&cluster);
     cluster.kill_agent();
+    ports::lead_on(&cluster);
     pod_outlives_the_agent(&cluster);
+    ports::lead_on(&cluster);
+    ports::close(&cluster);
     streams::attached_again_by_another_agent(&cluster);
     cri::another_agent_finds_them(&cluster);
     devices::another_agent_remembers(&cluster);

@@ -12,7 +12,7 @@ use crate::node::{Paths, Readiness};
 use client::{Api, Cache, Key, Object, Transport};
 use k8s_openapi::api::core::v1::{Node, PersistentVolume, PersistentVolumeClaim, Pod, PodSpec, Service};
 use k8s_openapi::api::node::v1::RuntimeClass;
-use net::pods::PodNetwork;
+use net::pods::{HostPort, PodNetwork};
 use sandbox::Sandboxes;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
@@ -81,13 +81,19 @@ pub enum NotConnected {
 }
 
 impl Host {
-    /// Gives a sandbox addresses, which are `owner`'s from then on, and connects its network namespace.
-    pub async fn connect(&self, owner: &str, sandbox: &sandbox::Pod) -> Result<Vec<IpAddr>, NotConnected> {
+    /// Gives a sandbox addresses and ports of the machine, which are `owner`'s from then on, and connects its network namespace.
+    pub async fn connect(
+        &self,
+        owner: &str,
+        sandbox: &sandbox::Pod,
+        ports: &[HostPort],
+    ) -> Result<Vec<IpAddr>, NotConnected> {
         let pid = sandbox.pid();
         let namespace = std::fs::File::open(format!("/proc/{pid}/ns/net"));
         let namespace = namespace.map_err(|cause| NotConnected::Namespace { pid, cause })?;
         let addresses = self.network.give(owner).await?;
         self.network.attach(owner, namespace.as_fd(), &addresses).await?;
+        self.network.open_ports(owner, &addresses, ports).await?;
         Ok(addresses)
     }
 

@@ -115,6 +115,7 @@ pub fn are_possible() -> bool {
 fn users(range: u32) -> Users {
     Users {
         first: range * Users::COUNT,
+        count: Users::COUNT,
     }
 }
 

@@ -84,6 +84,7 @@ pub fn finish(
     let identity = Identity {
         user,
         capabilities: &plan.capabilities,
+        ambient: &plan.ambient,
         no_new_privs: plan.no_new_privs,
         seccomp: plan.seccomp,
     };

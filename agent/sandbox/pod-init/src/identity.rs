@@ -8,6 +8,7 @@ use sandbox::{Seccomp, User};
 pub struct Identity<'a> {
     pub user: &'a User,
     pub capabilities: &'a [String],
+    pub ambient: &'a [String],
     pub no_new_privs: bool,
     pub seccomp: Seccomp,
 }
@@ -51,6 +52,8 @@ pub fn assume(identity: &Identity<'_>) -> Result<(), IdentityError> {
     let User { uid, gid, groups } = identity.user;
     privileges::become_user(*uid, *gid, groups).map_err(kernel(&format!("become user {uid} and group {gid}")))?;
     privileges::limit_capabilities(&keep).map_err(kernel("give up capabilities"))?;
+    let ambient = privileges::capabilities(identity.ambient).map_err(IdentityError::Capability)?;
+    privileges::hand_down_capabilities(&ambient).map_err(kernel("hand down capabilities"))?;
     // After the identity has changed, which would have undone it (man 2 prctl, PR_SET_PDEATHSIG).
     privileges::die_with_parent().map_err(kernel("die with pod-init"))?;
     if identity.no_new_privs {

@@ -84,7 +84,7 @@ pub fn prepare(dir: &Path, cgroups: &Path) -> Result<Supervisor, SetupError> {
     linux::privileges::hide_from_proc().map_err(kernel("hide from /proc"))?;
     let exits = linux::signals::ChildExits::watch().map_err(kernel("watch children"))?;
     let plan = read_plan(dir)?;
-    let users = plan.users.map(|own| Users::make(&proof, own.first, plan.namespaces()));
+    let users = plan.users.map(|own| Users::make(&proof, own, plan.namespaces()));
     let users = users
         .transpose()
         .map_err(kernel("give the pod users of its own (hostUsers: false)"))?;

@@ -20,11 +20,12 @@ pub struct Users {
 
 impl Users {
     /// Makes the namespace, and others besides that belong to it; pod-init enters the others.
-    pub fn make(proof: &SingleThreaded, first: u32, others: i32) -> Result<Users, linux::Error> {
+    pub fn make(proof: &SingleThreaded, users: sandbox::Users, others: i32) -> Result<Users, linux::Error> {
         // Whoever is born into a new user namespace has it made; afterwards it is kept by its descriptor.
         let midwife = linux::clone::fork(proof, libc::CLONE_NEWUSER | others, None, wait_for_death)?;
-        let made = map(midwife.pid, first).and_then(|namespace| {
+        let made = map(midwife.pid, users).and_then(|namespace| {
             linux::namespaces::enter(&midwife.pidfd, others)?;
+            let first = users.first;
             Ok(Users { namespace, first })
         });
         linux::pidfd::signal(&midwife.pidfd, libc::SIGKILL)?;
@@ -76,8 +77,8 @@ impl Users {
 }
 
 /// Says which users of the machine those of the process's namespace are; the namespace.
-fn map(pid: u32, first: u32) -> Result<OwnedFd, linux::Error> {
-    let line = format!("0 {first} {}\n", sandbox::Users::COUNT);
+fn map(pid: u32, users: sandbox::Users) -> Result<OwnedFd, linux::Error> {
+    let line = format!("0 {} {}\n", users.first, users.count);
     fs::write(format!("/proc/{pid}/uid_map"), &line).map_err(linux::Error::io("write(uid_map)"))?;
     fs::write(format!("/proc/{pid}/gid_map"), &line).map_err(linux::Error::io("write(gid_map)"))?;
     let namespace = fs::File::open(format!("/proc/{pid}/ns/user")).map_err(linux::Error::io("open(ns/user)"))?;

@@ -12,9 +12,12 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
 /// What an image's files may not be used for.
-const DATA_READONLY: Attributes = Attributes {
+const IMAGE: Attributes = Attributes {
     readonly: true,
-    ..Attributes::DATA
+    nosuid: true,
+    nodev: true,
+    // Upstream's image volumes may be executed from since 1.36.
+    noexec: false,
 };
 
 /// What all mounts of a container have in common.
@@ -31,7 +34,7 @@ pub struct Surroundings<'a> {
 /// heard; parts of volumes, whose missing folders belong to the machine's root on disk.
 pub fn early(all: &[Mount]) -> Result<Vec<Option<OwnedFd>>, RootError> {
     let copy = |mount: &Mount| match (mount.propagation, &mount.source) {
-        (Propagation::Both, Source::Bind(path)) => mounts::copy(path)
+        (Propagation::Both, Source::Bind(path) | Source::Foreign(path)) => mounts::copy(path)
             .map(Some)
             .map_err(host("mount into the container", path)),
         (_, Source::Inside { folder, path }) => inside(folder, path).map(Some),
@@ -52,6 +55,15 @@ pub fn add(
             let copy = early.map_or_else(|| mounts::copy(path), Ok);
             let copy = copy.map_err(host("mount into the container", path))?;
             restrict(copy, path, mount, surroundings)?
+        }
+        Source::Foreign(path) => {
+            let copy = early.map_or_else(|| mounts::copy(path), Ok);
+            let copy = copy.map_err(host("mount into the container", path))?;
+            let unmapped = Surroundings {
+                users: None,
+                ..*surroundings
+            };
+            restrict(copy, path, mount, &unmapped)?
         }
         Source::Inside { folder, path } => {
             let copy = early.map_or_else(|| inside(folder, path), Ok)?;
@@ -139,7 +151,7 @@ fn layers(lower: &[PathBuf], path: &Path, surroundings: &Surroundings<'_>) -> Re
             if let Some(users) = users {
                 users.own(copy.as_fd(), only)?;
             }
-            mounts::restrict(copy.as_fd(), DATA_READONLY, true).map_err(host("restrict the mount of", only))?;
+            mounts::restrict(copy.as_fd(), IMAGE, true).map_err(host("restrict the mount of", only))?;
             mounts::propagate(copy.as_fd(), mounts::Propagation::Private)
                 .map_err(host("restrict the mount of", only))?;
             copy
@@ -148,7 +160,7 @@ fn layers(lower: &[PathBuf], path: &Path, surroundings: &Surroundings<'_>) -> Re
             let owned = users.map(|users| users.own_layers(all, stage)).transpose()?;
             let shown = owned.as_deref().unwrap_or(all).iter();
             let options: Vec<(&str, &Path)> = shown.map(|layer| ("lowerdir+", layer.as_path())).collect();
-            let made = mounts::make("overlay", &options, DATA_READONLY)?;
+            let made = mounts::make("overlay", &options, IMAGE)?;
             if owned.is_some() {
                 mounts::detach(stage).map_err(host("unmount", stage))?;
             }

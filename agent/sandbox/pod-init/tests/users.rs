@@ -46,7 +46,10 @@ fn volume(world: &World) -> PathBuf {
 /// Starts a pod of that name with users of its own and runs one container in it to its end.
 async fn run(world: &World, plan: &ContainerPlan) -> String {
     let mut pod = world.pod("users");
-    pod.users = Some(Users { first: FIRST });
+    pod.users = Some(Users {
+        first: FIRST,
+        count: Users::COUNT,
+    });
     let pod = world.sandboxes.start(&pod).await.unwrap();
     pod.start_container(plan).await.unwrap();
     ended(&pod, &plan.name).await;
@@ -62,7 +65,10 @@ async fn root_of_a_pod_owns_its_files_and_is_nobody_outside() {
     }
     let volume = volume(&world);
     let mut pod = world.pod("users");
-    pod.users = Some(Users { first: FIRST });
+    pod.users = Some(Users {
+        first: FIRST,
+        count: Users::COUNT,
+    });
     let pod = world.sandboxes.start(&pod).await.unwrap();
     let script = "id -u; head -1 /proc/self/uid_map; ls -nd / /bin/busybox /work /dev /dev/shm /data/part; touch /made /data/made \
          /data/part/made && echo done; hostname; sleep 100";
@@ -152,7 +158,10 @@ async fn a_file_system_that_cannot_show_other_owners_is_refused_in_a_sentence() 
         return;
     }
     let mut pod = world.pod("users");
-    pod.users = Some(Users { first: FIRST });
+    pod.users = Some(Users {
+        first: FIRST,
+        count: Users::COUNT,
+    });
     let pod = world.sandboxes.start(&pod).await.unwrap();
     let mut plan = world.container("users", "main", "true");
     plan.mounts = vec![mount(Source::Bind("/proc/self".into()), "/data")];

@@ -1,7 +1,10 @@
 //! What CRI's configs become, by table.
 
 use super::*;
+use crate::pods::plan::resources;
+use ::sandbox::{Limits, Network};
 use proto::cri::runtime::v1 as cri;
+use proto::cri::runtime::v1::{DnsConfig, LinuxContainerResources, LinuxSandboxSecurityContext};
 use std::collections::HashMap;
 
 fn image() -> oci::Image {
@@ -114,6 +117,26 @@ fn security_is_as_said_or_refused_in_a_sentence() {
             },
             "apparmor is not supported",
         ),
+        (
+            LinuxContainerSecurityContext {
+                selinux_options: Some(cri::SeLinuxOption {
+                    level: "s0".to_owned(),
+                    ..cri::SeLinuxOption::default()
+                }),
+                ..context()
+            },
+            "SELinux is not supported",
+        ),
+        (
+            LinuxContainerSecurityContext {
+                capabilities: Some(cri::Capability {
+                    add_ambient_capabilities: vec!["fly".to_owned()],
+                    ..cri::Capability::default()
+                }),
+                ..context()
+            },
+            "CAP_FLY is no capability that Linux has",
+        ),
     ];
     for (context, why) in refused {
         assert_eq!(planned(with(context), false), Err(why.to_owned()));
@@ -188,6 +211,7 @@ fn resources_become_limits() {
         memory_limit_in_bytes: 1 << 20,
         memory_swap_limit_in_bytes: 3 << 20,
         cpuset_cpus: "0-1".to_owned(),
+        cpuset_mems: "0".to_owned(),
         unified: HashMap::from([("memory.oom.group".to_owned(), "1".to_owned())]),
         ..LinuxContainerResources::default()
     };
@@ -198,6 +222,7 @@ fn resources_become_limits() {
     );
     assert_eq!((limits.memory_max, limits.oom_group), (Some(1 << 20), true));
     assert_eq!((limits.swap_max, limits.cpus.as_deref()), (Some(2 << 20), Some("0-1")));
+    assert_eq!(limits.memory_nodes.as_deref(), Some("0"));
     let mut merged = wanted.clone();
     let update = LinuxContainerResources {
         memory_limit_in_bytes: 2 << 20,
@@ -301,4 +326,120 @@ fn a_container_sees_the_processes_that_its_namespaces_say() {
         assert_eq!(processes(Some(&options(mode))), expected, "{mode:?}");
     }
     assert_eq!(processes(None), Processes::Pod);
+}
+
+#[test]
+fn ambient_capabilities_are_permitted_as_well() {
+    let capabilities = cri::Capability {
+        add_ambient_capabilities: vec!["net_admin".to_owned()],
+        drop_capabilities: vec!["ALL".to_owned()],
+        ..cri::Capability::default()
+    };
+    let plan = planned(
+        with(LinuxContainerSecurityContext {
+            capabilities: Some(capabilities),
+            ..LinuxContainerSecurityContext::default()
+        }),
+        false,
+    )
+    .unwrap();
+    assert_eq!(
+        (plan.ambient.as_slice(), plan.capabilities.as_slice()),
+        (&["CAP_NET_ADMIN".to_owned()][..], &["CAP_NET_ADMIN".to_owned()][..])
+    );
+}
+
+#[test]
+fn devices_are_given_whole_or_not_at_all() {
+    for (permissions, is_given) in [
+        ("rw", true),
+        ("mrw", true),
+        ("r", false),
+        ("rm", false),
+        ("", false),
+        ("rwx", false),
+    ] {
+        let device = Device {
+            host_path: "/dev/null".to_owned(),
+            container_path: "/dev/x".to_owned(),
+            permissions: permissions.to_owned(),
+        };
+        assert_eq!(super::device(&device).is_ok(), is_given, "{permissions}");
+    }
+}
+
+fn mapping(first: u32, of: u32, length: u32) -> cri::IdMapping {
+    cri::IdMapping {
+        host_id: first,
+        container_id: of,
+        length,
+    }
+}
+
+#[test]
+fn users_are_one_range_of_the_sandboxs_own() {
+    let options = |mode: NamespaceMode, uids: Vec<cri::IdMapping>, gids: Vec<cri::IdMapping>| {
+        Some(NamespaceOption {
+            userns_options: Some(cri::UserNamespace {
+                mode: mode.into(),
+                uids,
+                gids,
+            }),
+            ..NamespaceOption::default()
+        })
+    };
+    let range = || vec![mapping(131_072, 0, 100_000)];
+    let users = |options: Option<NamespaceOption>| super::sandbox::users(options.as_ref()).map_err(|refusal| refusal.0);
+    assert_eq!(users(None), Ok(None));
+    assert_eq!(users(options(NamespaceMode::Node, vec![], vec![])), Ok(None));
+    assert_eq!(
+        users(options(NamespaceMode::Pod, range(), range())),
+        Ok(Some(Users {
+            first: 131_072,
+            count: 100_000
+        }))
+    );
+    for (options, why) in [
+        (
+            options(NamespaceMode::Pod, range(), vec![mapping(5, 0, 65536)]),
+            "one range",
+        ),
+        (options(NamespaceMode::Pod, vec![], vec![]), "one range"),
+        (
+            options(NamespaceMode::Pod, vec![mapping(5, 1, 10)], vec![mapping(5, 1, 10)]),
+            "10 IDs from 1 on cannot be",
+        ),
+        (options(NamespaceMode::Node, range(), range()), "no mappings"),
+        (options(NamespaceMode::Container, range(), range()), "belongs to"),
+    ] {
+        let refused = users(options).unwrap_err();
+        assert!(refused.contains(why), "{refused}");
+    }
+}
+
+#[test]
+fn owners_of_mounts_are_mapped_where_the_caller_says_so() {
+    let dir = tempfile::tempdir().unwrap();
+    let volume = |mappings: Vec<cri::IdMapping>, users: Option<Users>| {
+        let mount = cri::Mount {
+            container_path: "/data".to_owned(),
+            host_path: dir.path().display().to_string(),
+            uid_mappings: mappings.clone(),
+            gid_mappings: mappings,
+            ..cri::Mount::default()
+        };
+        super::volume(&mount, &[], users)
+            .map(|mount| mount.source)
+            .map_err(|refusal| refusal.0)
+    };
+    let real = dir.path().canonicalize().unwrap();
+    let users = Some(Users {
+        first: 65536,
+        count: 65536,
+    });
+    assert_eq!(volume(vec![], None), Ok(Source::Bind(real.clone())));
+    assert_eq!(volume(vec![], users), Ok(Source::Foreign(real.clone())));
+    assert_eq!(volume(vec![mapping(65536, 0, 65536)], users), Ok(Source::Bind(real)));
+    assert!(volume(vec![mapping(65536, 0, 65536)], None).is_err());
+    assert!(volume(vec![mapping(131_072, 0, 65536)], users).is_err());
 }

@@ -3,6 +3,7 @@
 
 use super::Rejection;
 use crate::pods::plan::requests::Amounts;
+use crate::pods::plan::wanted;
 use k8s_openapi::api::core::v1::{
     ContainerPort, Node, NodeSelectorRequirement, NodeSelectorTerm, Pod, PodSpec, Toleration,
 };
@@ -110,25 +111,11 @@ pub fn node(pod: &Pod, spec: &PodSpec, node: Option<&Node>, name: &str) -> Optio
 
 /// Whether a port of the machine that the pod wants is taken by another pod.
 pub fn ports<'a>(spec: &PodSpec, others: impl Iterator<Item = &'a PodSpec> + Clone) -> Option<Failure> {
-    let taken = host_ports(spec).any(|wanted| others.clone().flat_map(host_ports).any(|other| clashes(wanted, other)));
+    let taken = wanted(spec).any(|port| others.clone().flat_map(wanted).any(|other| clashes(port, other)));
     taken.then_some(Failure::Predicate {
         name: "NodePorts",
         why: "node(s) didn't have free ports for the requested pod ports",
     })
-}
-
-fn host_ports(spec: &PodSpec) -> impl Iterator<Item = &ContainerPort> {
-    let sidecars = spec
-        .init_containers
-        .iter()
-        .flatten()
-        .filter(|init| crate::pods::spec::is_sidecar(init));
-    let ports = spec
-        .containers
-        .iter()
-        .chain(sidecars)
-        .flat_map(|container| container.ports.iter().flatten());
-    ports.filter(|port| port.host_port.is_some_and(|port| port > 0))
 }
 
 fn clashes(a: &ContainerPort, b: &ContainerPort) -> bool {

@@ -82,6 +82,7 @@ pub fn container(inputs: &Inputs<'_>) -> Result<ContainerPlan, Refusal> {
         processes: processes(inputs.pod, spec, &container.name),
         user,
         capabilities: security.capabilities,
+        ambient: Vec::new(),
         no_new_privs: security.no_new_privs,
         seccomp: security.seccomp,
         masked_paths: security.masked,

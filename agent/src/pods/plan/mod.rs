@@ -8,6 +8,7 @@ mod expand;
 pub mod files;
 mod mounts;
 mod pod;
+mod ports;
 pub mod requests;
 pub mod resources;
 pub mod security;
@@ -19,6 +20,7 @@ pub use container::{Inputs, command_line, container, home, variables};
 pub use devices::with_devices;
 pub use mounts::{Volume, Volumes, What};
 pub use pod::{LABEL_UID, pod};
+pub use ports::{host_ports, wanted};
 pub use resources::cgroup;
 pub use signal::signal;
 

@@ -32,6 +32,7 @@ pub fn container(spec: &PodSpec, container: &Container, machine: &Machine) -> Li
         swap_max: Some(swap(spec, container, machine)),
         hugetlb: huge_pages(machine, |name| amount(container, true, name)),
         cpus: None,
+        memory_nodes: None,
         pids_max: None,
         oom_group: true,
     }
@@ -52,6 +53,7 @@ pub fn pod(spec: &PodSpec, machine: &Machine) -> Limits {
         swap_max: None,
         hugetlb: huge_pages(machine, |name| requests::of_pod(spec, Of::Limits, name)),
         cpus: None,
+        memory_nodes: None,
         pids_max: machine.pod_pids,
         oom_group: false,
     }

@@ -143,20 +143,22 @@ fn capabilities(container: &Container) -> Vec<String> {
     granted(add, drop)
 }
 
+/// As Linux calls them what somebody may have written without `CAP_` or in small letters; `ALL` stays what it is.
+pub fn names(list: &[String]) -> Vec<String> {
+    let upper = list.iter().map(|name| name.to_ascii_uppercase());
+    upper
+        .map(|name| {
+            if name.starts_with("CAP_") || name == "ALL" {
+                name
+            } else {
+                format!("CAP_{name}")
+            }
+        })
+        .collect()
+}
+
 /// The default, less `drop`, plus `add`; names with or without `CAP_`, or `ALL`. What Linux does not have is left out.
 pub fn granted(add: &[String], drop: &[String]) -> Vec<String> {
-    let names = |list: &[String]| -> Vec<String> {
-        let upper = list.iter().map(|name| name.to_ascii_uppercase());
-        upper
-            .map(|name| {
-                if name.starts_with("CAP_") || name == "ALL" {
-                    name
-                } else {
-                    format!("CAP_{name}")
-                }
-            })
-            .collect()
-    };
     let (add, drop) = (names(add), names(drop));
     let all = "ALL".to_owned();
     let mut granted = match (add.contains(&all), drop.contains(&all)) {

@@ -88,7 +88,7 @@ impl Worker {
             Network::Host => self.host.machine.ips.clone(),
             Network::Own => self
                 .host
-                .connect(&self.uid(), &made)
+                .connect(&self.uid(), &made, &plan::host_ports(spec))
                 .await
                 .map_err(|error| failed(crate::node::chain(&error)))?,
         };

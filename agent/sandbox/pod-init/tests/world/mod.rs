@@ -109,6 +109,7 @@ impl World {
             ]
             .map(str::to_owned)
             .to_vec(),
+            ambient: Vec::new(),
             no_new_privs: true,
             seccomp: Seccomp::RuntimeDefault,
             masked_paths: vec![

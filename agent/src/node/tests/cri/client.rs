@@ -279,12 +279,16 @@ impl Node {
 pub type Socket = tokio_tungstenite::WebSocketStream<tokio::net::TcpStream>;
 
 pub async fn dial(url: &str) -> Option<Socket> {
+    dial_by(url, "v5.channel.k8s.io").await
+}
+
+async fn dial_by(url: &str, protocol: &str) -> Option<Socket> {
     use tokio_tungstenite::tungstenite::client::IntoClientRequest;
     let rest = url.strip_prefix("http://").unwrap();
     let (address, _) = rest.split_once('/').unwrap();
     let stream = tokio::net::TcpStream::connect(address).await.unwrap();
     let mut request = format!("ws://{rest}").into_client_request().unwrap();
-    let protocol = "v5.channel.k8s.io".parse().unwrap();
+    let protocol = protocol.parse().unwrap();
     request.headers_mut().insert("sec-websocket-protocol", protocol);
     Some(tokio_tungstenite::client_async(request, stream).await.ok()?.0)
 }
@@ -305,4 +309,22 @@ pub async fn converse(url: &str, input: &str) -> [String; 4] {
         }
     }
     said
+}
+
+/// Says something to the port that the address names, and gives all that comes back.
+pub async fn forward(url: &str, port: u16, input: &str) -> String {
+    let mut socket = dial_by(&format!("{url}?port={port}"), "v4.channel.k8s.io")
+        .await
+        .unwrap();
+    let message = [&[0], input.as_bytes()].concat();
+    let message = tokio_tungstenite::tungstenite::Message::Binary(message.into());
+    socket.send(message).await.unwrap();
+    let mut said = Vec::new();
+    while let Some(Ok(message)) = tokio::time::timeout(DEADLINE, socket.next()).await.unwrap() {
+        if let Some((0, rest)) = message.into_data().split_first() {
+            said.extend_from_slice(rest);
+        }
+    }
+    assert_eq!(said.get(..2), Some(&port.to_le_bytes()[..]));
+    String::from_utf8_lossy(&said[2..]).into_owned()
 }

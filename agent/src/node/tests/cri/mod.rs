@@ -1,5 +1,6 @@
 //! CRI on its socket, as critest (kubernetes-sigs/cri-tools, pkg/validate) expects it: what upstream's suite asserts, asked here.
 
+mod asks;
 mod client;
 mod sees;
 
@@ -19,9 +20,14 @@ pub fn all(cluster: &Cluster) {
         node.runs_and_removes_containers().await;
         node.executes_and_logs().await;
         node.confines().await;
+        node.hands_down_capabilities().await;
+        node.has_users_of_its_own().await;
         node.shows_volumes().await;
         node.counts().await;
+        node.lists_in_streams().await;
+        node.pulls_with_credentials().await;
         node.streams().await;
+        node.leads_to_ports().await;
         node.tells_of_events().await;
         node.keeps_nothing(cluster).await;
         // For the next agent.
@@ -107,7 +113,7 @@ impl Node {
         assert_eq!(refused.unwrap_err().code(), Code::Unimplemented);
     }
 
-    async fn image(&mut self, name: &str) -> Option<cri::Image> {
+    pub async fn image(&mut self, name: &str) -> Option<cri::Image> {
         let image = Some(cri::ImageSpec {
             image: name.to_owned(),
             ..cri::ImageSpec::default()
@@ -116,7 +122,7 @@ impl Node {
         self.images.image_status(request).await.unwrap().into_inner().image
     }
 
-    async fn remove_image(&mut self, name: &str) -> Result<(), Status> {
+    pub async fn remove_image(&mut self, name: &str) -> Result<(), Status> {
         let image = Some(cri::ImageSpec {
             image: name.to_owned(),
             ..cri::ImageSpec::default()

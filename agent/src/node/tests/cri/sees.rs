@@ -1,7 +1,8 @@
 //! What containers say, see and use, and what callers hear of them.
 
-use super::client::{DEADLINE, Node, container_config, context, converse, dial};
+use super::client::{DEADLINE, Node, container_config, context, converse, dial, forward};
 use crate::node::tests::image;
+use crate::node::tests::ports::fetch;
 use futures_util::{SinkExt, StreamExt};
 use proto::cri::runtime::v1 as cri;
 use std::path::PathBuf;
@@ -129,20 +130,12 @@ impl Node {
             readonly,
             ..cri::Mount::default()
         };
-        let of_image = cri::Mount {
-            image: Some(cri::ImageSpec {
-                image: image::NAME.to_owned(),
-                ..cri::ImageSpec::default()
-            }),
-            image_sub_path: "etc".to_owned(),
-            ..mount("/image", "", true)
-        };
         let id = self
             .started(&sandbox, "main", "exec sleep 1000", |config| {
                 config.mounts = vec![
                     mount("/data", &host_path, false),
                     mount("/ro", &host_path, true),
-                    of_image,
+                    of_image_mount(),
                 ];
                 config.devices = vec![cri::Device {
                     container_path: "/dev/nothing".to_owned(),
@@ -151,6 +144,9 @@ impl Node {
                 }];
             })
             .await;
+        let mounts = self.status(&id).await.unwrap().mounts;
+        let of_image = self.image(image::NAME).await.unwrap();
+        assert_eq!(mounts[2].image.as_ref().unwrap().image_ref, of_image.id);
         let script = "cat /ro/file; echo new > /data/new; cat /ro/new; echo x > /dev/nothing; cat /image/passwd";
         assert_eq!(
             self.exec(&id, script).await,
@@ -166,6 +162,13 @@ impl Node {
                 .1
                 .contains("Read-only file system")
         );
+        let mut config = container_config("writes", "true");
+        config.mounts = vec![cri::Mount {
+            readonly: false,
+            ..of_image_mount()
+        }];
+        let refused = self.create(&sandbox, config).await.unwrap_err();
+        assert!(refused.message().contains("needs readonly"), "{refused:?}");
         let mut config = container_config("lost", "true");
         config.mounts = vec![mount("/data", "/no/such/folder", false)];
         assert_eq!(
@@ -303,6 +306,41 @@ impl Node {
         self.remove_sandbox(&sandbox).await;
     }
 
+    /// PortForward to a port where somebody listens, and a port of the machine that leads there.
+    pub async fn leads_to_ports(&mut self) {
+        if image::found("busybox").is_none() {
+            eprintln!("SKIPPED: ports of sandboxes were not tried, because there is no busybox in PATH");
+            return;
+        }
+        let mut config = self.sandbox_config("ports");
+        config.port_mappings = vec![cri::PortMapping {
+            container_port: 80,
+            host_port: 8090,
+            ..cri::PortMapping::default()
+        }];
+        let sandbox = self.run_sandbox(config.clone(), "").await.unwrap();
+        let serve = "echo there > /tmp/index.html; exec busybox httpd -f -p 80 -h /tmp";
+        self.started(&sandbox, "main", serve, |_| {}).await;
+        let began = Instant::now();
+        while fetch("127.0.0.1:8090") != "there\n" {
+            assert!(began.elapsed() < DEADLINE, "the port leads nowhere");
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        config.metadata.as_mut().unwrap().name = "second".to_owned();
+        let refused = self.run_sandbox(config, "").await.unwrap_err();
+        let said = "run pod sandbox: host port 8090/TCP leads to cri-";
+        assert!(refused.message().starts_with(said), "{refused:?}");
+        let request = cri::PortForwardRequest {
+            pod_sandbox_id: sandbox.clone(),
+            port: vec![80],
+        };
+        let url = self.runtime.port_forward(request).await.unwrap().into_inner().url;
+        let answer = forward(&url, 80, "GET / HTTP/1.0\r\n\r\n").await;
+        assert!(answer.ends_with("there\n"), "{answer:?}");
+        self.remove_sandbox(&sandbox).await;
+        assert_eq!(fetch("127.0.0.1:8090"), "");
+    }
+
     pub async fn tells_of_events(&mut self) {
         use cri::ContainerEventType as Event;
         let mut events = self
@@ -338,5 +376,19 @@ impl Node {
             (true, Event::ContainerDeletedEvent),
         ];
         assert_eq!(told, expected);
+    }
+}
+
+/// A folder of an image, and only to be read.
+fn of_image_mount() -> cri::Mount {
+    cri::Mount {
+        container_path: "/image".to_owned(),
+        image: Some(cri::ImageSpec {
+            image: image::NAME.to_owned(),
+            ..cri::ImageSpec::default()
+        }),
+        image_sub_path: "etc".to_owned(),
+        readonly: true,
+        ..cri::Mount::default()
     }
 }

@@ -1,0 +1,223 @@
+//! What callers ask for beyond the usual: users of their own, ambient capabilities, images behind credentials.
+
+use super::client::{Node, container_config, context};
+use futures_util::StreamExt;
+use proto::cri::runtime::v1 as cri;
+use sha2::Digest;
+use std::collections::{BTreeMap, HashMap};
+use std::io::{BufRead, BufReader, Write};
+use std::net::{TcpListener, TcpStream};
+use std::path::Path;
+use tonic::Code;
+
+impl Node {
+    pub async fn hands_down_capabilities(&mut self) {
+        let sandbox = self.sandbox("ambient").await;
+        let id = self
+            .started(&sandbox, "main", "exec sleep 1000", |config| {
+                let context = context(config);
+                context.run_as_user = Some(cri::Int64Value { value: 1001 });
+                context.capabilities = Some(cri::Capability {
+                    add_ambient_capabilities: vec!["NET_BIND_SERVICE".to_owned()],
+                    ..cri::Capability::default()
+                });
+            })
+            .await;
+        let (status, ..) = self.exec(&id, "cat /proc/self/status").await;
+        for line in ["Uid:\t1001\t", "CapAmb:\t0000000000000400", "CapEff:\t0000000000000400"] {
+            assert!(status.contains(line), "{line}\n{status}");
+        }
+        let mut config = container_config("labelled", "true");
+        context(&mut config).selinux_options = Some(cri::SeLinuxOption {
+            r#type: "container_t".to_owned(),
+            ..cri::SeLinuxOption::default()
+        });
+        let refused = self.create(&sandbox, config).await.unwrap_err();
+        assert_eq!(
+            (refused.code(), refused.message()),
+            (Code::InvalidArgument, "SELinux is not supported")
+        );
+        self.remove_sandbox(&sandbox).await;
+    }
+
+    pub async fn has_users_of_its_own(&mut self) {
+        if !crate::pods::users::are_possible() {
+            eprintln!("SKIPPED: users of sandboxes were not tried, because this kernel makes no user namespaces");
+            return;
+        }
+        let range = vec![cri::IdMapping {
+            host_id: 131_072,
+            container_id: 0,
+            length: 65536,
+        }];
+        let mut config = self.sandbox_config("users");
+        let linux = config.linux.as_mut().unwrap();
+        linux.security_context = Some(cri::LinuxSandboxSecurityContext {
+            namespace_options: Some(cri::NamespaceOption {
+                userns_options: Some(cri::UserNamespace {
+                    mode: cri::NamespaceMode::Pod.into(),
+                    uids: range.clone(),
+                    gids: range.clone(),
+                }),
+                ..cri::NamespaceOption::default()
+            }),
+            ..cri::LinuxSandboxSecurityContext::default()
+        });
+        let sandbox = self.run_sandbox(config, "").await.unwrap();
+        let folder = self.folder.join("cri-users");
+        std::fs::create_dir_all(&folder).unwrap();
+        let host_path = folder.display().to_string();
+        let mount = |path: &str, mappings: &[cri::IdMapping]| cri::Mount {
+            container_path: path.to_owned(),
+            host_path: host_path.clone(),
+            uid_mappings: mappings.to_vec(),
+            gid_mappings: mappings.to_vec(),
+            ..cri::Mount::default()
+        };
+        let id = self
+            .started(&sandbox, "main", "exec sleep 1000", |config| {
+                config.mounts = vec![mount("/ours", &range), mount("/theirs", &[])];
+            })
+            .await;
+        let (map, ..) = self.exec(&id, "cat /proc/self/uid_map").await;
+        assert_eq!(
+            map.split_ascii_whitespace().collect::<Vec<_>>(),
+            ["0", "131072", "65536"]
+        );
+        assert_eq!(self.exec(&id, "echo x > /ours/x && cat /theirs/x").await.0, "x\n");
+        let (owners, ..) = self.exec(&id, "ls -ln /ours/x /theirs/x").await;
+        let owners: Vec<&str> = owners
+            .lines()
+            .filter_map(|line| line.split_ascii_whitespace().nth(2))
+            .collect();
+        assert_eq!(owners, ["0", "65534"]);
+        let refused = self.exec(&id, "echo y > /theirs/y").await;
+        assert!(
+            refused.1.contains("Permission denied"),
+            "the machine's folder is not the sandbox's: {refused:?}"
+        );
+        self.remove_sandbox(&sandbox).await;
+    }
+
+    pub async fn pulls_with_credentials(&mut self) {
+        let registry = serve_image(&self.folder);
+        let name = format!("{registry}/shell:1");
+        let pull = |auth: Option<cri::AuthConfig>| cri::PullImageRequest {
+            image: Some(cri::ImageSpec {
+                image: name.clone(),
+                ..cri::ImageSpec::default()
+            }),
+            auth,
+            sandbox_config: None,
+        };
+        let refused = self.images.pull_image(pull(None)).await.unwrap_err();
+        assert!(refused.message().contains(&name), "{refused:?}");
+        assert_eq!(self.image(&name).await, None);
+        let auth = cri::AuthConfig {
+            username: "me".to_owned(),
+            password: "secret".to_owned(),
+            ..cri::AuthConfig::default()
+        };
+        let pulled = self.images.pull_image(pull(Some(auth))).await.unwrap().into_inner();
+        let image = self.image(&name).await.unwrap();
+        assert_eq!(
+            (&image.id, image.repo_tags.as_slice()),
+            (&pulled.image_ref, std::slice::from_ref(&name))
+        );
+        self.remove_image(&name).await.unwrap();
+        assert_eq!(self.image(&name).await, None);
+    }
+
+    /// The same items as in lists, chosen by the same filters.
+    pub async fn lists_in_streams(&mut self) {
+        let sandbox = self.sandbox("streamed").await;
+        let id = self.started(&sandbox, "main", "exec sleep 1000", |_| {}).await;
+        let labelled = |value: &str| HashMap::from([("container".to_owned(), value.to_owned())]);
+        for (value, expected) in [("main", vec![id.clone()]), ("other", vec![])] {
+            let filter = Some(cri::ContainerFilter {
+                label_selector: labelled(value),
+                ..cri::ContainerFilter::default()
+            });
+            let request = cri::StreamContainersRequest { filter };
+            let mut messages = self.runtime.stream_containers(request).await.unwrap().into_inner();
+            let mut ids = Vec::new();
+            while let Some(message) = messages.next().await {
+                ids.extend(message.unwrap().containers.into_iter().map(|container| container.id));
+            }
+            assert_eq!(ids, expected, "containers");
+            let filter = Some(cri::ContainerStatsFilter {
+                label_selector: labelled(value),
+                ..cri::ContainerStatsFilter::default()
+            });
+            let request = cri::StreamContainerStatsRequest { filter };
+            let mut messages = self.runtime.stream_container_stats(request).await.unwrap().into_inner();
+            let mut ids = Vec::new();
+            while let Some(message) = messages.next().await {
+                let stats = message.unwrap().container_stats.into_iter();
+                ids.extend(stats.filter_map(|stats| Some(stats.attributes?.id)));
+            }
+            assert_eq!(ids, expected, "stats");
+        }
+        let request = cri::StreamPodSandboxesRequest::default();
+        let mut messages = self.runtime.stream_pod_sandboxes(request).await.unwrap().into_inner();
+        let first = messages.next().await.unwrap().unwrap().pod_sandboxes;
+        assert!(first.iter().any(|item| item.id == sandbox), "{first:?}");
+        self.remove_sandbox(&sandbox).await;
+    }
+}
+
+/// A registry with one image, that of the tests with a label more, for whoever knows the password; its address.
+fn serve_image(folder: &Path) -> String {
+    let digest = |bytes: &[u8]| {
+        let hex: String = sha2::Sha256::digest(bytes)
+            .iter()
+            .map(|byte| format!("{byte:02x}"))
+            .collect();
+        format!("sha256:{hex}")
+    };
+    let read = |name: &str| std::fs::read(folder.join(name)).unwrap();
+    let saved: serde_json::Value = serde_json::from_slice(&read("manifest.json")).unwrap();
+    let mut config: serde_json::Value = serde_json::from_slice(&read(saved[0]["Config"].as_str().unwrap())).unwrap();
+    config["config"]["Labels"] = serde_json::json!({"from": "a registry"});
+    let blobs = [config.to_string().into_bytes(), read("layer.tar")];
+    let [config, layer] = blobs
+        .each_ref()
+        .map(|blob| serde_json::json!({"digest": digest(blob), "size": blob.len()}));
+    let manifest = serde_json::json!({"schemaVersion": 2, "config": config, "layers": [layer]}).to_string();
+    let mut files = BTreeMap::from([("/v2/shell/manifests/1".to_owned(), manifest.into_bytes())]);
+    files.extend(blobs.map(|blob| (format!("/v2/shell/blobs/{}", digest(&blob)), blob)));
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    std::thread::spawn(move || {
+        for stream in listener.incoming().flatten() {
+            // A caller that goes away early has its reasons.
+            let _ = answer(stream, &files);
+        }
+    });
+    address
+}
+
+fn answer(mut stream: TcpStream, files: &BTreeMap<String, Vec<u8>>) -> std::io::Result<()> {
+    let mut lines = BufReader::new(stream.try_clone()?).lines();
+    let request = lines.next().transpose()?.unwrap_or_default();
+    let head: Vec<String> = lines
+        .map_while(Result::ok)
+        .take_while(|line| !line.is_empty())
+        .collect();
+    // me:secret
+    let knows = head
+        .iter()
+        .any(|line| line.eq_ignore_ascii_case("authorization: Basic bWU6c2VjcmV0"));
+    let file = request.split(' ').nth(1).and_then(|path| files.get(path));
+    let (status, body): (&str, &[u8]) = match (knows, file) {
+        (false, _) => ("401 Unauthorized\r\nwww-authenticate: Basic realm=\"test\"", b""),
+        (true, None) => ("404 Not Found", b""),
+        (true, Some(body)) => ("200 OK", body),
+    };
+    write!(
+        stream,
+        "HTTP/1.1 {status}\r\nconnection: close\r\ncontent-length: {}\r\n\r\n",
+        body.len()
+    )?;
+    stream.write_all(body)
+}
