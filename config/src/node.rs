@@ -26,6 +26,12 @@ pub struct Node {
     /// Who gets CPUs of its own.
     #[serde(skip_serializing_if = "is_default")]
     pub cpu_policy: CpuPolicy,
+    /// Whether CPUs and devices of a pod are to be near each other.
+    #[serde(skip_serializing_if = "is_default")]
+    pub topology_policy: TopologyPolicy,
+    /// What of a pod is to be near each other.
+    #[serde(skip_serializing_if = "is_default")]
+    pub topology_scope: TopologyScope,
     /// When pods are evicted.
     #[serde(skip_serializing_if = "is_default")]
     pub eviction: Eviction,
@@ -56,6 +62,32 @@ pub enum CpuPolicy {
     Static,
 }
 
+/// What becomes of pods whose CPUs and devices cannot come from as few NUMA nodes as could ever do.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum TopologyPolicy {
+    /// Nobody looks.
+    #[default]
+    None,
+    /// They run all the same.
+    BestEffort,
+    /// They are refused.
+    Restricted,
+    /// They are refused, and so are those that one node never could serve.
+    SingleNumaNode,
+}
+
+/// What of a pod is to be near each other.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum TopologyScope {
+    /// What one container has.
+    #[default]
+    Container,
+    /// What all containers of a pod have.
+    Pod,
+}
+
 /// When pods are evicted: as soon as less than this is left.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
@@ -73,6 +105,29 @@ pub struct Eviction {
     pub pids_percent: u32,
     /// Seconds that a condition like MemoryPressure stays after its cause is gone.
     pub pressure_seconds: u32,
+    /// Thresholds that a node may be below for a while.
+    #[serde(skip_serializing_if = "is_default")]
+    pub soft: SoftEviction,
+}
+
+/// When pods are evicted in peace: once less than this has been left for a while. 0: never for that reason.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
+pub struct SoftEviction {
+    /// MiB of memory.
+    pub memory_mib: u32,
+    /// Percent of DATA, on which pods and images are.
+    pub disk_percent: u32,
+    /// Percent of DATA's inodes.
+    pub inodes_percent: u32,
+    /// Percent of DATA below which images that nobody uses go, before pods do.
+    pub images_percent: u32,
+    /// Percent of the process IDs that there are.
+    pub pids_percent: u32,
+    /// Seconds that less must have been left.
+    pub grace_seconds: u32,
+    /// Most seconds that an evicted pod has between the stop signal and SIGKILL; a shorter time of its own counts.
+    pub pod_grace_seconds: u32,
 }
 
 /// How pods end when the machine goes down in order: ordinary ones first, then critical ones.
@@ -99,6 +154,8 @@ impl Default for Node {
             reserved_memory_mib: 0,
             swap: Swap::None,
             cpu_policy: CpuPolicy::None,
+            topology_policy: TopologyPolicy::None,
+            topology_scope: TopologyScope::Container,
             eviction: Eviction::default(),
             shutdown: Shutdown::default(),
         }
@@ -118,6 +175,7 @@ impl Default for Eviction {
             images_percent: 15,
             pids_percent: 10,
             pressure_seconds: 300,
+            soft: SoftEviction::default(),
         }
     }
 }
@@ -128,6 +186,23 @@ impl Eviction {
     pub fn memory_bytes(&self, all: u64) -> u64 {
         const USUAL: u64 = 100 << 20;
         self.memory_mib.map_or(USUAL.min(all / 10), |mib| u64::from(mib) << 20)
+    }
+}
+
+// === impl SoftEviction ===
+
+impl Default for SoftEviction {
+    /// Upstream has no soft thresholds by default and wants a time for each; a minute and a half is what its documentation shows.
+    fn default() -> Self {
+        Self {
+            memory_mib: 0,
+            disk_percent: 0,
+            inodes_percent: 0,
+            images_percent: 0,
+            pids_percent: 0,
+            grace_seconds: 90,
+            pod_grace_seconds: 0,
+        }
     }
 }
 

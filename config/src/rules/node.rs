@@ -1,7 +1,7 @@
 //! Rules of `[node]`.
 
 use crate::machine::{MachineConfig, Role};
-use crate::node::{CpuPolicy, Node};
+use crate::node::{CpuPolicy, Eviction, Node};
 use crate::place::Place;
 
 /// Below it not even a shell with a pipe runs.
@@ -31,16 +31,7 @@ pub(super) fn check(config: &MachineConfig) -> Vec<(Place, String)> {
             "`node.cpu-policy` is static, but `node.reserved-cpu-millis` is 0: some CPU must stay with everybody";
         refuse("node.cpu-policy", message.to_owned());
     }
-    let percent = [
-        ("disk-percent", node.eviction.disk_percent),
-        ("inodes-percent", node.eviction.inodes_percent),
-        ("images-percent", node.eviction.images_percent),
-        ("pids-percent", node.eviction.pids_percent),
-    ];
-    for (key, value) in percent.into_iter().filter(|(_, value)| *value >= 100) {
-        let key = format!("node.eviction.{key}");
-        refuse(&key, format!("`{key}` is {value}; write less than 100"));
-    }
+    eviction(&node.eviction, &mut refuse);
     let shutdown = &node.shutdown;
     if shutdown.critical_seconds > shutdown.grace_seconds {
         let (critical, all) = (shutdown.critical_seconds, shutdown.grace_seconds);
@@ -59,6 +50,35 @@ pub(super) fn check(config: &MachineConfig) -> Vec<(Place, String)> {
         );
     }
     broken
+}
+
+fn eviction(eviction: &Eviction, refuse: &mut impl FnMut(&str, String)) {
+    let soft = &eviction.soft;
+    let percent = [
+        ("disk-percent", eviction.disk_percent, soft.disk_percent),
+        ("inodes-percent", eviction.inodes_percent, soft.inodes_percent),
+        ("images-percent", eviction.images_percent, soft.images_percent),
+        ("pids-percent", eviction.pids_percent, soft.pids_percent),
+    ];
+    for (key, hard, soft) in percent {
+        for (key, value) in [
+            (format!("node.eviction.{key}"), hard),
+            (format!("node.eviction.soft.{key}"), soft),
+        ] {
+            if value >= 100 {
+                refuse(&key, format!("`{key}` is {value}; write less than 100"));
+            }
+        }
+    }
+    let memory = ("memory-mib", eviction.memory_mib.unwrap_or(0), soft.memory_mib);
+    for (key, hard, soft) in percent.into_iter().chain([memory]) {
+        if soft > 0 && soft <= hard {
+            let key = format!("node.eviction.soft.{key}");
+            let message =
+                format!("`{key}` is {soft}, but pods go at once already when {hard} is left; write more than that");
+            refuse(&key, message);
+        }
+    }
 }
 
 /// An hour: who waits longer than this for a machine to go down believes that it hangs.
