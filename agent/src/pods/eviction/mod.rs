@@ -17,7 +17,7 @@ use crate::node::face::usage::{self, Disk, Node, Usage};
 use crate::node::{NodeContext, Pressures};
 use k8s_openapi::api::core::v1::Pod;
 use rank::{Candidate, Used};
-use signals::{Conditions, Short};
+use signals::{Conditions, Patience, Short};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -51,15 +51,19 @@ impl Evictor {
     /// Looks for ever.
     pub async fn run(self) -> ! {
         let mut conditions = Conditions::default();
+        let mut patience = Patience::default();
         let mut counted = Counted::default();
         let mut stalls = psi::Stalls::watch();
         loop {
             let node = self.look_at_node().await;
-            let short = signals::short(&node, &self.context.config.node.eviction);
+            let short = signals::short(&node, self.config());
             self.say(&mut conditions, &short);
             let evicted = match self.beyond_limits(&node, &mut counted).await {
                 evicted if !evicted.is_empty() => evicted,
-                _ => self.relieve(&short).await,
+                _ => {
+                    let grace = Duration::from_secs(self.config().soft.grace_seconds.into());
+                    self.relieve(&patience.over(&short, Instant::now(), grace)).await
+                }
             };
             if evicted.is_empty() {
                 let _ = tokio::time::timeout(PERIOD, stalls.next()).await;
@@ -67,6 +71,10 @@ impl Evictor {
                 tracing::warn!(pods = ?evicted, "evicted pods are not gone yet");
             }
         }
+    }
+
+    fn config(&self) -> &config::Eviction {
+        &self.context.config.node.eviction
     }
 
     fn ledger(&self) -> &Ledger {
@@ -81,7 +89,7 @@ impl Evictor {
 
     /// Puts what is short into the node's conditions.
     fn say(&self, conditions: &mut Conditions, short: &[Short]) {
-        let lasting = Duration::from_secs(self.context.config.node.eviction.pressure_seconds.into());
+        let lasting = Duration::from_secs(self.config().pressure_seconds.into());
         let now = conditions.update(short, Instant::now(), lasting);
         let before = self.context.readiness.borrow().pressures;
         if before == now {
@@ -105,16 +113,20 @@ impl Evictor {
         let resource = first.signal.resource();
         let message = format!("Attempting to reclaim {resource}");
         self.events.about_node("Warning", "EvictionThresholdMet", message);
-        if first.signal.is_of_disk() && self.images_suffice().await {
+        if first.signal.is_of_disk() && self.images_suffice(first).await {
             return Vec::new();
         }
         let usage = usage::look(&self.context.directory, &self.context.paths).await;
         let mut candidates = self.candidates(&usage, first.signal.is_of_disk()).await;
         rank::order(first.signal, &mut candidates);
         let message = |candidate: &Candidate| rank::message(first, candidate);
+        let grace = match first.is_soft {
+            true => self.config().soft.pod_grace_seconds.into(),
+            false => GRACE,
+        };
         let evicted = candidates
             .iter()
-            .find(|candidate| self.evict(&candidate.pod, message(candidate), true));
+            .find(|candidate| self.evict(&candidate.pod, message(candidate), grace, true));
         if evicted.is_none() {
             tracing::warn!(resource, "the node is short and has no pod to evict");
         }
@@ -124,15 +136,16 @@ impl Evictor {
             .collect()
     }
 
-    /// Whether nothing is short any more once the images that nobody uses are gone.
-    async fn images_suffice(&self) -> bool {
+    /// Whether that is not short any more once the images that nobody uses are gone.
+    async fn images_suffice(&self, was: &Short) -> bool {
         let (images, directory) = (self.context.images.clone(), self.context.directory.clone());
         let removed = tokio::task::spawn_blocking(move || image_gc::remove_unused(&images, &directory)).await;
         if removed.unwrap_or(0) == 0 {
             return false;
         }
         let node = self.look_at_node().await;
-        signals::short(&node, &self.context.config.node.eviction).is_empty()
+        let mut short = signals::short(&node, self.config()).into_iter();
+        !short.any(|is| (is.signal, is.is_soft) == (was.signal, was.is_soft))
     }
 
     /// Ends pods that keep more on disk than they may; their UIDs.
@@ -161,7 +174,7 @@ impl Evictor {
         counted.disk = node.disk;
         let broken = candidates.iter().filter_map(|candidate| {
             let message = limits::broken(&candidate.pod, candidate.used.as_ref()?)?;
-            self.evict(&candidate.pod, message, false)
+            self.evict(&candidate.pod, message, GRACE, false)
                 .then(|| candidate.pod.metadata.uid.clone())?
         });
         broken.collect()
@@ -185,8 +198,8 @@ impl Evictor {
         counted.await.unwrap_or_default()
     }
 
-    /// Ends a pod unless it is critical; whether it goes.
-    fn evict(&self, pod: &Arc<Pod>, message: String, for_the_node: bool) -> bool {
+    /// Ends a pod unless it is critical, with so many seconds of grace at most; whether it goes.
+    fn evict(&self, pod: &Arc<Pod>, message: String, grace: i64, for_the_node: bool) -> bool {
         let (name, uid) = (
             super::spec::full_name(pod),
             pod.metadata.uid.as_deref().unwrap_or_default(),
@@ -198,7 +211,7 @@ impl Evictor {
         let ending = Ending {
             reason: "Evicted",
             message: message.clone(),
-            grace: Some(GRACE),
+            grace: Some(grace),
             disruption: for_the_node.then(|| message.clone()),
         };
         let goes = self.ledger().end(uid, ending);

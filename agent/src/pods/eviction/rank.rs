@@ -176,6 +176,7 @@ mod tests {
             signal: Signal::Memory,
             threshold: 100 << 20,
             available: 50 << 20,
+            is_soft: false,
         };
         let low = "The node was low on resource: memory. Threshold quantity: 100Mi, available: 50Mi. ";
         let over = candidate("a", 0, "1Mi", Some(2 << 20));

@@ -41,6 +41,8 @@ pub struct Short {
     pub threshold: u64,
     /// What is.
     pub available: u64,
+    /// Whether it may be so for a while.
+    pub is_soft: bool,
 }
 
 // === impl Signal ===
@@ -81,7 +83,7 @@ fn canonical(mut amount: u64, base: u64, suffixes: &[&str]) -> String {
     format!("{amount}{}", suffixes[power])
 }
 
-/// Everything that is below its threshold, what is to be seen to first at the beginning.
+/// Everything that is below a threshold, what is to be seen to first at the beginning.
 pub fn short(node: &Node, config: &config::Eviction) -> Vec<Short> {
     let memory = Left {
         available: node.memory_total.saturating_sub(node.working_set),
@@ -102,36 +104,56 @@ pub fn short(node: &Node, config: &config::Eviction) -> Vec<Short> {
     };
     let percent =
         |left: Left, percent: u32| u64::try_from(u128::from(left.capacity) * u128::from(percent) / 100).unwrap_or(0);
+    let both = |left: Left, hard: u32, soft: u32| (left, percent(left, hard), percent(left, soft));
+    let soft = &config.soft;
+    let soft_memory = u64::from(soft.memory_mib) << 20;
+    let of_memory = (memory, config.memory_bytes(memory.capacity), soft_memory);
     let all = [
-        (Signal::Memory, memory, config.memory_bytes(memory.capacity)),
-        (Signal::Disk, bytes(disk), percent(bytes(disk), config.disk_percent)),
+        (Signal::Memory, of_memory),
+        (Signal::Disk, both(bytes(disk), config.disk_percent, soft.disk_percent)),
         (
             Signal::Inodes,
-            inodes(disk),
-            percent(inodes(disk), config.inodes_percent),
+            both(inodes(disk), config.inodes_percent, soft.inodes_percent),
         ),
         (
             Signal::Images,
-            bytes(images),
-            percent(bytes(images), config.images_percent),
+            both(bytes(images), config.images_percent, soft.images_percent),
         ),
         (
             Signal::ImageInodes,
-            inodes(images),
-            percent(inodes(images), config.inodes_percent),
+            both(inodes(images), config.inodes_percent, soft.inodes_percent),
         ),
-        (Signal::Pids, pids, percent(pids, config.pids_percent)),
+        (Signal::Pids, both(pids, config.pids_percent, soft.pids_percent)),
     ];
-    let short = all
-        .into_iter()
-        .filter(|(_, left, threshold)| left.capacity > 0 && left.available < *threshold);
-    short
-        .map(|(signal, left, threshold)| Short {
-            signal,
-            threshold,
-            available: left.available,
+    let each = all.into_iter().flat_map(|(signal, (left, hard, soft))| {
+        [(hard, false), (soft, true)].map(|(threshold, is_soft)| {
+            let is_short = left.capacity > 0 && left.available < threshold;
+            is_short.then_some(Short {
+                signal,
+                threshold,
+                available: left.available,
+                is_soft,
+            })
         })
-        .collect()
+    });
+    each.flatten().collect()
+}
+
+/// Since when which soft threshold has been passed without a break.
+#[derive(Debug, Default)]
+pub struct Patience(BTreeMap<Signal, Instant>);
+
+impl Patience {
+    /// Of what is short, that which is to be seen to now: what may not be so at all, and what has been so for `grace`.
+    pub fn over(&mut self, short: &[Short], now: Instant, grace: Duration) -> Vec<Short> {
+        let is_soft = |signal: &Signal| short.iter().any(|short| short.is_soft && short.signal == *signal);
+        self.0.retain(|signal, _| is_soft(signal));
+        let mut is_over = |short: &&Short| {
+            let since = *self.0.entry(short.signal).or_insert(now);
+            !short.is_soft || now.duration_since(since) >= grace
+        };
+        short.iter().filter(|short| is_over(short)).copied().collect()
+    }
 }
 
 /// The node's conditions: each holds from the moment that its signal is short until it has not been for a while.
@@ -209,6 +231,44 @@ mod tests {
     }
 
     #[test]
+    fn soft_thresholds_count_after_a_while_without_a_break() {
+        let mut config = config::Eviction::default();
+        config.soft.memory_mib = 200;
+        config.soft.pids_percent = 20;
+        let mut node = healthy();
+        let seen = |node: &Node| -> Vec<(Signal, bool)> {
+            let short = short(node, &config);
+            short.iter().map(|short| (short.signal, short.is_soft)).collect()
+        };
+        assert_eq!(seen(&node), []);
+        (node.working_set, node.tasks) = (900 << 20, 850);
+        assert_eq!(seen(&node), [(Signal::Memory, true), (Signal::Pids, true)]);
+        node.working_set = 1000 << 20;
+        assert_eq!(
+            seen(&node),
+            [(Signal::Memory, false), (Signal::Memory, true), (Signal::Pids, true)]
+        );
+
+        let (begin, grace) = (Instant::now(), Duration::from_secs(90));
+        let mut patience = Patience::default();
+        let mut over = |node: &Node, seconds| -> Vec<(Signal, bool)> {
+            let over = patience.over(&short(node, &config), begin + Duration::from_secs(seconds), grace);
+            over.iter().map(|short| (short.signal, short.is_soft)).collect()
+        };
+        // What may not be at all is seen to at once.
+        assert_eq!(over(&node, 0), [(Signal::Memory, false)]);
+        node.working_set = 900 << 20;
+        assert_eq!(over(&node, 89), []);
+        assert_eq!(over(&node, 90), [(Signal::Memory, true), (Signal::Pids, true)]);
+        node.tasks = 100;
+        assert_eq!(over(&node, 95), [(Signal::Memory, true)]);
+        // It begins anew.
+        node.tasks = 850;
+        assert_eq!(over(&node, 100), [(Signal::Memory, true)]);
+        assert_eq!(over(&node, 190), [(Signal::Memory, true), (Signal::Pids, true)]);
+    }
+
+    #[test]
     fn a_condition_outlives_its_cause() {
         let mut conditions = Conditions::default();
         let (begin, lasting) = (Instant::now(), Duration::from_secs(300));
@@ -217,6 +277,7 @@ mod tests {
             signal: Signal::Memory,
             threshold: 2,
             available: 1,
+            is_soft: false,
         };
         assert!(conditions.update(&[memory], at(0), lasting).memory);
         assert!(conditions.update(&[], at(299), lasting).memory);
