@@ -4,7 +4,8 @@ use super::checkpoint::{Artifacts, Share};
 use super::plugin::Client;
 use super::{Devices, State};
 use crate::pods::quantity;
-use k8s_openapi::api::core::v1::{Container, Pod};
+use crate::pods::topology::{Hints, Nodes, Topology};
+use k8s_openapi::api::core::v1::Container;
 use proto::deviceplugin::v1beta1 as api;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -13,39 +14,55 @@ use std::time::Duration;
 const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Devices that one container may have first: those of init containers that have ended by then.
-type Reusable = BTreeMap<String, BTreeSet<String>>;
+pub type Reusable = BTreeMap<String, BTreeSet<String>>;
+
+/// Devices by resource, and how many.
+pub type Wishes = Vec<(String, usize)>;
 
 impl Devices {
-    /// Gives all its containers theirs, or none anything; an error is upstream's sentence without its frame.
-    pub async fn allocate(&self, pod: &Pod) -> Result<(), String> {
-        let uid = pod.metadata.uid.clone().unwrap_or_default();
-        let Some(spec) = &pod.spec else { return Ok(()) };
-        let mut reusable = Reusable::new();
-        let init = spec.init_containers.iter().flatten().map(|container| (container, true));
-        let all = init.chain(spec.containers.iter().map(|container| (container, false)));
-        for (container, is_init) in all {
-            // A sidecar keeps what it has.
-            let ends = is_init && container.restart_policy.as_deref() != Some("Always");
-            for (resource, wanted) in self.wishes(container) {
-                let given = self.give(&uid, container, &resource, wanted, &reusable).await;
-                match given {
-                    Ok(ids) if ends => reusable.entry(resource).or_default().extend(ids),
-                    Ok(ids) => {
-                        let left = reusable.entry(resource).or_default();
-                        left.retain(|id| !ids.contains(id));
-                    }
-                    Err(why) => {
-                        self.take_back(&uid);
-                        return Err(why);
-                    }
-                }
+    /// Gives a container, which ends before others begin or does not, its devices, if possible from `near`; an error is
+    /// upstream's sentence without its frame.
+    pub async fn allocate(
+        &self,
+        pod_uid: &str,
+        (container, ends): (&Container, bool),
+        near: Option<Nodes>,
+        reusable: &mut Reusable,
+    ) -> Result<(), String> {
+        for (resource, wanted) in self.wishes(container) {
+            let ids = self
+                .give(pod_uid, container, (&resource, wanted), near, reusable)
+                .await?;
+            let left = reusable.entry(resource).or_default();
+            if ends {
+                left.extend(ids);
+            } else {
+                left.retain(|id| !ids.contains(id));
             }
         }
         Ok(())
     }
 
+    /// How each of the wishes can be fulfilled now.
+    pub fn hints(&self, topology: &Topology, wishes: &Wishes, reusable: &Reusable) -> Vec<Hints> {
+        let state = self.lock();
+        let hints = |(resource, wanted): &(String, usize)| -> Hints {
+            let devices = &state.plugins.get(resource)?.devices;
+            let none = BTreeSet::new();
+            let free = free(&state, resource, reusable.get(resource).unwrap_or(&none));
+            let near = |id: &String| devices.get(id).map(|device| device.near);
+            let all: Vec<Nodes> = devices.keys().filter_map(near).collect();
+            // A plugin that says of none where it is does not care.
+            all.iter().any(|nodes| nodes.count() > 0).then(|| {
+                let free: Vec<Nodes> = free.iter().filter_map(near).collect();
+                topology.hints(&all, &free, *wanted)
+            })
+        };
+        wishes.iter().map(hints).collect()
+    }
+
     /// Resources of plugins that a container asks for, and how many.
-    fn wishes(&self, container: &Container) -> Vec<(String, usize)> {
+    pub fn wishes(&self, container: &Container) -> Wishes {
         let state = self.lock();
         let limits = container
             .resources
@@ -62,8 +79,8 @@ impl Devices {
         &self,
         uid: &str,
         container: &Container,
-        resource: &str,
-        wanted: usize,
+        (resource, wanted): (&str, usize),
+        near: Option<Nodes>,
         reusable: &Reusable,
     ) -> Result<Vec<String>, String> {
         let (ids, client) = {
@@ -79,7 +96,7 @@ impl Devices {
             let first = reusable.get(resource).unwrap_or(&none);
             let free = free(&state, resource, first);
             let plugin = &state.plugins[resource];
-            if plugin.devices.values().all(|healthy| !healthy) {
+            if plugin.devices.values().all(|device| !device.is_healthy) {
                 return Err(format!(
                     "no healthy devices present; cannot allocate unhealthy devices {resource}"
                 ));
@@ -91,6 +108,10 @@ impl Devices {
                 ));
             }
             let prefers = plugin.options.get_preferred_allocation_available;
+            let is_near = |id: &String| near.is_none_or(|near| plugin.devices[id].near.meet(near));
+            let near_free: BTreeSet<String> = free.iter().filter(|id| is_near(id)).cloned().collect();
+            // Those that are near are asked for first; where they do not suffice, all.
+            let free = if near_free.len() >= wanted { near_free } else { free };
             ((free, first.clone(), prefers), plugin.client.clone())
         };
         let mut client = client.ok_or_else(|| format!("the plugin of {resource} is not there"))?;
@@ -180,7 +201,7 @@ fn free(state: &State, resource: &str, reusable: &BTreeSet<String>) -> BTreeSet<
     let healthy = plugin
         .into_iter()
         .flat_map(|plugin| &plugin.devices)
-        .filter(|(_, healthy)| **healthy);
+        .filter(|(_, device)| device.is_healthy);
     let ids = healthy.map(|(id, _)| id.clone());
     ids.filter(|id| !taken.contains(id) || reusable.contains(id)).collect()
 }
@@ -231,8 +252,16 @@ async fn allocate(client: &mut Client, ids: &[String]) -> Result<Artifacts, Stri
     let said = said.map_err(|status| format!("rpc error: code = {:?} desc = {}", status.code(), status.message()))?;
     let response = said.into_inner().container_responses.into_iter().next();
     let response = response.ok_or_else(|| "no containers return in allocation response".to_owned())?;
-    match response.cdi_devices.first() {
-        Some(device) => Err(format!("CDI device {:?} cannot be resolved on this node", device.name)),
+    if let Some(device) = response.cdi_devices.first() {
+        return Err(format!("CDI device {:?} cannot be resolved on this node", device.name));
+    }
+    let both = |device: &&api::DeviceSpec| !(device.permissions.contains('r') && device.permissions.contains('w'));
+    match response.devices.iter().find(both) {
+        // Nothing here would keep a program from it.
+        Some(device) => Err(format!(
+            "device {:?} cannot be given with permissions {:?} alone, only for reading and writing",
+            device.host_path, device.permissions
+        )),
         None => Ok(response.into()),
     }
 }
@@ -240,6 +269,62 @@ async fn allocate(client: &mut Client, ids: &[String]) -> Result<Artifacts, Stri
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::devices::{Device, Plugin};
+    use crate::node::Readiness;
+    use config::{TopologyPolicy, TopologyScope};
+    use std::sync::Arc;
+
+    #[test]
+    fn hints_say_near_which_nodes_devices_are_free() {
+        let folder = tempfile::tempdir().unwrap();
+        let devices = Devices::new(
+            folder.path(),
+            Arc::new(tokio::sync::watch::Sender::new(Readiness::default())),
+        );
+        let plugin = |known: &[(&str, &[u32])]| {
+            let device = |(id, near): &(&str, &[u32])| {
+                let near = near.iter().copied().collect();
+                ((*id).to_owned(), Device { is_healthy: true, near })
+            };
+            Plugin {
+                devices: known.iter().map(device).collect(),
+                ..Plugin::remembered()
+            }
+        };
+        let mut state = devices.lock();
+        state
+            .plugins
+            .insert("test/card".to_owned(), plugin(&[("a", &[0]), ("b", &[0]), ("c", &[1])]));
+        state.plugins.insert("test/anywhere".to_owned(), plugin(&[("x", &[])]));
+        let share = Share {
+            ids: vec!["a".to_owned()],
+            artifacts: Artifacts::default(),
+        };
+        let of_container = BTreeMap::from([("test/card".to_owned(), share)]);
+        state
+            .given
+            .insert("other".to_owned(), BTreeMap::from([("main".to_owned(), of_container)]));
+        drop(state);
+        let topology = Topology::new(TopologyPolicy::Restricted, TopologyScope::Container, (0..2).collect());
+        let align = |resource: &str, wanted, reusable: &[&str]| {
+            let reusable = reusable.iter().map(|id| (*id).to_owned()).collect();
+            let reusable = Reusable::from([(resource.to_owned(), reusable)]);
+            topology.align(&devices.hints(&topology, &vec![(resource.to_owned(), wanted)], &reusable))
+        };
+        let only = |node: u32| Ok(Some([node].into_iter().collect::<Nodes>()));
+        assert_eq!(align("test/card", 1, &[]), only(0));
+        assert!(
+            align("test/card", 2, &[]).is_err(),
+            "two are on node 0, but one of them is somebody else's"
+        );
+        assert_eq!(
+            align("test/card", 2, &["a"]),
+            only(0),
+            "unless he is an init container that has ended"
+        );
+        assert_eq!(align("test/anywhere", 1, &[]), Ok(None));
+        assert_eq!(align("test/unknown", 1, &[]), Ok(None));
+    }
 
     #[test]
     fn what_may_be_had_again_comes_first_then_what_the_plugin_likes() {

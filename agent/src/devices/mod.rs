@@ -5,9 +5,11 @@ mod allocate;
 mod checkpoint;
 mod plugin;
 
+pub use allocate::Reusable;
 pub use checkpoint::Artifacts;
 
 use crate::node::readiness::Readiness;
+use crate::pods::topology::Nodes;
 use checkpoint::{Checkpoint, Given};
 use plugin::Client;
 use proto::deviceplugin::v1beta1 as api;
@@ -54,13 +56,21 @@ struct State {
     registrations: u64,
 }
 
+/// One device of a plugin's.
+struct Device {
+    /// Whether it works.
+    is_healthy: bool,
+    /// Near which NUMA nodes it is; none where that is not known.
+    near: Nodes,
+}
+
 /// One plugin, or what is remembered of it.
 struct Plugin {
     registration: u64,
     options: api::DevicePluginOptions,
     client: Option<Client>,
-    /// By ID, whether it works.
-    devices: BTreeMap<String, bool>,
+    /// By ID.
+    devices: BTreeMap<String, Device>,
     gone_since: Option<Instant>,
 }
 
@@ -126,7 +136,7 @@ impl Devices {
         let amount = |(resource, plugin): (&String, &Plugin)| {
             let is_over = plugin.gone_since.is_some_and(|since| since.elapsed() >= GRACE);
             let all = if is_over { 0 } else { plugin.devices.len() };
-            let healthy = plugin.devices.values().filter(|healthy| **healthy).count();
+            let healthy = plugin.devices.values().filter(|device| device.is_healthy).count();
             (resource.clone(), all, if is_over { 0 } else { healthy })
         };
         state.plugins.iter().map(amount).collect()
@@ -217,16 +227,21 @@ impl Devices {
         };
         tracing::warn!(resource, why, "device plugin has gone");
         self.change(resource, registration, |plugin| {
-            plugin.devices.values_mut().for_each(|healthy| *healthy = false);
+            plugin.devices.values_mut().for_each(|device| device.is_healthy = false);
             plugin.gone_since = Some(Instant::now());
             plugin.client = None;
         });
     }
 
     fn update(&self, resource: &str, registration: u64, listed: &[api::Device]) {
-        let listed = listed
-            .iter()
-            .map(|device| (device.id.clone(), device.health == "Healthy"));
+        let listed = listed.iter().map(|device| {
+            let nodes = device.topology.iter().flat_map(|topology| &topology.nodes);
+            let known = Device {
+                is_healthy: device.health == "Healthy",
+                near: nodes.filter_map(|node| u32::try_from(node.id).ok()).collect(),
+            };
+            (device.id.clone(), known)
+        });
         self.change(resource, registration, |plugin| plugin.devices = listed.collect());
     }
 

@@ -11,12 +11,13 @@ mod registration;
 pub use context::{NodeContext, Paths};
 pub use readiness::{Pressures, Readiness};
 
-use crate::pods::cpus::Cpus;
+use crate::pods::cpus::{self, Cpus};
 use crate::pods::events::Events;
 use crate::pods::eviction::Evictor;
 use crate::pods::host::Host;
 use crate::pods::plan::Machine;
 use crate::pods::tokens::Tokens;
+use crate::pods::topology::Topology;
 use crate::pods::users::Ranges;
 use client::{Api, Cache, Http, Identity, ListOptions, Recorder, Transport};
 use facts::Facts;
@@ -148,6 +149,11 @@ async fn machine(context: &NodeContext) -> Machine {
                         Cpus::of_machine(reserved as usize)
                     }
                 },
+                topology: Topology::new(
+                    context.config.node.topology_policy,
+                    context.config.node.topology_scope,
+                    cpus::nodes_of_machine(),
+                ),
                 pod_pids: Some(context.config.node.pod_pids).filter(|pids| *pids > 0),
                 ips: facts.ips,
             };

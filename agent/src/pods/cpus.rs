@@ -3,6 +3,7 @@
 
 use super::plan::requests::Of;
 use super::spec::{Qos, is_sidecar, qos};
+use super::topology::{Hints, Nodes, Topology};
 use k8s_openapi::api::core::v1::{Container, PodSpec};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -20,6 +21,8 @@ pub struct Cpu {
     pub core: u32,
     /// Its socket.
     pub package: u32,
+    /// The NUMA node whose memory is its own.
+    pub node: u32,
 }
 
 /// A machine's CPUs; none of them where nobody gets any of its own.
@@ -65,20 +68,48 @@ impl Cpus {
     pub fn choose(&self, spec: &PodSpec, taken: &Set) -> Result<BTreeMap<String, Set>, String> {
         let mut chosen = BTreeMap::new();
         let mut taken = taken.clone();
-        // A core of which a part is reserved is not whole.
-        let all = [self.reserved.as_slice(), &self.assignable].concat();
         for (container, count) in wanting(spec).filter(|_| self.is_used()) {
-            let free = self.free(&taken);
-            let set = nearest(&free, &all, count).ok_or_else(|| {
-                let available = free.len();
-                format!(
-                    "Allocate failed due to not enough cpus available to satisfy request: requested={count}, available={available}, which is unexpected"
-                )
-            })?;
+            let set = self.choose_near(count, &taken, None)?;
             taken.extend(&set);
             chosen.insert(container.name.clone(), set);
         }
         Ok(chosen)
+    }
+
+    /// So many CPUs, as many of them as can be from `near`.
+    pub fn choose_near(&self, count: usize, taken: &Set, near: Option<Nodes>) -> Result<Set, String> {
+        // A core of which a part is reserved is not whole.
+        let all = [self.reserved.as_slice(), &self.assignable].concat();
+        let free = self.free(taken);
+        let lacking = || {
+            let available = free.len();
+            format!(
+                "Allocate failed due to not enough cpus available to satisfy request: requested={count}, available={available}, which is unexpected"
+            )
+        };
+        let is_near = |cpu: &&Cpu| near.is_some_and(|near| near.meet(cpu.nodes()));
+        let near_free: Vec<Cpu> = free.iter().filter(is_near).copied().collect();
+        let first = nearest(&near_free, &all, count.min(near_free.len())).unwrap_or_default();
+        let rest: Vec<Cpu> = free
+            .iter()
+            .filter(|cpu| !first.contains(&cpu.number))
+            .copied()
+            .collect();
+        let rest = nearest(&rest, &all, count - first.len()).ok_or_else(lacking)?;
+        Ok(first.union(&rest).copied().collect())
+    }
+
+    /// How so many CPUs can be had.
+    pub fn hints(&self, topology: &Topology, count: usize, taken: &Set) -> Hints {
+        let nodes = |cpus: &[Cpu]| -> Vec<Nodes> { cpus.iter().map(Cpu::nodes).collect() };
+        let all = nodes(&self.assignable);
+        (count > 0).then(|| topology.hints(&all, &nodes(&self.free(taken)), count))
+    }
+
+    /// How many CPUs a container of the pod gets for itself.
+    pub fn wish(&self, spec: &PodSpec, container: &str) -> usize {
+        let wish = wanting(spec).find(|(wanting, _)| wanting.name == container);
+        wish.filter(|_| self.is_used()).map_or(0, |(_, count)| count)
     }
 }
 
@@ -92,7 +123,29 @@ impl Cpu {
             number,
             core: read("core_id").unwrap_or(number),
             package: read("physical_package_id").unwrap_or(0),
+            node: node_of(number),
         }
+    }
+
+    fn nodes(&self) -> Nodes {
+        [self.node].into_iter().collect()
+    }
+}
+
+/// A kernel without NUMA names no node: there is one.
+fn node_of(cpu: u32) -> u32 {
+    let links = fs::read_dir(format!("/sys/devices/system/cpu/cpu{cpu}"));
+    let names = links.into_iter().flatten().flatten().map(|link| link.file_name());
+    let mut numbers = names.filter_map(|name| name.to_str()?.strip_prefix("node")?.parse().ok());
+    numbers.next().unwrap_or(0)
+}
+
+/// All NUMA nodes of this machine.
+pub fn nodes_of_machine() -> Nodes {
+    let online = parse(&text(Path::new("/sys/devices/system/node/online")));
+    match online.is_empty() {
+        true => [0].into_iter().collect(),
+        false => online.into_iter().collect(),
     }
 }
 
@@ -182,6 +235,7 @@ mod tests {
             number,
             core: number % 2,
             package: number / 2 % 2,
+            node: number / 2 % 2,
         };
         Cpus {
             assignable: (1..8).map(cpu).collect(),
@@ -217,6 +271,26 @@ mod tests {
         let why = "Allocate failed due to not enough cpus available to satisfy request: requested=7, available=6, which is unexpected";
         assert_eq!(given("7", &[3]).unwrap_err(), why);
         assert_eq!(list(&cpus.shared(&[2, 3].into())), "0-1,4-7");
+    }
+
+    #[test]
+    fn cpus_come_from_the_nodes_that_were_chosen_as_far_as_they_go() {
+        let cpus = machine();
+        let near = |count, taken: &[u32], node: u32| {
+            let taken = taken.iter().copied().collect();
+            list(
+                &cpus
+                    .choose_near(count, &taken, Some([node].into_iter().collect()))
+                    .unwrap(),
+            )
+        };
+        assert_eq!(near(2, &[], 0), "1,5");
+        assert_eq!(near(2, &[], 1), "2,6");
+        assert_eq!(near(1, &[], 1), "2");
+        assert_eq!(near(5, &[], 1), "2-4,6-7", "and one more from the other");
+        assert_eq!(near(2, &[2, 3, 6, 7], 1), "1,5");
+        let whole = spec(json!([whole("a", "2"), {"name": "b"}]));
+        assert_eq!((cpus.wish(&whole, "b"), cpus.wish(&whole, "none")), (0, 0));
     }
 
     #[test]

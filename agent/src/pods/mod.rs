@@ -21,6 +21,7 @@ pub mod shutdown;
 mod spec;
 mod status;
 pub mod tokens;
+pub mod topology;
 pub mod users;
 mod volumes;
 mod worker;

@@ -1,8 +1,10 @@
 //! Whether this node takes a pod at all: what it would have to break a promise for is refused, for good, in upstream's words.
 
+mod align;
 mod fits;
 mod preempt;
 
+use super::cpus::Set;
 use super::host::Host;
 use super::ledger::Ending;
 use super::plan::requests;
@@ -11,6 +13,7 @@ use crate::node::Pressures;
 use client::Api;
 use fits::Failure;
 use k8s_openapi::api::core::v1::{Container, Node, Pod, PodSpec, Taint};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 /// Sysctls that stay in the pod's own namespaces and harm nobody else (upstream: pkg/kubelet/sysctl/safe_sysctls.go).
@@ -39,9 +42,20 @@ pub enum Verdict {
     Taken {
         /// Their UIDs.
         after: Vec<String>,
+        /// CPUs that its containers have for themselves.
+        cpus: BTreeMap<String, Set>,
     },
     /// It never runs here.
     Rejected(Rejection),
+}
+
+impl Verdict {
+    fn taken(after: Vec<String>) -> Self {
+        Self::Taken {
+            after,
+            cpus: BTreeMap::new(),
+        }
+    }
 }
 
 /// The lowest priority of the classes that the system's own pods have.
@@ -64,7 +78,7 @@ pub fn is_static(pod: &Pod) -> bool {
 /// Looks at a new pod; pods that must make room for it are told to end.
 pub async fn admit(host: &Host, pod: &Arc<Pod>) -> Verdict {
     let Some(spec) = pod.spec.as_ref() else {
-        return Verdict::Taken { after: Vec::new() };
+        return Verdict::taken(Vec::new());
     };
     let state = host.readiness.borrow().clone();
     let rejection = pressure(pod, spec, &state.pressures).or_else(|| rejection(spec));
@@ -74,7 +88,7 @@ pub async fn admit(host: &Host, pod: &Arc<Pod>) -> Verdict {
     }
     let mut failures = failures(host, pod, spec).await;
     if failures.is_empty() {
-        return with_devices(host, pod, Verdict::Taken { after: Vec::new() }).await;
+        return align::aligned(host, pod, spec, Verdict::taken(Vec::new())).await;
     }
     // Nobody's place helps with anything but resources.
     let others: Vec<Failure> = failures
@@ -84,26 +98,12 @@ pub async fn admit(host: &Host, pod: &Arc<Pod>) -> Verdict {
         .collect();
     if is_critical(pod) && others.is_empty() {
         let verdict = make_room(host, pod, &failures);
-        return with_devices(host, pod, verdict).await;
+        return align::aligned(host, pod, spec, verdict).await;
     }
     if is_critical(pod) {
         failures = others;
     }
     Verdict::Rejected(failures[0].rejection())
-}
-
-/// Gives a pod that has a place its devices, or no place after all (upstream: the topology manager's admission).
-async fn with_devices(host: &Host, pod: &Pod, verdict: Verdict) -> Verdict {
-    if let Verdict::Rejected(_) = verdict {
-        return verdict;
-    }
-    match host.devices.allocate(pod).await {
-        Ok(()) => verdict,
-        Err(why) => Verdict::Rejected((
-            "UnexpectedAdmissionError".to_owned(),
-            format!("Allocate failed due to {why}, which is unexpected"),
-        )),
-    }
 }
 
 async fn failures(host: &Host, pod: &Pod, spec: &PodSpec) -> Vec<Failure> {
@@ -148,7 +148,7 @@ fn make_room(host: &Host, pod: &Pod, failures: &[Failure]) -> Verdict {
             .end(victim.metadata.uid.as_deref().unwrap_or_default(), ending);
     }
     let after = victims.iter().filter_map(|victim| victim.metadata.uid.clone());
-    Verdict::Taken { after: after.collect() }
+    Verdict::taken(after.collect())
 }
 
 /// Upstream: nodeshutdown's Admit.

@@ -26,6 +26,7 @@ pub use signal::signal;
 
 use super::cpus::Cpus;
 use super::tokens::TokenReference;
+use super::topology::Topology;
 use k8s_openapi::api::core::v1::{ConfigMap, PersistentVolume, PersistentVolumeClaim, Secret, Service};
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
@@ -56,6 +57,8 @@ pub struct Machine {
     pub pod_pids: Option<u64>,
     /// CPUs that containers may have for themselves.
     pub cpus: Cpus,
+    /// How near their CPUs and devices are to be.
+    pub topology: Topology,
 }
 
 impl Machine {

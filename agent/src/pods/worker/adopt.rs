@@ -2,14 +2,16 @@
 
 use super::Input;
 use crate::pods::admit::{self, Rejection, Verdict};
+use crate::pods::cpus::{self, Set};
 use crate::pods::host::Host;
 use crate::pods::observed::{Container, Ended, Image, Observed, Run, Sandbox};
 use crate::pods::plan::requests;
 use crate::pods::probes::Probes;
-use crate::pods::{cpus, plan, spec};
+use crate::pods::{plan, spec};
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{ContainerStatus, Pod};
 use sandbox::ContainerState;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use tokio::sync::mpsc;
 
@@ -36,14 +38,14 @@ pub async fn admit(
     observed: &mut Observed,
     worker: &mpsc::UnboundedSender<Input>,
 ) -> Vec<String> {
-    let mut after = Vec::new();
+    let (mut after, mut own) = (Vec::new(), None);
     let is_new = observed.sandbox == Sandbox::Absent && observed.containers.values().all(|known| known.attempt == 0);
     if observed.sandbox == Sandbox::Down {
         return after;
     }
     if is_new && observed.ended.is_none() && pod.metadata.deletion_timestamp.is_none() {
         match admit::admit(host, pod).await {
-            Verdict::Taken { after: leaving } => after = leaving,
+            Verdict::Taken { after: leaving, cpus } => (after, own) = (leaving, Some(cpus)),
             Verdict::Rejected(rejection) => {
                 reject(host, pod, observed, rejection);
                 return after;
@@ -57,7 +59,7 @@ pub async fn admit(
     }
     let given = spec::as_allocated(pod, observed).map(|spec| requests::requests(&spec));
     host.ledger.take(pod.clone(), given.unwrap_or_default(), worker.clone());
-    if let Err(message) = pin(host, pod, observed) {
+    if let Err(message) = pin(host, pod, observed, own) {
         reject(host, pod, observed, ("UnexpectedAdmissionError".to_owned(), message));
     }
     after
@@ -72,13 +74,16 @@ fn reject(host: &Host, pod: &Pod, observed: &mut Observed, (reason, message): Re
     host.ledger.release(uid);
 }
 
-/// Gives containers CPUs of their own: those that they have already, as their groups say, or new ones.
-fn pin(host: &Host, pod: &Pod, observed: &Observed) -> Result<(), String> {
+/// Gives containers CPUs of their own: those that admission chose, those that they have already, as their groups say, or new ones.
+fn pin(host: &Host, pod: &Pod, observed: &Observed, own: Option<BTreeMap<String, Set>>) -> Result<(), String> {
     let (Some(spec), true) = (&pod.spec, host.machine.cpus.is_used()) else {
         return Ok(());
     };
     let uid = pod.metadata.uid.as_deref().unwrap_or_default();
-    let mut chosen = host.machine.cpus.choose(spec, &host.ledger.all_pinned())?;
+    let mut chosen = match own {
+        Some(own) => own,
+        None => host.machine.cpus.choose(spec, &host.ledger.all_pinned())?,
+    };
     let group = plan::cgroup(spec, uid);
     for (name, set) in &mut chosen {
         let Run::Running { attempt, .. } = observed.container(name).run else {
