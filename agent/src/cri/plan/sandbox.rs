@@ -69,7 +69,7 @@ pub fn users(options: Option<&NamespaceOption>) -> Result<Option<Users>, Refusal
         return Ok(None);
     };
     let refused = |why: &str| Err(Refusal(format!("user namespace: {why}")));
-    match (wanted.mode(), wanted.uids.as_slice(), &wanted.gids == &wanted.uids) {
+    match (wanted.mode(), wanted.uids.as_slice(), wanted.gids == wanted.uids) {
         (NamespaceMode::Node, [], true) => Ok(None),
         (NamespaceMode::Node, _, _) => refused("the machine's has no mappings"),
         (NamespaceMode::Pod, [only], true) => range(only).map(Some),

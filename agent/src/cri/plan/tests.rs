@@ -117,26 +117,6 @@ fn security_is_as_said_or_refused_in_a_sentence() {
             },
             "apparmor is not supported",
         ),
-        (
-            LinuxContainerSecurityContext {
-                selinux_options: Some(cri::SeLinuxOption {
-                    level: "s0".to_owned(),
-                    ..cri::SeLinuxOption::default()
-                }),
-                ..context()
-            },
-            "SELinux is not supported",
-        ),
-        (
-            LinuxContainerSecurityContext {
-                capabilities: Some(cri::Capability {
-                    add_ambient_capabilities: vec!["fly".to_owned()],
-                    ..cri::Capability::default()
-                }),
-                ..context()
-            },
-            "CAP_FLY is no capability that Linux has",
-        ),
     ];
     for (context, why) in refused {
         assert_eq!(planned(with(context), false), Err(why.to_owned()));
@@ -326,6 +306,36 @@ fn a_container_sees_the_processes_that_its_namespaces_say() {
         assert_eq!(processes(Some(&options(mode))), expected, "{mode:?}");
     }
     assert_eq!(processes(None), Processes::Pod);
+}
+
+#[test]
+fn what_no_machine_of_ours_has_is_refused() {
+    let context = LinuxContainerSecurityContext::default;
+    let refused = [
+        (
+            LinuxContainerSecurityContext {
+                selinux_options: Some(cri::SeLinuxOption {
+                    level: "s0".to_owned(),
+                    ..cri::SeLinuxOption::default()
+                }),
+                ..context()
+            },
+            "SELinux is not supported",
+        ),
+        (
+            LinuxContainerSecurityContext {
+                capabilities: Some(cri::Capability {
+                    add_ambient_capabilities: vec!["fly".to_owned()],
+                    ..cri::Capability::default()
+                }),
+                ..context()
+            },
+            "CAP_FLY is no capability that Linux has",
+        ),
+    ];
+    for (context, why) in refused {
+        assert_eq!(planned(with(context), false), Err(why.to_owned()));
+    }
 }
 
 #[test]

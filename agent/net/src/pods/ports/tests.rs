@@ -8,6 +8,7 @@ use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream, UdpSocket};
 use std::os::fd::AsFd;
 use std::time::Duration;
+use tokio::io::AsyncReadExt;
 
 /// For anything that should happen; what should not is refused at once.
 const DEADLINE: Duration = Duration::from_secs(10);
@@ -153,6 +154,22 @@ fn ask(netns: &Netns, at: &str) -> Option<String> {
     })
 }
 
+/// The same, asked with that address of its own as the sender's.
+fn ask_as(netns: &Netns, sender: &str, at: &str) -> Option<String> {
+    netns.run(async || {
+        let socket = tokio::net::TcpSocket::new_v4().ok()?;
+        socket.bind(format!("{sender}:0").parse().unwrap()).ok()?;
+        let dialled = tokio::time::timeout(DEADLINE, socket.connect(at.parse().unwrap())).await;
+        let mut said = String::new();
+        let mut stream = dialled.ok()?.ok()?;
+        tokio::time::timeout(DEADLINE, stream.read_to_string(&mut said))
+            .await
+            .ok()?
+            .ok()?;
+        Some(said)
+    })
+}
+
 #[test]
 fn ports_of_the_machine_lead_to_the_pod_from_everywhere() {
     if !is_root() {
@@ -168,6 +185,10 @@ fn ports_of_the_machine_lead_to_the_pod_from_everywhere() {
     assert_eq!(ask(&world.world, "192.0.2.1:80").as_deref(), Some("192.0.2.9"));
     let [itself, neighbour] = &world.pods;
     assert_eq!(ask(&world.node, "192.0.2.1:80").as_deref(), Some("192.0.2.1"));
+    assert_eq!(
+        ask_as(&world.node, "192.0.2.2", "127.0.0.1:80").as_deref(),
+        Some("192.0.2.2")
+    );
     let gateway = Some("10.244.3.1");
     assert_eq!(ask(&world.node, "127.0.0.1:80").as_deref(), gateway);
     assert_eq!(ask(neighbour, "192.0.2.1:80").as_deref(), gateway);
