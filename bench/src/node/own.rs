@@ -116,6 +116,7 @@ fn container_plan(asked: &Asked, folder: &Path, pod: &str, attempt: u32) -> Cont
             groups: Vec::new(),
         },
         capabilities: CAPABILITIES.map(str::to_owned).to_vec(),
+        ambient: Vec::new(),
         no_new_privs: true,
         seccomp: Seccomp::RuntimeDefault,
         masked_paths: MASKED.map(PathBuf::from).to_vec(),
