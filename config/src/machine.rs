@@ -203,9 +203,13 @@ pub struct SignedBy {
 pub struct Registry {
     /// Host and port as images name it, e.g. `registry.test:5000` or `docker.io`.
     pub host: String,
-    /// Where to ask instead, in this order, e.g. `http://10.0.2.2:5000`; the scheme decides about TLS.
+    /// Where to ask first, in this order, e.g. `http://10.0.2.2:5000`; the scheme decides about TLS. When none has an image, the
+    /// registry itself is asked.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub mirrors: Vec<String>,
+    /// Never ask the registry itself, only its mirrors.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub mirrors_only: bool,
     /// Certificates of the CAs that this registry and its mirrors are known by, PEM; the public CAs are trusted besides.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ca: Option<String>,

@@ -79,6 +79,8 @@ fn machine_config(plan: &ClusterPlan, machine: &MachinePlan) -> MachineConfig {
             registries: vec![Registry {
                 host: REGISTRY_HOST.to_owned(),
                 mirrors: vec![registry_mirror(plan)],
+                // Its name is the harness's invention.
+                mirrors_only: true,
                 ca: None,
             }],
         },

@@ -113,7 +113,9 @@ impl Manifest {
         let unreadable = |why: String| ManifestError::Unreadable { what: "manifest", why };
         let document: Document = serde_json::from_slice(text).map_err(|cause| unreadable(cause.to_string()))?;
         let manifest = match (document.manifests, document.config) {
-            (Some(manifests), _) => Manifest::List(manifests),
+            // Two readers could take it for two things (GHSA-mc8v-mgrf-8f4m).
+            (Some(_), Some(_)) => return Err(unreadable("it is a list of manifests and an image at once".to_owned())),
+            (Some(manifests), None) => Manifest::List(manifests),
             (None, Some(config)) => Manifest::Image {
                 config,
                 layers: document.layers,

@@ -158,6 +158,7 @@ fn registries(host: &str, mirrors: &[String], authority: Option<&str>, password:
     let registry = |name: &str| {
         let registry = Registry {
             mirrors: mirrors.to_vec(),
+            mirrors_only: !mirrors.is_empty(),
             authority: authority.map(str::to_owned),
         };
         (name.to_owned(), registry)

@@ -3,14 +3,13 @@
 
 mod made;
 
-use made::{config, digest, gzip, layer};
+use made::server::{self, Answer, Asked};
+use made::{digest, files};
 use oci::{Auth, PublicKey, PullError, Reference, Registries, Registry, SignaturePolicy, SignatureRule, Store};
 use std::collections::BTreeMap;
-use std::io::{BufRead, BufReader, Write};
-use std::net::{TcpListener, TcpStream};
+use std::net::TcpListener;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
-use tar::EntryType::Regular;
 
 /// What the server has and how it misbehaves.
 #[derive(Default)]
@@ -25,85 +24,32 @@ struct Served {
 }
 
 fn serve(served: Served) -> (String, Arc<Served>) {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let address = listener.local_addr().unwrap().to_string();
     let served = Arc::new(served);
     let shared = served.clone();
-    std::thread::spawn(move || {
-        for stream in listener.incoming().flatten() {
-            let served = shared.clone();
-            std::thread::spawn(move || answer(stream, &served));
-        }
-    });
-    (address, served)
+    (server::serve(move |asked| answer(asked, &shared)), served)
 }
 
-fn answer(mut stream: TcpStream, served: &Served) -> Option<()> {
-    let mut lines = BufReader::new(stream.try_clone().ok()?).lines();
-    let path = lines.next()?.ok()?.split(' ').nth(1)?.to_owned();
-    let headers: Vec<String> = lines
-        .map_while(Result::ok)
-        .take_while(|line| !line.is_empty())
-        .collect();
-    let header = |name: &str| headers.iter().find_map(|line| line.strip_prefix(&format!("{name}: ")));
-    served.requests.lock().unwrap().push(path.clone());
+fn answer(asked: &Asked, served: &Served) -> Answer {
+    served.requests.lock().unwrap().push(asked.path.clone());
     if let Some((challenge, expected)) = &served.wants
-        && !path.starts_with("/token")
-        && header("authorization") != Some(expected)
+        && !asked.path.starts_with("/token")
+        && asked.header("authorization") != Some(expected)
     {
-        write!(
-            stream,
-            "HTTP/1.1 401 Unauthorized\r\nwww-authenticate: {challenge}\r\ncontent-length: 0\r\n\r\n"
-        )
-        .ok()?;
-        return Some(());
+        let challenge = Answer::new("401 Unauthorized").header("www-authenticate", challenge);
+        return challenge.body(b"");
     }
-    let Some(body) = served.files.get(path.split('?').next()?) else {
-        write!(stream, "HTTP/1.1 404 Not Found\r\ncontent-length: 0\r\n\r\n").ok()?;
-        return Some(());
+    let path = asked.path.split('?').next().unwrap();
+    let Some(body) = served.files.get(path) else {
+        return Answer::new("404 Not Found").body(b"");
     };
-    let from: usize = header("range")
-        .and_then(|range| range.strip_prefix("bytes=")?.strip_suffix('-')?.parse().ok())
-        .unwrap_or(0);
-    let status = if from > 0 { "206 Partial Content" } else { "200 OK" };
-    let body = &body[from..];
-    write!(stream, "HTTP/1.1 {status}\r\ncontent-length: {}\r\n\r\n", body.len()).ok()?;
-    let most = served.breaks_after.unwrap_or(usize::MAX);
-    if body.len() > most {
-        served.broken.fetch_add(1, Ordering::Relaxed);
+    let answer = Answer::part(asked, body);
+    match served.breaks_after {
+        Some(most) if answer.body.len() > most => {
+            served.broken.fetch_add(1, Ordering::Relaxed);
+            answer.cut(most)
+        }
+        Some(_) | None => answer,
     }
-    stream.write_all(&body[..body.len().min(most)]).ok()
-}
-
-/// An image of two layers as a registry serves it, behind a list of platforms.
-fn files(repository: &str) -> BTreeMap<String, Vec<u8>> {
-    let random: Vec<u8> = (0..200_000_u32)
-        .flat_map(|n| (n.wrapping_mul(2_654_435_761)).to_le_bytes())
-        .collect();
-    let layers = [
-        layer(&[(Regular, "low", "", b"low")]),
-        layer(&[(Regular, "high", "", &random)]),
-    ];
-    let packed = [gzip(&layers[0]), gzip(&layers[1])];
-    let config = config(&layers);
-    let describe = |bytes: &[u8]| format!(r#"{{"digest":"{}","size":{}}}"#, digest(bytes), bytes.len());
-    let manifest = format!(
-        r#"{{"schemaVersion":2,"config":{},"layers":[{},{}]}}"#,
-        describe(&config),
-        describe(&packed[0]),
-        describe(&packed[1])
-    )
-    .into_bytes();
-    let list = format!(
-        r#"{{"schemaVersion":2,"manifests":[{{"digest":"{}","size":1,"platform":{{"os":"linux","architecture":"amd64"}}}}]}}"#,
-        digest(&manifest)
-    );
-    let mut files = BTreeMap::from([(format!("/v2/{repository}/manifests/1"), list.into_bytes())]);
-    files.insert(format!("/v2/{repository}/manifests/{}", digest(&manifest)), manifest);
-    for blob in [config, packed[0].clone(), packed[1].clone()] {
-        files.insert(format!("/v2/{repository}/blobs/{}", digest(&blob)), blob);
-    }
-    files
 }
 
 async fn pull(
@@ -133,6 +79,7 @@ async fn an_image_is_pulled_through_a_mirror_and_only_once() {
     let dead = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let docker = Registry {
         mirrors: vec![format!("http://{dead}"), format!("http://{address}/")],
+        mirrors_only: true,
         authority: None,
     };
     let registries = Registries {

@@ -191,6 +191,7 @@ pub fn registries(config: &MachineConfig, secrets: &Secrets) -> Registries {
     let registry = |known: &config::Registry| {
         let registry = Registry {
             mirrors: known.mirrors.clone(),
+            mirrors_only: known.mirrors_only,
             authority: known.ca.clone(),
         };
         (known.host.clone(), registry)
@@ -211,6 +212,7 @@ pub fn registries(config: &MachineConfig, secrets: &Secrets) -> Registries {
         signatures: SignaturePolicy {
             rules: config.oci.signatures.iter().map(rule).collect(),
         },
+        ..Registries::default()
     }
 }
 

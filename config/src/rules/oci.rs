@@ -98,6 +98,13 @@ fn twice(host: &str) -> String {
 
 fn mirrors(registry: &Registry, place: &Place) -> Vec<(Place, String)> {
     let mut broken = Vec::new();
+    if registry.mirrors_only && registry.mirrors.is_empty() {
+        let message = format!(
+            "registry {:?} has no mirrors, so nothing of it could be pulled",
+            registry.host
+        );
+        broken.push((place.key("mirrors-only"), message));
+    }
     for (which, mirror) in registry.mirrors.iter().enumerate() {
         let message = match mirror.split_once("://") {
             Some(("http" | "https", rest)) if rest.contains('@') => {

@@ -5,7 +5,8 @@ use super::{OnProgress, PullError};
 use crate::Progress;
 use crate::layers::{digest_of, hex};
 use crate::manifest::Descriptor;
-use ::http::StatusCode;
+use ::http::header::CONTENT_RANGE;
+use ::http::{Response, StatusCode};
 use std::path::{Path, PathBuf};
 use tokio::fs::OpenOptions;
 use tokio::io::AsyncWriteExt;
@@ -22,12 +23,28 @@ pub(super) async fn download(
 ) -> Result<PathBuf, PullError> {
     // An interrupted one's is found again by the next.
     let path = dir.join(format!("{}.part", hex(&blob.digest)));
+    let was_begun = length(&path) > 0;
+    fill(fetch, blob, &path, progress).await?;
+    match verify(fetch, blob, &path).await {
+        // What lay here from before may be torn, by a power cut for one; that is not the registry's doing.
+        Err(PullError::Digest { found, .. }) if was_begun => {
+            tracing::warn!(image = %fetch.image, digest = %blob.digest, %found, "a begun download was torn and begins anew");
+            fill(fetch, blob, &path, progress).await?;
+            verify(fetch, blob, &path).await?;
+        }
+        done => done?,
+    }
+    Ok(path)
+}
+
+/// Goes on until the file is as long as it should be.
+async fn fill(fetch: &Fetch, blob: &Descriptor, path: &Path, progress: OnProgress<'_>) -> Result<(), PullError> {
     let mut breaks = 0;
-    while length(&path) < blob.size {
-        let before = length(&path);
-        match attempt(fetch, blob, &path, progress).await {
+    while length(path) < blob.size {
+        let before = length(path);
+        match attempt(fetch, blob, path, progress).await {
             Ok(()) => {}
-            Err(PullError::Unreachable { .. }) if length(&path) > before => breaks = 0,
+            Err(PullError::Unreachable { .. }) if length(path) > before => breaks = 0,
             Err(error @ PullError::Unreachable { .. }) => {
                 breaks += 1;
                 if breaks == MOST_BREAKS {
@@ -36,16 +53,16 @@ pub(super) async fn download(
             }
             Err(error) => return Err(error),
         }
-        if length(&path) < blob.size && length(&path) <= before && breaks == 0 {
+        if length(path) < blob.size && length(path) <= before && breaks == 0 {
             return Err(fetch.answered(format!(
                 "{} bytes of blob {}, which should have {}",
-                length(&path),
+                length(path),
                 blob.digest,
                 blob.size
             )));
         }
     }
-    verify(fetch, blob, path).await
+    Ok(())
 }
 
 fn length(path: &Path) -> u64 {
@@ -65,9 +82,13 @@ async fn attempt(fetch: &Fetch, blob: &Descriptor, path: &Path, progress: OnProg
         &[]
     };
     let response = fetch.get(&format!("blobs/{}", blob.digest), range, "blob").await?;
-    let resumes = response.status() == StatusCode::PARTIAL_CONTENT;
-    if !resumes {
+    if response.status() != StatusCode::PARTIAL_CONTENT {
         done = 0;
+    } else if !begins_at(&response, done) {
+        return Err(fetch.answered(format!(
+            "another part of blob {} than the one from byte {done} on",
+            blob.digest
+        )));
     }
     let mut file = OpenOptions::new()
         .create(true)
@@ -104,19 +125,31 @@ async fn attempt(fetch: &Fetch, blob: &Descriptor, path: &Path, progress: OnProg
     Ok(())
 }
 
-async fn verify(fetch: &Fetch, blob: &Descriptor, path: PathBuf) -> Result<PathBuf, PullError> {
-    let file = path.clone();
+/// Whether a part of a body is the one from that byte on; one that does not say which it is, is believed.
+fn begins_at<B>(response: &Response<B>, byte: u64) -> bool {
+    let Some(range) = response.headers().get(CONTENT_RANGE) else {
+        return true;
+    };
+    let begin = range
+        .to_str()
+        .ok()
+        .and_then(|range| range.strip_prefix("bytes ")?.split_once('-'));
+    begin.is_some_and(|(begin, _)| begin.parse() == Ok(byte))
+}
+
+async fn verify(fetch: &Fetch, blob: &Descriptor, path: &Path) -> Result<(), PullError> {
+    let file = path.to_owned();
     let found = tokio::task::spawn_blocking(move || digest_of(&file)).await;
     let found = found.unwrap_or_else(|panic| Err(std::io::Error::other(panic)));
     let found = found.map_err(|cause| PullError::Disk {
         image: fetch.image.clone(),
-        path: path.clone(),
+        path: path.to_owned(),
         cause,
     })?;
     if found != blob.digest {
         // Otherwise it would be taken for a good beginning next time.
-        let _ = std::fs::remove_file(&path);
+        let _ = std::fs::remove_file(path);
         return Err(fetch.other_digest(&blob.digest, found));
     }
-    Ok(path)
+    Ok(())
 }

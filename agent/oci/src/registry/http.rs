@@ -17,8 +17,6 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 
-/// A registry that takes longer to take a connection, to begin an answer or to send the next bytes is as good as away.
-pub(super) const PATIENCE: Duration = Duration::from_secs(30);
 /// Registries send to a store and the store to a mirror of it; browsers allow 20.
 const MOST_REDIRECTS: usize = 6;
 
@@ -28,6 +26,7 @@ pub(super) struct Address {
     base: String,
     tls: Arc<rustls::ClientConfig>,
     auth: Option<Auth>,
+    patience: Duration,
 }
 
 /// Asks one address for the parts of one image.
@@ -57,14 +56,16 @@ pub(super) fn sources(
         base: base.trim_end_matches('/').to_owned(),
         tls: tls.clone(),
         auth: auth.cloned(),
+        patience: registries.patience,
     };
     let mirrors = known.map(|registry| registry.mirrors.as_slice()).unwrap_or_default();
-    if mirrors.is_empty() {
-        let own = own_address(&image.registry, authority.is_some());
-        return Ok(vec![address(&own, auth.or(registries.logins.get(&image.registry)))]);
-    }
     let login = |mirror: &str| registries.logins.get(host_of(mirror)?.as_str());
-    Ok(mirrors.iter().map(|mirror| address(mirror, login(mirror))).collect())
+    let mut addresses: Vec<Address> = mirrors.iter().map(|mirror| address(mirror, login(mirror))).collect();
+    if mirrors.is_empty() || known.is_none_or(|known| !known.mirrors_only) {
+        let own = own_address(&image.registry, authority.is_some());
+        addresses.push(address(&own, auth.or(registries.logins.get(&image.registry))));
+    }
+    Ok(addresses)
 }
 
 /// Host and port of a URL.
@@ -197,7 +198,11 @@ impl Fetch {
         }
     }
 
-    /// GETs and follows redirects; credentials go nowhere but to the host that they were meant for.
+    fn patience(&self) -> Duration {
+        self.address.patience
+    }
+
+    /// GETs and follows redirects; credentials go nowhere but to the host that they were meant for, and in no less secret a way.
     async fn send(
         &self,
         url: &str,
@@ -207,12 +212,13 @@ impl Fetch {
         let mut uri: Uri = url
             .parse()
             .map_err(|error| self.answered(format!("an address that is none ({url}): {error}")))?;
-        let home = uri.authority().cloned();
+        let home = uri.clone();
         for _ in 0..MOST_REDIRECTS {
-            let authorization = authorization.filter(|_| uri.authority() == home.as_ref());
-            let sent = tokio::time::timeout(PATIENCE, self.send_once(&uri, headers, authorization)).await;
-            let response =
-                sent.unwrap_or_else(|_| Err(self.unreachable(format!("no answer within {} s", PATIENCE.as_secs()))))?;
+            let is_home = (uri.scheme(), uri.authority()) == (home.scheme(), home.authority());
+            let authorization = authorization.filter(|_| is_home);
+            let sent = tokio::time::timeout(self.patience(), self.send_once(&uri, headers, authorization)).await;
+            let late = |_| Err(self.unreachable(format!("no answer within {} s", self.patience().as_secs_f32())));
+            let response = sent.unwrap_or_else(late)?;
             if !response.status().is_redirection() {
                 return Ok(response);
             }
@@ -341,8 +347,9 @@ fn join(from: &Uri, location: &str) -> Option<Uri> {
 /// The next bytes of a body; nothing at its end.
 pub(super) async fn chunk(fetch: &Fetch, body: &mut Incoming) -> Result<Option<Bytes>, PullError> {
     loop {
-        let frame = tokio::time::timeout(PATIENCE, body.frame()).await;
-        let frame = frame.map_err(|_| fetch.unreachable(format!("it sent nothing for {} s", PATIENCE.as_secs())))?;
+        let frame = tokio::time::timeout(fetch.patience(), body.frame()).await;
+        let stalled = |_| fetch.unreachable(format!("it sent nothing for {} s", fetch.patience().as_secs_f32()));
+        let frame = frame.map_err(stalled)?;
         match frame
             .transpose()
             .map_err(|error| fetch.unreachable(format!("it broke off: {error}")))?

@@ -12,9 +12,11 @@ use crate::manifest::{self, ConfigFile, Descriptor, MEDIA_TYPES, Manifest, Manif
 use crate::store::{Origin, Record};
 use crate::{Image, Progress, Reference, Store, StoreError};
 use futures_util::{StreamExt, TryStreamExt};
-use http::{Address, Fetch};
+use http::Fetch;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::time::Duration;
+use tracing::debug;
 
 /// Layers that are fetched at the same time; containerd's and Docker's default.
 const AT_ONCE: usize = 3;
@@ -23,8 +25,11 @@ const LARGEST_DOCUMENT: u64 = 4 << 20;
 /// A list that leads to a list that leads to a list is a loop or a joke.
 const DEEPEST_LIST: usize = 3;
 
+/// A registry that takes longer to take a connection, to begin an answer or to send the next bytes is as good as away.
+const PATIENCE: Duration = Duration::from_secs(30);
+
 /// Where to ask for which registry, how it is known, and who we are to it.
-#[derive(Clone, Default)]
+#[derive(Clone)]
 pub struct Registries {
     /// By the registry as names have it, e.g. `docker.io`; one that is not here is asked at its own address.
     pub by_name: BTreeMap<String, Registry>,
@@ -32,13 +37,17 @@ pub struct Registries {
     pub logins: BTreeMap<String, Auth>,
     /// Which images must be signed by whom.
     pub signatures: SignaturePolicy,
+    /// How long a registry may take to take a connection, to begin an answer or to send the next bytes.
+    pub patience: Duration,
 }
 
 /// What is particular about one registry.
 #[derive(Clone, Debug, Default)]
 pub struct Registry {
-    /// Base URLs to ask instead, in this order; the scheme decides about TLS.
+    /// Base URLs to ask first, in this order; the scheme decides about TLS.
     pub mirrors: Vec<String>,
+    /// Whether the registry itself is never asked. Without mirrors it is.
+    pub mirrors_only: bool,
     /// PEM of certificate authorities that it and its mirrors are known by, besides the public ones; it then speaks TLS
     /// wherever it is.
     pub authority: Option<String>,
@@ -164,11 +173,47 @@ pub enum PullError {
     Store(#[from] StoreError),
 }
 
+// === impl Registries ===
+
+impl Default for Registries {
+    fn default() -> Self {
+        Self {
+            by_name: BTreeMap::new(),
+            logins: BTreeMap::new(),
+            signatures: SignaturePolicy::default(),
+            patience: PATIENCE,
+        }
+    }
+}
+
+// === impl PullError ===
+
+impl PullError {
+    /// What one of several places said is worth for whoever wants to know why there is no image: that one is away says least,
+    /// that one lacks it says little more, since mirrors need not have everything.
+    fn worth(&self) -> u8 {
+        match self {
+            Self::Unreachable { .. } => 0,
+            Self::NotFound { .. } => 1,
+            Self::Unauthorized { .. }
+            | Self::Answer { .. }
+            | Self::Digest { .. }
+            | Self::Manifest { .. }
+            | Self::Unsigned { .. }
+            | Self::Layer { .. }
+            | Self::Disk { .. }
+            | Self::Config { .. }
+            | Self::Store(_) => 2,
+        }
+    }
+}
+
 /// Told how far a download has come.
 pub(crate) type OnProgress<'a> = &'a (dyn Fn(Progress) + Send + Sync);
 
 impl Store {
-    /// Fetches what is not here yet, verifies and unpacks it. Mirrors are asked in their order; the first that has it serves it.
+    /// Fetches what is not here yet, verifies and unpacks it. Mirrors are asked in their order, then the registry
+    /// itself; the first that has it serves it.
     pub async fn pull(
         &self,
         image: &Reference,
@@ -177,19 +222,21 @@ impl Store {
         progress: &(dyn Fn(Progress) + Send + Sync),
     ) -> Result<Image, PullError> {
         let _arriving = self.arrive();
-        let mut first_answer = None;
+        let keys = registries.signatures.keys_for(image);
+        let mut told: Option<PullError> = None;
         for source in http::sources(image, registries, auth)? {
-            let keys = registries.signatures.keys_for(image);
-            match self.pull_from(image, source, keys, progress).await {
+            let fetch = Fetch::new(image, source);
+            match self.pull_from(image, &fetch, keys, progress).await {
                 Ok(pulled) => return Ok(pulled),
-                // What an answering registry says is worth more than that another one is away.
-                Err(error) => match first_answer {
-                    None | Some(PullError::Unreachable { .. }) => first_answer = Some(error),
-                    Some(_) => {}
-                },
+                Err(error) => {
+                    debug!(%image, host = %fetch.host, %error, "not pulled from here");
+                    if told.as_ref().is_none_or(|told| told.worth() < error.worth()) {
+                        told = Some(error);
+                    }
+                }
             }
         }
-        Err(first_answer.unwrap_or_else(|| PullError::Config {
+        Err(told.unwrap_or_else(|| PullError::Config {
             image: image.to_string(),
             why: format!("registry {} has no address", image.registry),
         }))
@@ -198,28 +245,27 @@ impl Store {
     async fn pull_from(
         &self,
         image: &Reference,
-        source: Address,
+        fetch: &Fetch,
         keys: Option<&[PublicKey]>,
         progress: OnProgress<'_>,
     ) -> Result<Image, PullError> {
-        let fetch = Fetch::new(image, source);
-        let (digests, config, layers) = manifest_of(&fetch, image.version()).await?;
+        let (digests, config, layers) = manifest_of(fetch, image.version()).await?;
         let verified_by = match keys {
-            Some(keys) => Some(signature::verify(&fetch, &digests, keys).await?),
+            Some(keys) => Some(signature::verify(fetch, &digests, keys).await?),
             None => None,
         };
         let document = |cause| PullError::Manifest {
             image: image.to_string(),
             cause,
         };
-        let text = fetch_document(&fetch, &format!("blobs/{}", config.digest), "blob").await?;
-        check(&fetch, &config.digest, &text)?;
+        let text = fetch_document(fetch, &format!("blobs/{}", config.digest), "blob").await?;
+        check(fetch, &config.digest, &text)?;
         let file = ConfigFile::parse(&text, layers.len()).map_err(document)?;
         let pairs: Vec<(String, Descriptor)> = file.diff_ids().iter().cloned().zip(layers).collect();
         let diff_ids = file.diff_ids().to_vec();
         let arrivals = pairs
             .iter()
-            .map(|(diff_id, layer)| self.layer(&fetch, diff_id, layer, progress));
+            .map(|(diff_id, layer)| self.layer(fetch, diff_id, layer, progress));
         futures_util::stream::iter(arrivals.collect::<Vec<_>>())
             .buffer_unordered(AT_ONCE)
             .try_collect::<Vec<()>>()

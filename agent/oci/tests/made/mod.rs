@@ -1,6 +1,10 @@
 //! Images made for tests: layers from lists of entries, as docker-save archive or as blobs of a registry.
 
+#[allow(dead_code, reason = "not every test file has a registry")]
+pub mod server;
+
 use sha2::{Digest, Sha256};
+use std::collections::BTreeMap;
 use std::io::Write;
 
 pub fn digest(bytes: &[u8]) -> String {
@@ -65,4 +69,36 @@ pub fn layer(entries: &[(tar::EntryType, &str, &str, &[u8])]) -> Vec<u8> {
         entry(&mut builder, *kind, name, link, content);
     }
     builder.into_inner().unwrap()
+}
+
+/// An image `1` of two layers as a registry serves it, behind a list of platforms.
+#[allow(dead_code, reason = "not every test file has a registry")]
+pub fn files(repository: &str) -> BTreeMap<String, Vec<u8>> {
+    let random: Vec<u8> = (0..200_000_u32)
+        .flat_map(|n| (n.wrapping_mul(2_654_435_761)).to_le_bytes())
+        .collect();
+    let layers = [
+        layer(&[(tar::EntryType::Regular, "low", "", b"low")]),
+        layer(&[(tar::EntryType::Regular, "high", "", &random)]),
+    ];
+    let packed = [gzip(&layers[0]), gzip(&layers[1])];
+    let config = config(&layers);
+    let describe = |bytes: &[u8]| format!(r#"{{"digest":"{}","size":{}}}"#, digest(bytes), bytes.len());
+    let manifest = format!(
+        r#"{{"schemaVersion":2,"config":{},"layers":[{},{}]}}"#,
+        describe(&config),
+        describe(&packed[0]),
+        describe(&packed[1])
+    )
+    .into_bytes();
+    let list = format!(
+        r#"{{"schemaVersion":2,"manifests":[{{"digest":"{}","size":1,"platform":{{"os":"linux","architecture":"amd64"}}}}]}}"#,
+        digest(&manifest)
+    );
+    let mut files = BTreeMap::from([(format!("/v2/{repository}/manifests/1"), list.into_bytes())]);
+    files.insert(format!("/v2/{repository}/manifests/{}", digest(&manifest)), manifest);
+    for blob in [config, packed[0].clone(), packed[1].clone()] {
+        files.insert(format!("/v2/{repository}/blobs/{}", digest(&blob)), blob);
+    }
+    files
 }
