@@ -1,17 +1,25 @@
 //! Layers on disk: each unpacked once into a folder named by the digest of its archive, complete or not there at all.
 
 use crate::extract::{self, BOUNDS, UnpackError};
+use crate::intact;
 use sha2::{Digest, Sha256};
 use std::fs::{self, File};
 use std::io::{self, BufReader, Read};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// The folder of unpacked layers, and one beside it for those that are being unpacked.
+/// The folder of unpacked layers, and beside it one for those that are being unpacked, and one for those that were damaged.
 #[derive(Clone, Debug)]
 pub(crate) struct Layers {
     complete: PathBuf,
     torn: PathBuf,
+    aside: PathBuf,
+}
+
+/// What a complete layer's folder says of itself.
+pub(crate) struct Record {
+    size: u64,
+    pub(crate) seal: Option<String>,
 }
 
 /// Why a layer is not on disk.
@@ -47,7 +55,7 @@ pub enum LayerError {
     },
 }
 
-/// The unpacked files in a layer's folder; beside them `size`.
+/// The unpacked files in a layer's folder; beside them `size`, which also has the [`intact::seal`].
 const FILES: &str = "fs";
 const SIZE: &str = "size";
 
@@ -59,6 +67,7 @@ impl Layers {
         let layers = Layers {
             complete: dir.join("layers"),
             torn: dir.join("unpacking"),
+            aside: dir.join("damaged"),
         };
         fs::create_dir_all(&layers.complete)?;
         if layers.torn.exists() {
@@ -75,10 +84,28 @@ impl Layers {
 
     /// Bytes of its files; nothing if it is not here.
     pub(crate) fn size(&self, diff_id: &str) -> Option<u64> {
-        fs::read_to_string(self.folder(diff_id).join(SIZE)).ok()?.parse().ok()
+        self.record(diff_id).map(|record| record.size)
     }
 
-    fn folder(&self, diff_id: &str) -> PathBuf {
+    /// Nothing if it is not here, or torn.
+    pub(crate) fn record(&self, diff_id: &str) -> Option<Record> {
+        let text = fs::read_to_string(self.folder(diff_id).join(SIZE)).ok()?;
+        let mut words = text.split(' ');
+        Some(Record {
+            size: words.next()?.parse().ok()?,
+            seal: words.next().map(str::to_owned),
+        })
+    }
+
+    pub(crate) fn complete(&self) -> &Path {
+        &self.complete
+    }
+
+    pub(crate) fn aside(&self) -> &Path {
+        &self.aside
+    }
+
+    pub(crate) fn folder(&self, diff_id: &str) -> PathBuf {
         self.complete.join(hex(diff_id))
     }
 
@@ -127,13 +154,19 @@ impl Layers {
                 found,
             });
         }
-        fs::write(torn.join(SIZE), size.to_string()).map_err(disk("write", torn))?;
+        let record = format!("{size} {}", intact::seal(&files));
+        fs::write(torn.join(SIZE), record).map_err(disk("write", torn))?;
         // What is renamed must be on disk before its name is, or a power cut makes a torn layer look complete.
         sync(torn).map_err(disk("write to disk", torn))?;
         let folder = self.folder(diff_id);
         match fs::rename(torn, &folder) {
             // Somebody else unpacked the same meanwhile.
             Err(_) if self.size(diff_id).is_some() => fs::remove_dir_all(torn).map_err(disk("remove", torn)),
+            // Something stands there that is no layer any more.
+            Err(error) if error.kind() == io::ErrorKind::DirectoryNotEmpty => {
+                self.put_aside(diff_id).map_err(disk("put aside", &folder))?;
+                fs::rename(torn, &folder).map_err(disk("rename to", &folder))
+            }
             done => done.map_err(disk("rename to", &folder)),
         }
     }

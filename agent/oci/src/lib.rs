@@ -3,6 +3,7 @@
 mod extract;
 mod image;
 mod import;
+mod intact;
 mod layers;
 mod manifest;
 mod progress;

@@ -15,6 +15,7 @@ use crate::pods::cpus::{self, Cpus};
 use crate::pods::events::Events;
 use crate::pods::eviction::Evictor;
 use crate::pods::host::Host;
+use crate::pods::image_check;
 use crate::pods::plan::Machine;
 use crate::pods::tokens::Tokens;
 use crate::pods::topology::Topology;
@@ -183,6 +184,7 @@ fn open(
         ..Settings::default()
     };
     context.images.store()?;
+    image_check::start(context.images.clone(), &paths.run);
     let name = &context.config.machine.name;
     Ok(Host {
         machine: machine.clone(),

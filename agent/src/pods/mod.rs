@@ -10,6 +10,7 @@ pub mod eviction;
 pub mod groups;
 mod hooks;
 pub mod host;
+pub mod image_check;
 pub mod image_gc;
 pub mod images;
 pub mod ledger;
