@@ -84,6 +84,50 @@ impl<'a> At<'a> {
         self.value.get(key).and_then(Value::as_i64).unwrap_or_default()
     }
 
+    /// Flag of the member `key`, or false.
+    pub fn flag(&self, key: &str) -> bool {
+        self.value.get(key).and_then(Value::as_bool).unwrap_or_default()
+    }
+
+    /// Number of the member `key`, where there is one.
+    pub fn number(&self, key: &str) -> Option<i64> {
+        self.value.get(key).and_then(Value::as_i64)
+    }
+
+    /// Items of the list `key`, without their places.
+    pub fn list(&self, key: &str) -> &'a [Value] {
+        self.value.get(key).and_then(Value::as_array).map_or(&[], Vec::as_slice)
+    }
+
+    /// What `rule` finds wrong with the text of the member `key`, where that is not empty.
+    pub fn judge(&self, key: &str, rule: impl Fn(&str) -> Vec<String>) -> Vec<FieldError> {
+        match self.text(key) {
+            "" => Vec::new(),
+            text => self.invalid_text(key, rule(text)),
+        }
+    }
+
+    /// What `rule` finds wrong with the number `key`, where there is one.
+    pub fn judge_number(&self, key: &str, rule: impl Fn(i64) -> Vec<String>) -> Vec<FieldError> {
+        match self.number(key) {
+            Some(number) => self.invalid(key, rule(number)),
+            None => Vec::new(),
+        }
+    }
+
+    /// The member `key` is missing, if its text is empty.
+    pub fn need(&self, key: &str) -> Option<FieldError> {
+        self.text(key).is_empty().then(|| self.required(key, ""))
+    }
+
+    /// What is wrong with the text of the member `key`, which must be there and pass `rule`.
+    pub fn need_judged(&self, key: &str, rule: impl Fn(&str) -> Vec<String>) -> Vec<FieldError> {
+        match self.need(key) {
+            Some(missing) => vec![missing],
+            None => self.judge(key, rule),
+        }
+    }
+
     /// The member `key` is missing.
     pub fn required(&self, key: &str, detail: impl Into<String>) -> FieldError {
         FieldError::required(self.path(key), detail)

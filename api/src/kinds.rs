@@ -69,6 +69,7 @@ mod token_review;
 mod usage;
 mod volume_attachment;
 mod volume_attributes_class;
+mod volume_source;
 mod webhook_configuration;
 
 use crate::rules::Rules;

@@ -11,7 +11,7 @@ use jiff::Timestamp;
 use serde_json::{Map, Value};
 use std::collections::BTreeMap;
 
-pub use pod::{missing, resources as pod_resources};
+pub use pod::{container_resources, is_extended, missing, resources as pod_resources};
 
 /// Resource names of quotas, each with an amount.
 pub type Amounts = BTreeMap<String, Quantity>;
@@ -26,8 +26,15 @@ const PLAIN_COUNTS: [&str; 7] = [
     "secrets",
     "services",
 ];
+/// What else counts whole objects.
+const SERVICE_COUNTS: [&str; 2] = ["services.loadbalancers", "services.nodeports"];
 /// Between a StorageClass's name and what its claims take.
 const STORAGE_CLASS: &str = ".storageclass.storage.k8s.io/";
+
+/// Whether amounts of this resource are whole numbers, because it counts objects.
+pub fn is_counted(resource: &str) -> bool {
+    PLAIN_COUNTS.contains(&resource) || SERVICE_COUNTS.contains(&resource)
+}
 
 /// A kind, as quotas name it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -75,7 +82,7 @@ impl Counted<'_> {
         }
         match self.plural {
             "pods" => name == "pods" || pod::minds(name),
-            "services" => matches!(name, "services" | "services.nodeports" | "services.loadbalancers"),
+            "services" => name == "services" || SERVICE_COUNTS.contains(&name),
             "persistentvolumeclaims" => {
                 matches!(name, "persistentvolumeclaims" | "requests.storage")
                     || name.ends_with(&format!("{STORAGE_CLASS}requests.storage"))

@@ -15,7 +15,7 @@ pub(super) const GROUP: &str = "admissionregistration.k8s.io";
 pub(super) const CATEGORIES: &[&str] = &["api-extensions"];
 pub(super) const FAILURE_POLICIES: &[&str] = &["Fail", "Ignore"];
 pub(super) const REINVOCATION_POLICIES: &[&str] = &["IfNeeded", "Never"];
-const MATCH_POLICIES: &[&str] = &["Equivalent", "Exact"];
+pub(super) const MATCH_POLICIES: &[&str] = &["Equivalent", "Exact"];
 const SCOPES: &[&str] = &["*", "Cluster", "Namespaced"];
 const OPERATIONS: &[&str] = &["*", "CONNECT", "CREATE", "DELETE", "UPDATE"];
 const CONDITIONS_MAX: usize = 64;
@@ -55,15 +55,6 @@ pub(super) fn match_resources(at: &At<'_>, errors: &mut Vec<FieldError>) {
             self::rule(&rule, errors);
         }
     }
-}
-
-/// What is wrong with the matching of a webhook.
-pub(super) fn webhook_matching(at: &At<'_>, errors: &mut Vec<FieldError>) {
-    errors.extend(at.one_of("matchPolicy", MATCH_POLICIES));
-    for member in ["namespaceSelector", "objectSelector"] {
-        errors.extend(at.some(member).iter().flat_map(selector::check));
-    }
-    at.items("rules").iter().for_each(|at| rule(at, errors));
 }
 
 /// What is wrong with a RuleWithOperations.

@@ -4,15 +4,15 @@ use crate::{
     at::{At, root},
     field::FieldError,
     kind::{Column, Context, Kind},
-    metadata, names,
+    metadata,
     read::{self, flag, int, list, some, text},
 };
 use jiff::Timestamp;
 use serde_json::{Value, json};
 use std::collections::HashSet;
 
-const NAME_MAX: usize = 63;
-const MODES: &[&str] = &["Ephemeral", "Persistent"];
+/// As upstream lists them.
+const MODES: &[&str] = &["Persistent", "Ephemeral"];
 const FS_GROUP: &[&str] = &["File", "None", "ReadWriteOnceWithFSType"];
 const TOKEN_SECONDS_MIN: i64 = 600;
 const TOKEN_SECONDS_MAX: i64 = 1 << 32;
@@ -66,27 +66,36 @@ impl Kind for CsiDriver {
 
     fn validate(driver: &Value) -> Vec<FieldError> {
         let spec = root(driver).child("spec");
-        let mut errors = name(&At::new(&driver["metadata"], ""), "name");
-        errors.extend(spec.must_be_one_of("fsGroupPolicy", FS_GROUP));
+        let mut errors: Vec<FieldError> = spec.one_of("fsGroupPolicy", FS_GROUP).into_iter().collect();
+        token_requests(&spec, &mut errors);
         for mode in spec.items("volumeLifecycleModes") {
             if !MODES.contains(&mode.as_text()) {
                 let path = spec.path("volumeLifecycleModes");
                 errors.push(FieldError::not_supported(path, mode.as_text(), MODES));
             }
         }
-        token_requests(&spec, &mut errors);
         let period = "nodeAllocatableUpdatePeriodSeconds";
-        if spec.has(period) && spec.int(period) < 10 {
-            errors.extend(spec.invalid(period, ["must be greater than or equal to 10 seconds"]));
-        }
+        errors.extend(spec.judge_number(period, |seconds| {
+            let short = (seconds < 10).then(|| "must be greater than or equal to 10 seconds".to_owned());
+            short.into_iter().collect()
+        }));
         errors
     }
 
     fn validate_update(new: &Value, old: &Value, _subresource: &str) -> Vec<FieldError> {
         let spec = root(new).child("spec");
         let mut errors = Self::validate(new);
-        let frozen = ["attachRequired", "volumeLifecycleModes"];
-        errors.extend(frozen.iter().filter_map(|key| spec.immutable(&old["spec"], key)));
+        // Upstream names the first as no member is named.
+        for (member, shown) in [
+            ("attachRequired", "attachedRequired"),
+            ("volumeLifecycleModes", "volumeLifecycleModes"),
+        ] {
+            let changed = spec.immutable(&old["spec"], member);
+            errors.extend(changed.map(|error| FieldError {
+                field: spec.path(shown),
+                ..error
+            }));
+        }
         errors
     }
 
@@ -117,26 +126,13 @@ impl Kind for CsiDriver {
     }
 }
 
-/// What is wrong with a driver's name in member `key`.
-pub(super) fn name(at: &At<'_>, key: &str) -> Vec<FieldError> {
-    let name = at.text(key);
-    if name.is_empty() {
-        return vec![at.required(key, "")];
-    }
-    let mut errors = Vec::new();
-    if name.len() > NAME_MAX {
-        errors.push(FieldError::too_long(at.path(key), NAME_MAX));
-    }
-    errors.extend(at.invalid(key, names::dns1123_subdomain(&name.to_lowercase())));
-    errors
-}
-
 fn token_requests(spec: &At<'_>, errors: &mut Vec<FieldError>) {
     let mut audiences = HashSet::new();
     for request in spec.items("tokenRequests") {
         let audience = request.text("audience");
         if !audiences.insert(audience) {
             errors.push(FieldError::duplicate(request.path("audience"), audience));
+            continue;
         }
         if !request.has("expirationSeconds") {
             continue;
@@ -177,10 +173,24 @@ mod tests {
         assert_eq!(
             fields,
             [
-                "name",
                 "spec.fsGroupPolicy",
-                "spec.volumeLifecycleModes",
                 "spec.tokenRequests[0].expirationSeconds",
+                "spec.volumeLifecycleModes",
+            ]
+        );
+    }
+
+    #[test]
+    fn two_members_stay_as_they_are() {
+        let driver =
+            |attach: bool, mode: &str| json!({ "spec": { "attachRequired": attach, "volumeLifecycleModes": [mode] } });
+        let errors = CsiDriver::validate_update(&driver(false, "Ephemeral"), &driver(true, "Persistent"), "");
+        let messages: Vec<String> = errors.iter().map(ToString::to_string).collect();
+        assert_eq!(
+            messages,
+            [
+                "spec.attachedRequired: Invalid value: false: field is immutable",
+                "spec.volumeLifecycleModes: Invalid value: [\"Ephemeral\"]: field is immutable",
             ]
         );
     }

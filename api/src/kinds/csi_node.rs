@@ -4,7 +4,7 @@ use crate::{
     at::root,
     field::FieldError,
     kind::{Column, Kind},
-    kinds::csi_driver,
+    kinds::volume_source,
     metadata, names,
     read::{self, list},
 };
@@ -40,7 +40,7 @@ impl Kind for CsiNode {
         let (mut errors, mut seen) = (Vec::new(), HashSet::new());
         for driver in root(node).child("spec").items("drivers") {
             let name = driver.text("name");
-            errors.extend(csi_driver::name(&driver, "name"));
+            errors.extend(volume_source::csi_driver(&driver, "name"));
             match driver.text("nodeID") {
                 "" => errors.push(driver.required("nodeID", "")),
                 id if id.len() > NODE_ID_MAX => {
@@ -57,13 +57,18 @@ impl Kind for CsiNode {
                 errors.push(FieldError::duplicate(driver.path("name"), name));
             }
             let mut keys = HashSet::new();
+            // Upstream names the driver here and not the key.
+            let path = driver.path("");
             for key in driver.items("topologyKeys") {
-                if !keys.insert(key.as_text()) {
-                    errors.push(FieldError::duplicate(driver.path("topologyKeys"), key.as_text()));
+                let key = key.as_text();
+                if key.is_empty() {
+                    errors.push(driver.required("", ""));
                 }
-                let path = driver.path("topologyKeys");
-                let wrong = names::qualified_name(key.as_text()).into_iter();
-                errors.extend(wrong.map(|m| FieldError::invalid(&path, key.as_text(), m)));
+                if !keys.insert(key) {
+                    errors.push(FieldError::duplicate(&path, key));
+                }
+                let wrong = names::qualified_name(key).into_iter();
+                errors.extend(wrong.map(|why| FieldError::invalid(&path, key, why)));
             }
         }
         errors
@@ -72,16 +77,18 @@ impl Kind for CsiNode {
     fn validate_update(new: &Value, old: &Value, _subresource: &str) -> Vec<FieldError> {
         let mut errors = Self::validate(new);
         // A driver may go and come back, but not change: only what it can allocate may.
-        let fixed = |driver: &Value| ["name", "nodeID", "topologyKeys"].map(|m| driver.get(m).cloned());
-        let before = list(old, "/spec/drivers");
-        for driver in list(new, "/spec/drivers") {
-            let same = before.iter().find(|old| old.get("name") == driver.get("name"));
-            if same.is_some_and(|old| fixed(old) != fixed(driver)) {
-                errors.push(FieldError::invalid(
-                    "CSINodeDriver",
-                    driver.clone(),
-                    "field is immutable",
-                ));
+        let fixed = |driver: &Value| {
+            let mut driver = driver.clone();
+            if let Some(members) = driver.as_object_mut() {
+                members.shift_remove("allocatable");
+            }
+            driver
+        };
+        for before in list(old, "/spec/drivers") {
+            let mut drivers = list(new, "/spec/drivers").iter();
+            let now = drivers.find(|driver| driver.get("name") == before.get("name"));
+            if let Some(now) = now.map(fixed).filter(|now| *now != fixed(before)) {
+                errors.push(FieldError::invalid("spec.drivers", now, "field is immutable"));
             }
         }
         errors
@@ -115,11 +122,11 @@ mod tests {
             [
                 "spec.drivers[1].nodeID: Required value",
                 "spec.drivers[1].name: Duplicate value: \"a\"",
-                "spec.drivers[1].topologyKeys: Duplicate value: \"x\"",
+                "spec.drivers[1]: Duplicate value: \"x\"",
             ]
         );
         let moved = node(json!([{ "name": "a", "nodeID": "2", "topologyKeys": ["x/y"] }]));
-        assert_eq!(CsiNode::validate_update(&moved, &good, "")[0].field, "CSINodeDriver");
+        assert_eq!(CsiNode::validate_update(&moved, &good, "")[0].field, "spec.drivers");
         assert_eq!(CsiNode::validate_update(&node(json!([])), &good, ""), []);
     }
 }

@@ -30,24 +30,20 @@ impl Kind for CsiStorageCapacity {
 
     fn validate(capacity: &Value) -> Vec<FieldError> {
         let at = root(capacity);
+        let mut errors = selector::check(&at.child("nodeTopology"));
         let class = names::dns1123_subdomain(at.text("storageClassName"));
-        let mut errors = at.invalid_text("storageClassName", class);
-        for member in ["capacity", "maximumVolumeSize"] {
-            let size = at.some(member).and_then(|at| Quantity::of(at.value));
-            if size.is_some_and(Quantity::is_negative) {
-                errors.extend(at.invalid(member, ["must be greater than or equal to 0"]));
-            }
+        errors.extend(at.invalid_text("storageClassName", class));
+        let size = at.some("capacity").and_then(|at| Quantity::of(at.value));
+        if size.is_some_and(Quantity::is_negative) {
+            errors.extend(at.invalid("capacity", ["must be greater than or equal to 0"]));
         }
-        errors.extend(selector::check(&at.child("nodeTopology")));
         errors
     }
 
     fn validate_update(new: &Value, old: &Value, _subresource: &str) -> Vec<FieldError> {
         let at = root(new);
-        let mut errors = Self::validate(new);
-        let frozen = ["nodeTopology", "storageClassName"];
-        errors.extend(frozen.iter().filter_map(|key| at.immutable(old, key)));
-        errors
+        let frozen = ["nodeTopology", "storageClassName"].into_iter();
+        frozen.filter_map(|key| at.immutable(old, key)).collect()
     }
 
     fn row(capacity: &Value, _now: Timestamp) -> Vec<Value> {
@@ -74,6 +70,8 @@ mod tests {
             .iter()
             .map(|e| e.field.clone())
             .collect();
-        assert_eq!(fields, ["capacity", "nodeTopology", "storageClassName"]);
+        assert_eq!(fields, ["nodeTopology", "storageClassName"]);
+        let errors = CsiStorageCapacity::validate(&bad);
+        assert_eq!(errors[0].field, "capacity");
     }
 }

@@ -1,7 +1,7 @@
 //! DeviceClass: devices of one sort, and how they are set up.
 
 use super::device_rules::{self, GROUP, ITEMS_MAX};
-use crate::{at::root, field::FieldError, kind::Kind, read};
+use crate::{at::root, field::FieldError, kind::Kind, quota, read};
 use serde_json::{Value, json};
 
 /// `resource.k8s.io/v1` DeviceClass.
@@ -26,6 +26,12 @@ impl Kind for DeviceClass {
         let mut errors = device_rules::selectors(&spec);
         let configuration = device_rules::configuration;
         errors.extend(device_rules::all(&spec, "config", ITEMS_MAX, configuration));
+        if let Some(name) = spec
+            .some("extendedResourceName")
+            .filter(|n| !quota::is_extended(n.as_text()))
+        {
+            errors.extend(name.invalid("", ["must be a valid extended resource name"]));
+        }
         errors
     }
 
@@ -42,6 +48,11 @@ mod tests {
     fn classes_are_judged_as_upstream() {
         for (spec, message) in [
             (json!({ "selectors": [{ "cel": { "expression": "true" } }] }), None),
+            (json!({ "extendedResourceName": "example.com/gpu" }), None),
+            (
+                json!({ "extendedResourceName": "cpu" }),
+                Some("spec.extendedResourceName: Invalid value: \"cpu\": must be a valid extended resource name"),
+            ),
             (
                 json!({ "selectors": [{}] }),
                 Some("spec.selectors[0].cel: Required value"),

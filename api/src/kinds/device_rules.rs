@@ -1,7 +1,7 @@
 //! What the kinds of `resource.k8s.io` have in common: requests for devices, selectors, configuration (resource `validation`,
 //! `defaults`). No kind of its own. CEL is not compiled here.
 
-use super::csi_driver;
+use super::volume_source;
 use crate::{
     at::{At, each_mut, some_mut},
     field::FieldError,
@@ -20,10 +20,14 @@ const EXPRESSION_MAX: usize = 10 * 1024;
 const PARAMETERS_MAX: usize = 10 * 1024;
 const POOL_MAX: usize = 253;
 const ID_MAX: usize = 32;
+const DOMAIN_MAX: usize = 63;
 const MODES: &[&str] = &["All", "ExactCount"];
 const EFFECTS: &[&str] = &["NoExecute", "NoSchedule"];
 const NO_REQUEST: &str =
     "must be the name of a request in the claim or the name of a request and a subrequest separated by '/'";
+
+const NO_ATTRIBUTE: &str =
+    "exactly one of \"matchAttribute\" or \"distinctAttribute\" is required, but multiple fields are set";
 
 /// The requests of a claim, each with its sub-requests.
 pub(super) type Requests<'a> = HashMap<&'a str, HashSet<&'a str>>;
@@ -55,15 +59,10 @@ pub(super) fn claim(spec: &At<'_>) -> Vec<FieldError> {
     });
     errors.extend(all(&devices, "constraints", ITEMS_MAX, |at, errors| {
         errors.extend(names_of(at, &requests));
-        match at.text("matchAttribute") {
-            "" if !at.has("distinctAttribute") => errors.push(at.required("matchAttribute", "")),
-            "" => {}
-            name => {
-                errors.extend(qualified(at, "matchAttribute", name));
-                if !name.contains('/') {
-                    errors.extend(at.invalid("matchAttribute", ["must include a domain"]));
-                }
-            }
+        let mut attributes = ["matchAttribute", "distinctAttribute"].into_iter();
+        match attributes.find_map(|member| at.some(member)) {
+            Some(name) => errors.extend(fully_qualified(&name)),
+            None => errors.push(at.required("", NO_ATTRIBUTE)),
         }
     }));
     errors.extend(all(&devices, "config", ITEMS_MAX, |at, errors| {
@@ -126,7 +125,7 @@ fn exact(at: &At<'_>, errors: &mut Vec<FieldError>) {
     errors.extend(all(at, "tolerations", TOLERATIONS_MAX, toleration));
 }
 
-fn toleration(at: &At<'_>, errors: &mut Vec<FieldError>) {
+pub(super) fn toleration(at: &At<'_>, errors: &mut Vec<FieldError>) {
     if !at.text("key").is_empty() {
         errors.extend(at.invalid("key", names::qualified_name(at.text("key"))));
     }
@@ -178,7 +177,7 @@ pub(super) fn configuration(at: &At<'_>, errors: &mut Vec<FieldError>) {
         errors.push(at.required("opaque", ""));
         return;
     };
-    errors.extend(csi_driver::name(&opaque, "driver"));
+    errors.extend(volume_source::csi_driver(&opaque, "driver"));
     raw(&opaque, "parameters", PARAMETERS_MAX, errors);
 }
 
@@ -238,32 +237,45 @@ pub(super) fn pool_name(at: &At<'_>, key: &str) -> Vec<FieldError> {
     errors
 }
 
-/// What is wrong with an attribute's name: `id` or `domain/id`.
-pub(super) fn qualified(at: &At<'_>, key: &str, name: &str) -> Vec<FieldError> {
-    let path = at.path(key);
-    let (domain, id) = match name.split_once('/') {
-        Some((domain, id)) => (Some(domain), id),
-        None => (None, name),
+/// What is wrong with an attribute's name, `id` or `domain/id`, at `path`.
+pub(super) fn qualified(path: &str, name: &str) -> Vec<FieldError> {
+    let invalid = |part: &str, why: &str| FieldError::invalid(path, part, why);
+    let id = |id: &str| -> Vec<FieldError> {
+        let long = (id.len() > ID_MAX).then(|| FieldError::too_long(path, ID_MAX));
+        let wrong = names::c_identifier(id).into_iter();
+        let wrong = wrong.map(|why| FieldError::invalid(path, id, why));
+        long.into_iter().chain(wrong).collect()
     };
-    let mut errors = Vec::new();
-    match domain {
-        Some("") => errors.push(FieldError::required(&path, "the domain must not be empty")),
-        Some(domain) => {
-            let wrong = names::dns1123_subdomain(&domain.to_lowercase()).into_iter();
-            errors.extend(wrong.map(|m| FieldError::invalid(&path, domain, m)));
-        }
-        None => {}
-    }
-    match id {
-        "" if domain.is_none() => errors.push(FieldError::required(&path, "name required")),
-        "" => errors.push(FieldError::required(&path, "the name must not be empty")),
-        id => {
-            if id.len() > ID_MAX {
-                errors.push(FieldError::too_long(&path, ID_MAX));
+    match name.split('/').collect::<Vec<_>>()[..] {
+        [name] => id(name),
+        [domain, name] => {
+            let mut errors = Vec::new();
+            if domain.is_empty() {
+                errors.push(invalid("", "the domain must not be empty"));
             }
-            let wrong = names::c_identifier(id).into_iter();
-            errors.extend(wrong.map(|m| FieldError::invalid(&path, id, m)));
+            if domain.len() > DOMAIN_MAX {
+                errors.push(FieldError::too_long(path, DOMAIN_MAX));
+            }
+            if !domain.is_empty() {
+                let wrong = names::dns1123_subdomain(&domain.to_lowercase()).into_iter();
+                errors.extend(wrong.map(|why| invalid(domain, &why)));
+            }
+            if name.is_empty() {
+                errors.push(invalid("", "the name must not be empty"));
+            } else {
+                errors.extend(id(name));
+            }
+            errors
         }
+        _ => vec![invalid(name, "must not contain more than one slash")],
+    }
+}
+
+fn fully_qualified(at: &At<'_>) -> Vec<FieldError> {
+    let mut errors = qualified(&at.path(""), at.as_text());
+    if !at.as_text().contains('/') {
+        let why = "a fully qualified name must be a domain and a name separated by a slash";
+        errors.extend(at.invalid("", [why]));
     }
     errors
 }
@@ -276,11 +288,11 @@ pub(super) fn all(
     judge: impl Fn(&At<'_>, &mut Vec<FieldError>),
 ) -> Vec<FieldError> {
     let items = at.items(key);
+    if items.len() > most {
+        return vec![FieldError::too_many(at.path(key), items.len(), most)];
+    }
     let mut errors = Vec::new();
     items.iter().for_each(|item| judge(item, &mut errors));
-    if items.len() > most {
-        errors.push(FieldError::too_many(at.path(key), items.len(), most));
-    }
     errors
 }
 
@@ -293,6 +305,9 @@ pub(super) fn set(
     judge: impl Fn(&At<'_>, &mut Vec<FieldError>),
 ) -> Vec<FieldError> {
     let mut errors = all(at, key, most, judge);
+    if at.list(key).len() > most {
+        return errors;
+    }
     let mut seen = HashSet::new();
     for item in at.items(key) {
         let name = if member.is_empty() {

@@ -1,6 +1,9 @@
 //! Endpoints: the addresses behind a Service.
 
+use super::amount::is_same;
 use crate::{
+    addresses::special_ip,
+    at::{At, root},
     field::FieldError,
     kind::{Column, Kind},
     metadata, names,
@@ -8,6 +11,7 @@ use crate::{
 };
 use jiff::Timestamp;
 use serde_json::Value;
+use std::net::IpAddr;
 
 /// How many addresses a row shows.
 const SHOWN: usize = 3;
@@ -49,26 +53,23 @@ impl Kind for Endpoints {
 
     fn validate(endpoints: &Value) -> Vec<FieldError> {
         let mut errors = Vec::new();
-        for (index, subset) in list(endpoints, "/subsets").iter().enumerate() {
-            let path = format!("subsets[{index}]");
-            if list(subset, "/addresses").is_empty() && list(subset, "/notReadyAddresses").is_empty() {
-                errors.push(FieldError::required(
-                    &path,
-                    "must specify `addresses` or `notReadyAddresses`",
-                ));
+        for subset in root(endpoints).items("subsets") {
+            if subset.list("addresses").is_empty() && subset.list("notReadyAddresses").is_empty() {
+                errors.push(subset.required("", "must specify `addresses` or `notReadyAddresses`"));
             }
             for member in ["addresses", "notReadyAddresses"] {
-                for (index, address) in list(subset, &format!("/{member}")).iter().enumerate() {
-                    let (field, ip) = (format!("{path}.{member}[{index}].ip"), text(address, "/ip"));
-                    errors.extend(names::ip(ip).into_iter().map(|m| FieldError::invalid(&field, ip, m)));
-                }
+                errors.extend(subset.items(member).iter().flat_map(address));
             }
-            ports(subset, &path, &mut errors);
+            errors.extend(ports(&subset));
         }
         errors
     }
 
-    fn validate_update(new: &Value, _old: &Value, _subresource: &str) -> Vec<FieldError> {
+    fn validate_update(new: &Value, old: &Value, _subresource: &str) -> Vec<FieldError> {
+        // What was there before passes, whatever it is.
+        if is_same(new.get("subsets"), old.get("subsets")) {
+            return Vec::new();
+        }
         Self::validate(new)
     }
 
@@ -81,26 +82,38 @@ impl Kind for Endpoints {
     }
 }
 
-fn ports(subset: &Value, path: &str, errors: &mut Vec<FieldError>) {
-    let ports = list(subset, "/ports");
-    for (index, port) in ports.iter().enumerate() {
-        let path = format!("{path}.ports[{index}]");
-        match text(port, "/name") {
-            "" if ports.len() > 1 => errors.push(FieldError::required(format!("{path}.name"), "")),
-            "" => {}
-            name => errors.extend(
-                names::dns1123_label(name)
-                    .into_iter()
-                    .map(|m| FieldError::invalid(format!("{path}.name"), name, m)),
-            ),
-        }
-        let number = int(port, "/port");
-        errors.extend(
-            names::port(number)
-                .into_iter()
-                .map(|m| FieldError::invalid(format!("{path}.port"), number, m)),
-        );
+fn address(address: &At<'_>) -> Vec<FieldError> {
+    let ip = address.text("ip");
+    let mut errors = address.invalid_text("ip", names::ip(ip));
+    errors.extend(address.judge("hostname", names::dns1123_label));
+    if let Some(node) = address.some("nodeName") {
+        errors.extend(node.invalid("", names::dns1123_subdomain(node.as_text())));
     }
+    // Unlike upstream, a machine's own address passes: what stands alone on one machine has no other.
+    let own = ip.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback());
+    if !own {
+        errors.extend(address.invalid_text("ip", special_ip(ip)));
+    }
+    errors
+}
+
+fn ports(subset: &At<'_>) -> Vec<FieldError> {
+    let mut errors = Vec::new();
+    let ports = subset.items("ports");
+    for port in &ports {
+        if port.text("name").is_empty() && ports.len() > 1 {
+            errors.push(port.required("name", ""));
+        }
+        errors.extend(port.judge("name", names::dns1123_label));
+        let number = port.int("port");
+        let wrong = names::port(number).into_iter();
+        errors.extend(wrong.map(|why| FieldError::invalid(port.path("port"), number, why)));
+        errors.extend(port.must_be_one_of("protocol", &["SCTP", "TCP", "UDP"]));
+        if let Some(protocol) = port.some("appProtocol") {
+            errors.extend(protocol.invalid("", names::qualified_name(protocol.as_text())));
+        }
+    }
+    errors
 }
 
 /// `10.0.0.1:80,10.0.0.2:80,10.0.0.3:80 + 2 more...`
@@ -157,16 +170,18 @@ mod tests {
 
     #[test]
     fn subsets_are_judged() {
-        let endpoints = json!({ "subsets": [{}, { "addresses": [{ "ip": "x" }], "ports": [{ "port": 0 }, { "name": "a", "port": 1 }] }] });
+        let endpoints = json!({ "subsets": [{}, { "addresses": [{ "ip": "169.254.0.1", "hostname": "A" }], "ports": [{ "port": 0, "protocol": "TCP" }, { "name": "a", "port": 1, "protocol": "X" }] }] });
         let errors = Endpoints::validate(&endpoints);
         let fields: Vec<&str> = errors.iter().map(|e| e.field.as_str()).collect();
         assert_eq!(
             fields,
             [
                 "subsets[0]",
+                "subsets[1].addresses[0].hostname",
                 "subsets[1].addresses[0].ip",
                 "subsets[1].ports[0].name",
-                "subsets[1].ports[0].port"
+                "subsets[1].ports[0].port",
+                "subsets[1].ports[1].protocol",
             ]
         );
     }

@@ -1,5 +1,6 @@
 //! LimitRange: what one container, pod or claim of a namespace may ask for, and what it asks for when it says nothing.
 
+use super::pod;
 use crate::{
     field::FieldError,
     kind::{Column, Kind},
@@ -13,6 +14,9 @@ use std::collections::{BTreeSet, HashSet};
 
 /// `v1` LimitRange.
 pub struct LimitRange;
+
+/// What can be limited without a domain in its name.
+const TYPES: &[&str] = &["Pod", "Container", "PersistentVolumeClaim"];
 
 impl Kind for LimitRange {
     const KIND: &'static str = "LimitRange";
@@ -34,7 +38,10 @@ impl Kind for LimitRange {
         let (mut errors, mut seen) = (Vec::new(), HashSet::new());
         for (index, limit) in read::list(range, "/spec/limits").iter().enumerate() {
             let (path, kind) = (format!("spec.limits[{index}]"), text(limit, "/type"));
-            let wrong = names::qualified_name(kind);
+            let mut wrong = names::qualified_name(kind);
+            if wrong.is_empty() && !kind.contains('/') && !TYPES.contains(&kind) {
+                wrong.push("must be a standard limit type or fully qualified".to_owned());
+            }
             errors.extend(
                 wrong
                     .into_iter()
@@ -84,8 +91,22 @@ fn default_item(limit: &mut Value) {
 fn validate_item(limit: &Value, path: &str, kind: &str) -> Vec<FieldError> {
     let mut errors = Vec::new();
     let given = |member: &str| entries(limit, &format!("/{member}")).next().is_some();
-    if kind == "Pod" {
-        for member in ["default", "defaultRequest"].into_iter().filter(|m| given(m)) {
+    let named = if matches!(kind, "Pod" | "Container") {
+        pod::container_resource_name
+    } else {
+        pod::resource_name
+    };
+    let name_all = |member: &str| -> Vec<FieldError> {
+        let pointer = format!("/{member}");
+        entries(limit, &pointer)
+            .flat_map(|(resource, _)| named(resource, &format!("{path}.{member}[{resource}]")))
+            .collect()
+    };
+    errors.extend(["max", "min"].into_iter().flat_map(name_all));
+    for member in ["default", "defaultRequest"] {
+        if kind != "Pod" {
+            errors.extend(name_all(member));
+        } else if given(member) {
             let why = "may not be specified when `type` is 'Pod'";
             errors.push(FieldError::forbidden(format!("{path}.{member}"), why));
         }
@@ -95,27 +116,29 @@ fn validate_item(limit: &Value, path: &str, kind: &str) -> Vec<FieldError> {
         let why = "either minimum or maximum storage value is required, but neither was provided";
         errors.push(FieldError::required(format!("{path}.limits"), why));
     }
-    let parts = ["max", "min", "default", "defaultRequest", "maxLimitRequestRatio"];
+    errors.extend(name_all("maxLimitRequestRatio"));
+    // What a pod cannot have is not compared either.
+    let parts = match kind {
+        "Pod" => &["max", "min", "maxLimitRequestRatio"][..],
+        _ => &["max", "min", "default", "defaultRequest", "maxLimitRequestRatio"],
+    };
     let resources: BTreeSet<&str> = parts
         .iter()
         .filter_map(|part| limit.get(part)?.as_object())
         .flat_map(|part| part.keys().map(String::as_str))
         .collect();
     for resource in resources {
-        let wrong = names::qualified_name(resource);
-        errors.extend(
-            wrong
-                .into_iter()
-                .map(|m| FieldError::invalid(format!("{path}.max[{resource}]"), resource, m)),
-        );
-        validate_resource(limit, path, resource, &mut errors);
+        validate_resource(limit, path, resource, parts, &mut errors);
     }
     errors
 }
 
 /// The amounts of one resource fit each other.
-fn validate_resource(limit: &Value, path: &str, resource: &str, errors: &mut Vec<FieldError>) {
-    let amount = |part: &str| limit.get(part).and_then(|p| p.get(resource)).and_then(Quantity::of);
+fn validate_resource(limit: &Value, path: &str, resource: &str, parts: &[&str], errors: &mut Vec<FieldError>) {
+    let amount = |part: &str| {
+        let part = limit.get(part).filter(|_| parts.contains(&part));
+        part.and_then(|p| p.get(resource)).and_then(Quantity::of)
+    };
     let shown = |amount: Quantity| amount.to_string();
     let (min, max) = (amount("min"), amount("max"));
     let (default, request, ratio) = (
@@ -147,16 +170,34 @@ fn validate_resource(limit: &Value, path: &str, resource: &str, errors: &mut Vec
         if let (Some(small), Some(large)) = (small, large)
             && small > large
         {
-            let named = if member.starts_with("default") && names[0] == "min value" {
-                large
-            } else {
-                small
+            // Upstream shows the bound of a default, and the request itself.
+            let named = match (member, names[0]) {
+                ("defaultRequest", "min value") | ("default", "default value") => large,
+                _ => small,
             };
             let why = format!("{} {small} is greater than {} {large}", names[0], names[1]);
             wrong(member, named, why);
         }
     }
-    let Some(ratio) = ratio else { return };
+    if let Some(ratio) = ratio {
+        validate_ratio(ratio, min, max, &mut wrong);
+    }
+    if let (Some(default), Some(request)) = (default, request)
+        && !pod::overcommits(resource)
+        && default != request
+    {
+        let why = format!("default value {default} must equal to defaultRequest value {request} in {resource}");
+        wrong("defaultRequest", request, why);
+    }
+}
+
+/// How much higher than its request a limit may be.
+fn validate_ratio(
+    ratio: Quantity,
+    min: Option<Quantity>,
+    max: Option<Quantity>,
+    wrong: &mut impl FnMut(&str, Quantity, String),
+) {
     if ratio.millis() < 1000 {
         wrong("maxLimitRequestRatio", ratio, format!("ratio {ratio} is less than 1"));
     }
@@ -227,14 +268,22 @@ mod tests {
             ),
             (
                 json!({ "type": "Container", "default": { "cpu": "3" }, "max": { "cpu": "2" }, "defaultRequest": { "cpu": "1" } }),
-                "spec.limits[0].default[cpu]: Invalid value: \"3\": default value 3 is greater than max value 2",
+                "spec.limits[0].default[cpu]: Invalid value: \"2\": default value 3 is greater than max value 2",
+            ),
+            (
+                json!({ "type": "Container", "max": { "foo": "1" }, "default": {}, "defaultRequest": {} }),
+                "spec.limits[0].max[foo]: Invalid value: \"foo\": must be a standard resource type or fully qualified",
+            ),
+            (
+                json!({ "type": "Thing" }),
+                "spec.limits[0].type: Invalid value: \"Thing\": must be a standard limit type or fully qualified",
             ),
         ] {
             let messages: Vec<String> = LimitRange::validate(&range(limit))
                 .iter()
                 .map(ToString::to_string)
                 .collect();
-            assert_eq!(messages, [message]);
+            assert_eq!(messages.first().map(String::as_str), Some(message));
         }
     }
 }

@@ -1,9 +1,13 @@
 //! Node: a machine that runs pods.
 
+use super::pod;
 use crate::{
+    addresses,
+    at::root,
     field::FieldError,
     kind::{Column, Kind, SelectableField, Subresource},
     metadata, names,
+    quantity::Quantity,
     read::{self, entries, flag, list, text},
 };
 use jiff::Timestamp;
@@ -70,20 +74,26 @@ impl Kind for Node {
     fn validate(node: &Value) -> Vec<FieldError> {
         let mut errors = Vec::new();
         taints(node, &mut errors);
-        let mut seen = HashSet::new();
-        for (index, address) in list(node, "/status/addresses").iter().enumerate() {
-            if !seen.insert(address.to_string()) {
-                errors.push(FieldError::duplicate(
-                    format!("status.addresses[{index}]"),
-                    address.clone(),
-                ));
-            }
+        errors.extend(resources(node));
+        let cidrs = root(node).child("spec").items("podCIDRs");
+        errors.extend(cidrs.iter().flat_map(addresses::check_legacy_cidr));
+        let families: HashSet<bool> = cidrs.iter().map(|cidr| cidr.as_text().contains(':')).collect();
+        if cidrs.len() > 2 || families.len() < cidrs.len() {
+            let why = "may specify no more than one CIDR for each IP family";
+            errors.extend(root(node).child("spec").invalid("podCIDRs", [why]));
         }
         errors
     }
 
     fn validate_update(new: &Value, old: &Value, _subresource: &str) -> Vec<FieldError> {
-        let mut errors = Self::validate(new);
+        let mut errors = resources(new);
+        let mut seen = HashSet::new();
+        for (index, address) in list(new, "/status/addresses").iter().enumerate() {
+            if !seen.insert(address.to_string()) {
+                let field = format!("status.addresses[{index}]");
+                errors.push(FieldError::duplicate(field, address.clone()));
+            }
+        }
         for member in ["podCIDRs", "providerID"] {
             let pointer = format!("/spec/{member}");
             if let Some(before) = read::some(old, &pointer)
@@ -94,6 +104,7 @@ impl Kind for Node {
                 errors.push(FieldError::forbidden(format!("spec.{member}"), why));
             }
         }
+        taints(new, &mut errors);
         errors
     }
 
@@ -124,10 +135,28 @@ impl Kind for Node {
     }
 }
 
+/// How much of each resource it has, and gives to pods.
+fn resources(node: &Value) -> Vec<FieldError> {
+    let mut errors = Vec::new();
+    for part in ["capacity", "allocatable"] {
+        for (resource, amount) in entries(node, &format!("/status/{part}")) {
+            if let Some(amount) = Quantity::of(amount) {
+                errors.extend(pod::resource_amount(
+                    resource,
+                    amount,
+                    &format!("status.{part}.{resource}"),
+                ));
+            }
+        }
+    }
+    errors
+}
+
+/// Upstream names them as if they were in the metadata.
 fn taints(node: &Value, errors: &mut Vec<FieldError>) {
     let mut seen = HashSet::new();
     for (index, taint) in list(node, "/spec/taints").iter().enumerate() {
-        let path = format!("spec.taints[{index}]");
+        let path = format!("metadata.taints[{index}]");
         let (key, value, effect) = (text(taint, "/key"), text(taint, "/value"), text(taint, "/effect"));
         let wrong = names::qualified_name(key);
         errors.extend(
@@ -136,11 +165,9 @@ fn taints(node: &Value, errors: &mut Vec<FieldError>) {
                 .map(|m| FieldError::invalid(format!("{path}.key"), key, m)),
         );
         let wrong = names::label_value(value);
-        errors.extend(
-            wrong
-                .into_iter()
-                .map(|m| FieldError::invalid(format!("{path}.value"), value, m)),
-        );
+        if !wrong.is_empty() {
+            errors.push(FieldError::invalid(format!("{path}.value"), value, wrong.join(";")));
+        }
         match effect {
             "" => errors.push(FieldError::required(format!("{path}.effect"), "")),
             known if EFFECTS.contains(&known) => {}
@@ -226,7 +253,18 @@ mod tests {
         let errors =
             Node::validate(&json!({ "spec": { "taints": [taint, taint, { "key": "k", "effect": "Maybe" }] } }));
         let fields: Vec<&str> = errors.iter().map(|e| e.field.as_str()).collect();
-        assert_eq!(fields, ["spec.taints[1]", "spec.taints[2].effect"]);
+        assert_eq!(fields, ["metadata.taints[1]", "metadata.taints[2].effect"]);
+        let odd = json!({ "spec": { "podCIDRs": ["10.1.0.0/24", "x"] }, "status": { "capacity": { "pods": "1500m", "cpu": "-1" } } });
+        let said: Vec<String> = Node::validate(&odd).iter().map(ToString::to_string).collect();
+        assert_eq!(
+            said,
+            [
+                "status.capacity.pods: Invalid value: \"1500m\": must be an integer",
+                "status.capacity.cpu: Invalid value: \"-1\": must be greater than or equal to 0",
+                "spec.podCIDRs[1]: Invalid value: \"x\": must be a valid CIDR value, (e.g. 10.9.8.0/24 or 2001:db8::/64)",
+                "spec.podCIDRs: Invalid value: [\"10.1.0.0/24\",\"x\"]: may specify no more than one CIDR for each IP family",
+            ]
+        );
         let range = |range: &str| json!({ "spec": { "podCIDRs": [range] } });
         assert!(Node::validate_update(&range("10.1.0.0/24"), &json!({}), "").is_empty());
         let errors = Node::validate_update(&range("10.1.0.0/24"), &range("10.2.0.0/24"), "");

@@ -1,7 +1,8 @@
 //! PersistentVolume: a piece of storage of the cluster, bound to a claim.
 
-use super::{amount::is_same, persistent_volume_claim as claim};
+use super::{amount::is_same, persistent_volume_claim as claim, pod, volume_source};
 use crate::{
+    at::At,
     field::FieldError,
     kind::{Column, Context, Kind, SelectableField, Subresource},
     metadata, names,
@@ -25,6 +26,32 @@ const NO_SOURCE: &[&str] = &[
     "storageClassName",
     "volumeAttributesClassName",
     "volumeMode",
+];
+
+/// Sources in the order in which upstream looks at them, as pods' are (`pod/volume.rs`).
+const SOURCES: &[(&str, &str, &str)] = &[
+    ("hostPath", "hostPath", "hostPath"),
+    ("gcePersistentDisk", "gcePersistentDisk", "persistentDisk"),
+    ("awsElasticBlockStore", "awsElasticBlockStore", "awsElasticBlockStore"),
+    ("glusterfs", "glusterfs", "glusterfs"),
+    ("flocker", "flocker", "flocker"),
+    ("nfs", "nfs", "nfs"),
+    ("rbd", "rbd", "rbd"),
+    ("quobyte", "quobyte", "quobyte"),
+    ("cephfs", "cephFS", "cephfs"),
+    ("iscsi", "iscsi", "iscsi"),
+    ("cinder", "cinder", "cinder"),
+    ("fc", "fc", "fc"),
+    ("flexVolume", "flexVolume", "flexVolume"),
+    ("azureFile", "azureFile", "azureFile"),
+    ("vsphereVolume", "vsphereVolume", "vsphereVolume"),
+    ("photonPersistentDisk", "photonPersistentDisk", "photonPersistentDisk"),
+    ("portworxVolume", "portworxVolume", "portworxVolume"),
+    ("azureDisk", "azureDisk", "azureDisk"),
+    ("scaleIO", "scaleIO", "scaleIO"),
+    ("local", "local", "local"),
+    ("storageos", "storageos", "storageos"),
+    ("csi", "csi", "csi"),
 ];
 
 impl Kind for PersistentVolume {
@@ -89,24 +116,23 @@ impl Kind for PersistentVolume {
     }
 
     fn validate(volume: &Value) -> Vec<FieldError> {
-        let spec = &volume["spec"];
-        let mut errors = claim::validate_modes(spec, "");
-        errors.extend(validate_capacity(spec));
-        let policy = text(spec, "/persistentVolumeReclaimPolicy");
-        let policies = ["Delete", "Recycle", "Retain"];
-        if !policies.contains(&policy) {
-            errors.push(FieldError::not_supported(
-                "spec.persistentVolumeReclaimPolicy",
-                policy,
-                &policies,
-            ));
+        let spec = At::new(&volume["spec"], "spec");
+        let mut errors = access(&spec);
+        errors.extend(validate_capacity(&spec));
+        errors.extend(spec.one_of("persistentVolumeReclaimPolicy", &["Delete", "Recycle", "Retain"]));
+        if let Some(affinity) = spec.some("nodeAffinity") {
+            match affinity.some("required") {
+                Some(required) => errors.extend(pod::node_selector(&required)),
+                None => errors.push(affinity.required("required", "must specify required node constraints")),
+            }
         }
-        errors.extend(validate_source(spec));
-        if text(spec, "/hostPath/path") == "/" && policy == "Recycle" {
+        errors.extend(validate_source(&spec, metadata::name(volume)));
+        if text(spec.value, "/hostPath/path") == "/" && spec.text("persistentVolumeReclaimPolicy") == "Recycle" {
             let why = "may not be 'recycle' for a hostPath mount of '/'";
-            errors.push(FieldError::forbidden("spec.persistentVolumeReclaimPolicy", why));
+            errors.push(spec.forbidden("persistentVolumeReclaimPolicy", why));
         }
-        errors.extend(claim::validate_class(spec));
+        errors.extend(claim::validate_class(&spec));
+        errors.extend(attributes_class(&spec));
         errors
     }
 
@@ -115,11 +141,18 @@ impl Kind for PersistentVolume {
             return Vec::new();
         }
         let mut errors = Self::validate(new);
+        let has_secret = |object: &Value| some(object, "/spec/csi/controllerExpandSecretRef").is_some();
+        let comes_late = some(old, "/spec/csi").is_some() && !has_secret(old);
         let source = |object: &Value| -> Value {
             let members = entries(object, "/spec").filter(|(member, _)| !NO_SOURCE.contains(member));
-            members
+            let mut source: Value = members
                 .map(|(member, source)| (member.to_owned(), source.clone()))
-                .collect()
+                .collect();
+            // It may be set later than the rest.
+            if comes_late && let Some(csi) = source.get_mut("csi").and_then(Value::as_object_mut) {
+                csi.shift_remove("controllerExpandSecretRef");
+            }
+            source
         };
         if !is_same(Some(&source(new)), Some(&source(old))) {
             let why = format!(
@@ -129,9 +162,23 @@ impl Kind for PersistentVolume {
             );
             errors.push(FieldError::forbidden("spec.persistentvolumesource", why));
         }
-        errors.extend(super::amount::immutable(new, old, "spec.volumeMode"));
-        if some(old, "/spec/nodeAffinity").is_some() {
-            errors.extend(super::amount::immutable(new, old, "spec.nodeAffinity"));
+        // Upstream names both without the spec.
+        for (member, more) in [
+            ("volumeMode", ""),
+            ("nodeAffinity", ", except for updating from beta label to GA"),
+        ] {
+            let (now, before) = (new["spec"].get(member), old["spec"].get(member));
+            let may_come = member == "nodeAffinity" && some(old, "/spec/nodeAffinity").is_none();
+            if !may_come && !is_same(now, before) {
+                let why = format!("field is immutable{more}");
+                errors.push(FieldError::invalid(member, now.cloned().unwrap_or_default(), why));
+            }
+        }
+        if some(old, "/spec/volumeAttributesClassName").is_some()
+            && some(new, "/spec/volumeAttributesClassName").is_none()
+        {
+            let why = "update from non-nil value to nil is forbidden";
+            errors.push(FieldError::forbidden("spec.volumeAttributesClassName", why));
         }
         errors
     }
@@ -158,69 +205,154 @@ impl Kind for PersistentVolume {
     }
 }
 
-fn validate_capacity(spec: &Value) -> Vec<FieldError> {
-    let capacity: Vec<(&str, &Value)> = entries(spec, "/capacity").collect();
-    match capacity[..] {
-        [] => vec![FieldError::required("spec.capacity", "")],
-        [("storage", amount)] => claim::validate_positive(amount, "spec.capacity[storage]"),
-        _ => vec![FieldError::not_supported(
-            "spec.capacity",
-            spec["capacity"].clone(),
-            &["storage"],
-        )],
+/// What is wrong with a volume that stands inside an attachment instead of being an object (upstream's inline volumes).
+pub(super) fn validate_inline(spec: &At<'_>) -> Vec<FieldError> {
+    let inline = "in the context of inline volumes";
+    let refuse = |member: &str| spec.forbidden(member, format!("may not be specified {inline}"));
+    let mut errors: Vec<FieldError> = Vec::new();
+    errors.extend(spec.has("claimRef").then(|| refuse("claimRef")));
+    errors.extend((!spec.entries("capacity").is_empty()).then(|| refuse("capacity")));
+    if !spec.has("csi") {
+        errors.push(spec.required("csi", format!("has to be specified {inline}")));
     }
+    errors.extend(access(spec));
+    if !matches!(spec.text("persistentVolumeReclaimPolicy"), "" | "Retain") {
+        let why = format!("may only be Retain {inline}");
+        errors.push(spec.forbidden("persistentVolumeReclaimPolicy", why));
+    }
+    errors.extend(spec.has("nodeAffinity").then(|| refuse("nodeAffinity")));
+    errors.extend(validate_source(spec, ""));
+    errors.extend((!spec.text("storageClassName").is_empty()).then(|| refuse("storageClassName")));
+    if spec.has("volumeMode") && spec.text("volumeMode") != "Filesystem" {
+        let why = format!("may not specify volumeMode other than Filesystem {inline}");
+        errors.push(spec.forbidden("volumeMode", why));
+    }
+    errors.extend(spec.judge("volumeAttributesClassName", names::dns1123_subdomain));
+    errors.extend(attributes_class(spec));
+    errors
 }
 
-fn validate_source(spec: &Value) -> Vec<FieldError> {
+fn access(spec: &At<'_>) -> Vec<FieldError> {
     let mut errors = Vec::new();
-    let sources: Vec<(&str, &Value)> = entries(spec, "")
-        .filter(|(member, source)| !NO_SOURCE.contains(member) && !source.is_null())
-        .collect();
-    if sources.is_empty() {
-        errors.push(FieldError::required("spec", "must specify a volume type"));
+    if spec.list("accessModes").is_empty() {
+        errors.push(spec.required("accessModes", ""));
     }
-    for (number, (kind, source)) in sources.into_iter().enumerate() {
-        let path = format!("spec.{kind}");
-        if number > 0 {
-            errors.push(FieldError::forbidden(path, "may not specify more than 1 volume type"));
+    errors.extend(claim::validate_modes(spec));
+    errors
+}
+
+fn attributes_class(spec: &At<'_>) -> Vec<FieldError> {
+    let Some(class) = spec.some("volumeAttributesClassName") else {
+        return Vec::new();
+    };
+    let mut errors = Vec::new();
+    if class.as_text().is_empty() {
+        errors.push(class.required("", "an empty string is disallowed"));
+    }
+    if !spec.has("csi") {
+        let why = "has to be specified when using volumeAttributesClassName";
+        errors.push(spec.required("csi", why));
+    }
+    errors
+}
+
+fn validate_capacity(spec: &At<'_>) -> Vec<FieldError> {
+    let mut errors = Vec::new();
+    let capacity = spec.entries("capacity");
+    if capacity.is_empty() {
+        errors.push(spec.required("capacity", ""));
+    }
+    if !matches!(capacity[..], [("storage", _)]) {
+        let value = spec.value.get("capacity").cloned().unwrap_or_default();
+        errors.push(FieldError::not_supported(spec.path("capacity"), value, &["storage"]));
+    }
+    for (_, amount) in capacity {
+        if Quantity::of(amount.value).is_some_and(Quantity::is_negative) {
+            errors.extend(amount.invalid("", ["must be a valid resource quantity"]));
+        }
+        errors.extend(claim::validate_positive(amount.value, &amount.path("")));
+    }
+    errors
+}
+
+fn validate_source(spec: &At<'_>, name: &str) -> Vec<FieldError> {
+    let mut errors = Vec::new();
+    let mut count = 0;
+    for (kind, many, inner) in SOURCES {
+        let Some(source) = spec.some(kind) else { continue };
+        count += 1;
+        if count > 1 {
+            errors.push(spec.forbidden(many, "may not specify more than 1 volume type"));
             continue;
         }
-        let required: &[&str] = match kind {
-            "hostPath" | "local" => &["path"],
-            "nfs" => &["server", "path"],
-            "csi" => &["driver", "volumeHandle"],
-            "fc" | "iscsi" => &[],
-            _ => &[],
-        };
-        for member in required
-            .iter()
-            .filter(|member| text(source, &format!("/{member}")).is_empty())
-        {
-            errors.push(FieldError::required(format!("{path}.{member}"), ""));
-        }
-        if text(source, "/path").split('/').any(|part| part == "..") {
-            let at = text(source, "/path");
-            errors.push(FieldError::invalid(format!("{path}.path"), at, "must not contain '..'"));
-        }
-        if kind == "local" && some(spec, "/nodeAffinity/required").is_none() {
-            errors.push(FieldError::required(
-                "spec.nodeAffinity",
-                "Local volume requires node affinity",
-            ));
-        }
-        if kind == "csi" {
-            let driver = text(source, "/driver");
-            let wrong = names::dns1123_subdomain(&driver.to_lowercase());
-            if !driver.is_empty() {
-                errors.extend(
-                    wrong
-                        .into_iter()
-                        .map(|m| FieldError::invalid(format!("{path}.driver"), driver, m)),
-                );
-            }
+        let source = At::new(source.value, spec.path(inner));
+        errors.extend(volume_source::validate(kind, &source));
+        errors.extend(match *kind {
+            "local" => local(&source, spec),
+            "csi" => csi(&source),
+            "iscsi" => iscsi(&source, name),
+            "azureFile" if source.has("secretNamespace") => source.need("secretNamespace").into_iter().collect(),
+            "glusterfs" if source.has("endpointsNamespace") => namespace(&source),
+            "cinder" | "storageos" => match source.some("secretRef") {
+                Some(secret) => secret.need("namespace").into_iter().collect(),
+                None => Vec::new(),
+            },
+            _ => Vec::new(),
+        });
+    }
+    if count == 0 {
+        errors.push(spec.required("", "must specify a volume type"));
+    }
+    errors
+}
+
+fn local(source: &At<'_>, spec: &At<'_>) -> Vec<FieldError> {
+    let mut errors = source.need_judged("path", volume_source::no_backsteps);
+    if !spec.has("nodeAffinity") {
+        errors.push(spec.required("nodeAffinity", "Local volume requires node affinity"));
+    }
+    errors
+}
+
+fn csi(source: &At<'_>) -> Vec<FieldError> {
+    let mut errors = volume_source::csi_driver(source, "driver");
+    errors.extend(source.need("volumeHandle"));
+    for member in [
+        "controllerPublishSecretRef",
+        "controllerExpandSecretRef",
+        "nodePublishSecretRef",
+        "nodeExpandSecretRef",
+    ] {
+        if let Some(secret) = source.some(member) {
+            errors.extend(secret.need_judged("name", names::dns1123_subdomain));
+            errors.extend(secret.need_judged("namespace", names::dns1123_label));
         }
     }
     errors
+}
+
+fn iscsi(source: &At<'_>, name: &str) -> Vec<FieldError> {
+    let mut errors = Vec::new();
+    let portal = source.text("targetPortal");
+    if source.has("initiatorName") && name.len() + 1 + portal.len() > 64 {
+        let why = "Total length of <volume name>:<iscsi.targetPortal> must be under 64 characters if iscsi.initiatorName is specified.";
+        errors.push(FieldError::invalid(source.path("targetportal"), portal, why));
+    }
+    if let Some(secret) = source.some("secretRef") {
+        errors.extend(secret.need("name"));
+    }
+    errors
+}
+
+fn namespace(source: &At<'_>) -> Vec<FieldError> {
+    let member = "endpointsNamespace";
+    match source.text(member) {
+        "" => source.invalid(
+            member,
+            ["if the endpointnamespace is set, it must be a valid namespace name"],
+        ),
+        name => source.invalid(member, names::dns1123_label(name)),
+    }
 }
 
 #[cfg(test)]
@@ -263,7 +395,26 @@ mod tests {
     fn mistakes_are_named_as_upstream() {
         for (change, message) in [
             (json!({ "accessModes": [] }), "spec.accessModes: Required value"),
-            (json!({ "capacity": {} }), "spec.capacity: Required value"),
+            (
+                json!({ "accessModes": ["ReadWriteOncePod", "ReadOnlyMany"] }),
+                "spec.accessModes: Forbidden: may not use ReadWriteOncePod with other access modes",
+            ),
+            (
+                json!({ "capacity": { "cpu": "1" } }),
+                "spec.capacity: Unsupported value: {\"cpu\":\"1\"}: supported values: \"storage\"",
+            ),
+            (
+                json!({ "nodeAffinity": {} }),
+                "spec.nodeAffinity.required: Required value: must specify required node constraints",
+            ),
+            (
+                json!({ "hostPath": null, "csi": { "driver": "d", "volumeHandle": "h", "nodePublishSecretRef": { "name": "s" } } }),
+                "spec.csi.nodePublishSecretRef.namespace: Required value",
+            ),
+            (
+                json!({ "volumeAttributesClassName": "c" }),
+                "spec.csi: Required value: has to be specified when using volumeAttributesClassName",
+            ),
             (
                 json!({ "capacity": { "storage": "0" } }),
                 "spec.capacity[storage]: Invalid value: \"0\": must be greater than zero",

@@ -73,17 +73,7 @@ impl Kind for PersistentVolumeClaim {
     }
 
     fn validate(claim: &Value) -> Vec<FieldError> {
-        let spec = &claim["spec"];
-        let mut errors =
-            some(spec, "/selector").map_or_else(Vec::new, |s| selector::check(&At::new(s, "spec.selector")));
-        errors.extend(validate_modes(spec, "at least 1 access mode is required"));
-        match spec["resources"]["requests"].get("storage") {
-            None | Some(Value::Null) => errors.push(FieldError::required("spec.resources[storage]", "")),
-            Some(amount) => errors.extend(validate_positive(amount, "spec.resources[storage]")),
-        }
-        errors.extend(validate_class(spec));
-        errors.extend(source::validate(&At::new(spec, "spec")));
-        errors
+        validate_spec(&At::new(&claim["spec"], "spec"))
     }
 
     fn validate_update(new: &Value, old: &Value, subresource: &str) -> Vec<FieldError> {
@@ -118,6 +108,13 @@ impl Kind for PersistentVolumeClaim {
     }
 }
 
+/// Fills in what a claim is made of for a pod.
+pub(super) fn default_template(template: &mut Value) {
+    read::set_default(template, "spec", json!({}));
+    read::set_default_text(&mut template["spec"], "volumeMode", "Filesystem");
+    read::set_default(&mut template["spec"], "resources", json!({}));
+}
+
 /// Fills in a claim, or one of a StatefulSet's templates.
 pub(super) fn default_claim(claim: &mut Value) {
     read::set_default(claim, "metadata", json!({}));
@@ -141,18 +138,37 @@ fn same_source(spec: &mut Value) {
     }
 }
 
-/// Access modes, asked for under `spec`; `why` says it when there are none.
-pub(super) fn validate_modes(spec: &Value, why: &str) -> Vec<FieldError> {
-    let (path, modes) = ("spec.accessModes", list(spec, "/accessModes"));
-    if modes.is_empty() {
-        return vec![FieldError::required(path, why)];
+/// What is wrong with the spec of a claim, or of a claim that is made for a pod (core `ValidatePersistentVolumeClaimSpec`).
+pub(super) fn validate_spec(spec: &At<'_>) -> Vec<FieldError> {
+    let mut errors = Vec::new();
+    if spec.list("accessModes").is_empty() {
+        errors.push(spec.required("accessModes", "at least 1 access mode is required"));
     }
+    if let Some(selector) = spec.some("selector") {
+        errors.extend(selector::check(&selector));
+    }
+    errors.extend(validate_modes(spec));
+    let field = spec.path("resources[storage]");
+    match spec.value.pointer("/resources/requests/storage") {
+        None | Some(Value::Null) => errors.push(FieldError::required(field, "")),
+        Some(amount) => errors.extend(validate_positive(amount, &field)),
+    }
+    errors.extend(validate_class(spec));
+    errors.extend(source::validate(spec));
+    errors
+}
+
+/// Access modes: known ones, and the one for a single pod alone.
+pub(super) fn validate_modes(spec: &At<'_>) -> Vec<FieldError> {
+    let (path, modes) = (spec.path("accessModes"), spec.list("accessModes"));
     let known = ["ReadOnlyMany", "ReadWriteMany", "ReadWriteOnce", "ReadWriteOncePod"];
-    let strange = modes.iter().filter(|mode| !known.iter().any(|k| *mode == k));
+    let is_known = |mode: &Value| known.iter().any(|k| mode == k);
+    let strange = modes.iter().filter(|mode| !is_known(mode));
     let mut errors: Vec<FieldError> = strange
-        .map(|mode| FieldError::not_supported(path, mode.clone(), &known))
+        .map(|mode| FieldError::not_supported(&path, mode.clone(), &known))
         .collect();
-    if modes.len() > 1 && modes.iter().any(|mode| mode == "ReadWriteOncePod") {
+    let of_one_pod = |mode: &Value| mode == "ReadWriteOncePod";
+    if modes.iter().any(of_one_pod) && modes.iter().any(|mode| is_known(mode) && !of_one_pod(mode)) {
         errors.push(FieldError::forbidden(
             path,
             "may not use ReadWriteOncePod with other access modes",
@@ -176,27 +192,10 @@ pub(super) fn validate_positive(amount: &Value, path: &str) -> Vec<FieldError> {
 }
 
 /// The storage class and the mode of a claim's or a volume's spec.
-pub(super) fn validate_class(spec: &Value) -> Vec<FieldError> {
-    let mut errors = Vec::new();
-    for member in ["storageClassName", "volumeAttributesClassName"] {
-        let name = text(spec, &format!("/{member}"));
-        if !name.is_empty() {
-            let wrong = names::dns1123_subdomain(name);
-            errors.extend(
-                wrong
-                    .into_iter()
-                    .map(|m| FieldError::invalid(format!("spec.{member}"), name, m)),
-            );
-        }
-    }
-    let mode = text(spec, "/volumeMode");
-    if !mode.is_empty() && !["Block", "Filesystem"].contains(&mode) {
-        errors.push(FieldError::not_supported(
-            "spec.volumeMode",
-            mode,
-            &["Block", "Filesystem"],
-        ));
-    }
+pub(super) fn validate_class(spec: &At<'_>) -> Vec<FieldError> {
+    let mut errors = spec.judge("storageClassName", names::dns1123_subdomain);
+    errors.extend(spec.one_of("volumeMode", &["Block", "Filesystem"]));
+    errors.extend(spec.judge("volumeAttributesClassName", names::dns1123_subdomain));
     errors
 }
 

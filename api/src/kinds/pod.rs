@@ -1,12 +1,16 @@
 //! Pod: containers that live and die together on one node.
 
+mod annotations;
 mod columns;
 mod container;
 mod defaults;
 mod ephemeral;
+mod placement;
 mod probe;
 mod qos;
 mod resize;
+mod security;
+mod status;
 mod update;
 mod validate;
 mod volume;
@@ -19,9 +23,13 @@ use crate::{
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
+pub(super) use annotations::{match_fields, validate as validate_annotations};
+pub(super) use container::{container_resource_name, overcommits, resource_amount, resource_name};
 pub(super) use defaults::default_spec;
+pub(super) use placement::{node_selector, tolerations};
+pub(super) use probe::port_or_name;
 pub use qos::qos_class;
-pub(super) use validate::validate_spec;
+pub(super) use validate::{Owner, validate_spec};
 
 /// `v1` Pod.
 pub struct Pod;
@@ -142,10 +150,11 @@ impl Kind for Pod {
     fn default(pod: &mut Value) {
         read::set_default(pod, "spec", json!({}));
         default_spec(&mut pod["spec"]);
-        defaults::default_pod(&mut pod["spec"]);
+        defaults::default_pod(pod);
     }
 
     fn before_create(pod: &mut Value, context: &Context<'_>) {
+        placement::apply_label_keys(pod);
         pod["status"] = json!({ "phase": "Pending", "qosClass": qos_class(&pod["spec"]) });
         if !read::list(pod, "/spec/schedulingGates").is_empty() {
             pod["status"]["conditions"] = json!([{
@@ -175,7 +184,7 @@ impl Kind for Pod {
     fn validate_update(new: &Value, old: &Value, subresource: &str) -> Vec<FieldError> {
         match subresource {
             "" => update::validate(new, old),
-            "status" => update::validate_status(new, old),
+            "status" => status::validate(new, old),
             "ephemeralcontainers" => ephemeral::validate(new, old),
             "resize" => resize::validate(new, old),
             _ => Vec::new(),

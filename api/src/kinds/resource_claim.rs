@@ -1,8 +1,8 @@
 //! ResourceClaim: a wish for devices, and which ones it got.
 
 use super::{
-    csi_driver,
     device_rules::{self, GROUP, ITEMS_MAX, Requests},
+    pod, volume_source,
 };
 use crate::{
     at::{At, root, some_mut},
@@ -19,6 +19,7 @@ use std::collections::HashSet;
 const RESERVED_MAX: usize = 256;
 const CONDITIONS_MAX: usize = 8;
 const DATA_MAX: usize = 10 * 1024;
+const NO_UID: &str = "uid must be in RFC 4122 normalized form, `xxxxxxxx-xxxx-xxxx-xxxx-xxxxxxxxxxxx` with lowercase hexadecimal characters";
 
 /// `resource.k8s.io/v1` ResourceClaim.
 pub struct ResourceClaim;
@@ -145,7 +146,7 @@ fn devices(at: &At<'_>, errors: &mut Vec<FieldError>) {
 }
 
 fn identity(at: &At<'_>, errors: &mut Vec<FieldError>) {
-    errors.extend(csi_driver::name(at, "driver"));
+    errors.extend(volume_source::csi_driver(at, "driver"));
     errors.extend(device_rules::pool_name(at, "pool"));
     errors.extend(at.invalid_text("device", names::dns1123_label(at.text("device"))));
 }
@@ -156,6 +157,12 @@ fn allocation(at: &At<'_>, requests: &Requests<'_>) -> Vec<FieldError> {
         let name = result.text("request");
         errors.extend(device_rules::request_name(result, "request", name, requests));
         identity(result, errors);
+        for toleration in result.items("tolerations") {
+            device_rules::toleration(&toleration, errors);
+        }
+        if let Some(share) = result.some("shareID").filter(|share| !is_uid(share.as_text())) {
+            errors.extend(share.invalid("", [NO_UID]));
+        }
     });
     errors.extend(device_rules::all(
         &devices,
@@ -167,7 +174,17 @@ fn allocation(at: &At<'_>, requests: &Requests<'_>) -> Vec<FieldError> {
             device_rules::configuration(config, errors);
         },
     ));
+    if let Some(selector) = at.some("nodeSelector") {
+        errors.extend(pod::node_selector(&selector));
+    }
     errors
+}
+
+/// `xxxxxxxx-xxxx-xxxx-xxxx-xxxxxxxxxxxx`, in small hexadecimal digits.
+fn is_uid(text: &str) -> bool {
+    let lengths: Vec<usize> = text.split('-').map(str::len).collect();
+    let digit = |c: char| c == '-' || c.is_ascii_digit() || ('a'..='f').contains(&c);
+    lengths == [8, 4, 4, 4, 12] && text.chars().all(digit)
 }
 
 #[cfg(test)]
@@ -209,6 +226,38 @@ mod tests {
         ] {
             let errors = ResourceClaim::validate(&claim(request));
             assert_eq!(errors.first().map(ToString::to_string), Some(message));
+        }
+    }
+
+    #[test]
+    fn constraints_name_attributes_with_their_domain() {
+        let path = "spec.devices.constraints[0]";
+        for (constraint, message) in [
+            (json!({ "matchAttribute": "x.y/a" }), None),
+            (json!({ "distinctAttribute": "x.y/a" }), None),
+            (
+                json!({}),
+                Some(format!(
+                    "{path}: Required value: exactly one of \"matchAttribute\" or \"distinctAttribute\" is required, but multiple fields are set"
+                )),
+            ),
+            (
+                json!({ "distinctAttribute": "a" }),
+                Some(format!(
+                    "{path}.distinctAttribute: Invalid value: \"a\": a fully qualified name must be a domain and a name separated by a slash"
+                )),
+            ),
+            (
+                json!({ "matchAttribute": "a/b/c" }),
+                Some(format!(
+                    "{path}.matchAttribute: Invalid value: \"a/b/c\": must not contain more than one slash"
+                )),
+            ),
+        ] {
+            let mut claim = claim(json!({ "name": "r", "exactly": { "deviceClassName": "x" } }));
+            claim["spec"]["devices"]["constraints"] = json!([constraint]);
+            let errors = ResourceClaim::validate(&claim);
+            assert_eq!(errors.first().map(ToString::to_string), message);
         }
     }
 

@@ -1,10 +1,10 @@
 //! ResourceQuota: what all objects of a namespace together may use.
 
-use super::amount::immutable;
+use super::{amount::immutable, pod};
 use crate::{
     field::FieldError,
     kind::{Column, Kind, Subresource},
-    metadata, names,
+    metadata,
     quantity::Quantity,
     read::{self, entries, list, text},
 };
@@ -37,18 +37,7 @@ const STANDARD: &[&str] = &[
     "services.nodeports",
     "services.loadbalancers",
 ];
-/// What is counted in whole objects.
-const COUNTED: &[&str] = &[
-    "pods",
-    "resourcequotas",
-    "services",
-    "replicationcontrollers",
-    "secrets",
-    "persistentvolumeclaims",
-    "configmaps",
-    "services.nodeports",
-    "services.loadbalancers",
-];
+const ONLY_EXISTS: &str = "must be 'Exist' when scope is any of ResourceQuotaScopeTerminating, ResourceQuotaScopeNotTerminating, ResourceQuotaScopeBestEffort, ResourceQuotaScopeNotBestEffort or ResourceQuotaScopeCrossNamespacePodAffinity";
 const SCOPES: &[&str] = &[
     "Terminating",
     "NotTerminating",
@@ -126,31 +115,14 @@ fn amounts(quota: &Value, pointer: &str, path: &str) -> Vec<FieldError> {
     let mut errors = Vec::new();
     for (resource, amount) in entries(quota, pointer) {
         let field = format!("{path}[{resource}]");
-        let wrong = names::qualified_name(resource);
-        errors.extend(
-            wrong
-                .into_iter()
-                .map(|m| FieldError::invalid(field.as_str(), resource, m)),
-        );
+        errors.extend(pod::resource_name(resource, &field));
         let huge = resource.starts_with("hugepages-") || resource.starts_with("requests.hugepages-");
         if !resource.contains('/') && !STANDARD.contains(&resource) && !huge {
-            errors.push(FieldError::invalid(
-                field.as_str(),
-                resource,
-                "must be a standard resource for quota",
-            ));
+            let why = "must be a standard resource for quota";
+            errors.push(FieldError::invalid(field.as_str(), resource, why));
         }
-        let Some(amount) = Quantity::of(amount) else { continue };
-        if amount.is_negative() {
-            let why = "must be greater than or equal to 0";
-            errors.push(FieldError::invalid(field.as_str(), amount.to_string(), why));
-        }
-        if COUNTED.contains(&resource) && amount.millis() % 1000 != 0 {
-            errors.push(FieldError::invalid(
-                field.as_str(),
-                amount.to_string(),
-                "must be an integer",
-            ));
+        if let Some(amount) = Quantity::of(amount) {
+            errors.extend(pod::resource_amount(resource, amount, &field));
         }
     }
     errors
@@ -187,19 +159,18 @@ fn scopes(quota: &Value) -> Vec<FieldError> {
             ));
         }
     }
-    for (a, b) in [("BestEffort", "NotBestEffort"), ("Terminating", "NotTerminating")] {
-        if names.contains(a) && names.contains(b) {
-            errors.push(FieldError::invalid(path, shown.clone(), "conflicting scopes"));
-        }
-    }
+    errors.extend(conflicts(&names, path, &shown));
     errors
 }
 
+/// Upstream names the list and not its entries.
 fn scope_selector(quota: &Value) -> Vec<FieldError> {
+    let path = "spec.scopeSelector.matchExpressions";
     let mut errors = Vec::new();
-    for (index, one) in list(quota, "/spec/scopeSelector/matchExpressions").iter().enumerate() {
-        let path = format!("spec.scopeSelector.matchExpressions[{index}]");
+    let mut names = HashSet::new();
+    for one in list(quota, "/spec/scopeSelector/matchExpressions") {
         let (scope, operator, values) = (text(one, "/scopeName"), text(one, "/operator"), list(one, "/values"));
+        names.insert(scope);
         if !SCOPES.contains(&scope) {
             errors.push(FieldError::invalid(
                 format!("{path}.scopeName"),
@@ -207,13 +178,15 @@ fn scope_selector(quota: &Value) -> Vec<FieldError> {
                 "unsupported scope",
             ));
         }
-        let only_exists = !["PriorityClass", "VolumeAttributesClass"].contains(&scope);
+        let unfit =
+            entries(quota, "/spec/hard").filter(|(resource, _)| SCOPES.contains(&scope) && !fits(scope, resource));
+        let shown = &quota["spec"]["scopeSelector"];
+        errors.extend(unfit.map(|_| FieldError::invalid(path, shown.clone(), "unsupported scope applied to resource")));
+        let only_exists = SCOPES.contains(&scope) && !["PriorityClass", "VolumeAttributesClass"].contains(&scope);
+        if only_exists && operator != "Exists" {
+            errors.push(FieldError::invalid(format!("{path}.operator"), operator, ONLY_EXISTS));
+        }
         match operator {
-            "In" | "NotIn" if only_exists => errors.push(FieldError::invalid(
-                format!("{path}.operator"),
-                operator,
-                "must be 'Exist' when scope is any of ResourceQuotaScopeTerminating, ResourceQuotaScopeNotTerminating, ResourceQuotaScopeBestEffort, ResourceQuotaScopeNotBestEffort or ResourceQuotaScopeCrossNamespacePodAffinity",
-            )),
             "In" | "NotIn" if values.is_empty() => errors.push(FieldError::required(
                 format!("{path}.values"),
                 "must be at least one value when `operator` is 'In' or 'NotIn' for scope selector",
@@ -224,10 +197,23 @@ fn scope_selector(quota: &Value) -> Vec<FieldError> {
                 "must be no value when `operator` is 'Exist' or 'DoesNotExist' for scope selector",
             )),
             "In" | "NotIn" | "Exists" | "DoesNotExist" => {}
-            other => errors.push(FieldError::invalid(format!("{path}.operator"), other, "not a valid selector operator")),
+            other => errors.push(FieldError::invalid(
+                format!("{path}.operator"),
+                other,
+                "not a valid selector operator",
+            )),
         }
     }
+    let shown = quota["spec"].get("scopes").cloned().unwrap_or_default();
+    errors.extend(conflicts(&names, path, &shown));
     errors
+}
+
+fn conflicts(names: &HashSet<&str>, path: &str, shown: &Value) -> Vec<FieldError> {
+    let pairs = [("BestEffort", "NotBestEffort"), ("Terminating", "NotTerminating")];
+    let both = pairs.iter().filter(|(a, b)| names.contains(a) && names.contains(b));
+    both.map(|_| FieldError::invalid(path, shown.clone(), "conflicting scopes"))
+        .collect()
 }
 
 #[cfg(test)]
@@ -257,7 +243,11 @@ mod tests {
             ),
             (
                 json!({ "hard": { "x": "1" } }),
-                "spec.hard[x]: Invalid value: \"x\": must be a standard resource for quota",
+                "spec.hard[x]: Invalid value: \"x\": must be a standard resource type or fully qualified",
+            ),
+            (
+                json!({ "scopeSelector": { "matchExpressions": [{ "scopeName": "BestEffort", "operator": "In", "values": ["a"] }] } }),
+                &format!("spec.scopeSelector.matchExpressions.operator: Invalid value: \"In\": {ONLY_EXISTS}"),
             ),
             (
                 json!({ "scopes": ["X"] }),
@@ -273,7 +263,7 @@ mod tests {
             ),
         ] {
             let errors = ResourceQuota::validate(&json!({ "spec": spec }));
-            assert_eq!(errors.iter().map(ToString::to_string).collect::<Vec<_>>(), [message]);
+            assert_eq!(errors.first().map(ToString::to_string).as_deref(), Some(message));
         }
         let good = json!({ "spec": { "hard": { "count/jobs.batch": "1", "requests.nvidia.com/gpu": "1", "limits.memory": "1Gi" } } });
         assert_eq!(ResourceQuota::validate(&good), []);

@@ -1,7 +1,8 @@
 //! RuntimeClass: which container runtime runs a pod.
 
+use super::pod;
 use crate::{
-    at::{At, root},
+    at::root,
     field::FieldError,
     kind::{Column, Kind},
     metadata, names,
@@ -41,7 +42,13 @@ impl Kind for RuntimeClass {
         let scheduling = at.child("scheduling");
         let labels = scheduling.value.get("nodeSelector");
         errors.extend(metadata::labels(labels, &scheduling.path("nodeSelector")));
-        tolerations(&scheduling, &mut errors);
+        errors.extend(pod::tolerations(&scheduling));
+        let all = scheduling.items("tolerations");
+        let twice = all
+            .iter()
+            .enumerate()
+            .filter(|(index, one)| all[..*index].iter().any(|a| a.value == one.value));
+        errors.extend(twice.map(|(_, one)| FieldError::duplicate(one.path(""), one.value.clone())));
         errors
     }
 
@@ -55,36 +62,6 @@ impl Kind for RuntimeClass {
             text(class, "/handler").into(),
             metadata::age(class, now).into(),
         ]
-    }
-}
-
-fn tolerations(scheduling: &At<'_>, errors: &mut Vec<FieldError>) {
-    for toleration in scheduling.items("tolerations") {
-        let (key, operator) = (toleration.text("key"), toleration.text("operator"));
-        if !key.is_empty() {
-            errors.extend(toleration.invalid("key", names::qualified_name(key)));
-        } else if operator != "Exists" {
-            let why = "operator must be Exists when `key` is empty, which means \"match all values and all keys\"";
-            errors.extend(toleration.invalid_text("operator", [why]));
-        }
-        match operator {
-            "" | "Equal" => {
-                errors.extend(toleration.invalid_text("value", names::label_value(toleration.text("value"))));
-            }
-            "Exists" if !toleration.text("value").is_empty() => {
-                errors.extend(toleration.invalid("operator", ["value must be empty when `operator` is 'Exists'"]));
-            }
-            "Exists" => {}
-            other => errors.push(FieldError::not_supported(
-                toleration.path("operator"),
-                other,
-                &["Equal", "Exists"],
-            )),
-        }
-        let effects = ["NoSchedule", "PreferNoSchedule", "NoExecute"];
-        if !toleration.text("effect").is_empty() {
-            errors.extend(toleration.one_of("effect", &effects));
-        }
     }
 }
 

@@ -65,6 +65,11 @@ impl Kind for Service {
         read::set_default(service, "status", json!({}));
         if let Some(status) = service.get_mut("status") {
             read::set_default(status, "loadBalancer", json!({}));
+            crate::at::each_mut(status, "/loadBalancer/ingress", |place| {
+                if !text(place, "/ip").is_empty() {
+                    read::set_default(place, "ipMode", "VIP");
+                }
+            });
         }
     }
 
@@ -85,7 +90,7 @@ impl Kind for Service {
 
     fn validate_update(new: &Value, old: &Value, subresource: &str) -> Vec<FieldError> {
         if subresource == "status" {
-            Vec::new()
+            validate::validate_status(new)
         } else {
             validate::validate_update(new, old)
         }

@@ -176,7 +176,7 @@ fn validate_policies(spec: &Value) -> Vec<FieldError> {
         let policy = text(spec, &format!("/persistentVolumeClaimRetentionPolicy/{when}"));
         if !["Delete", "Retain"].contains(&policy) {
             let field = format!("spec.persistentVolumeClaimRetentionPolicy.{when}");
-            errors.push(FieldError::not_supported(field, policy, &["Delete", "Retain"]));
+            errors.push(FieldError::not_supported(field, policy, &["Retain", "Delete"]));
         }
     }
     errors
@@ -275,7 +275,7 @@ mod tests {
             ),
             (
                 json!({ "persistentVolumeClaimRetentionPolicy": { "whenDeleted": "X" } }),
-                "spec.persistentVolumeClaimRetentionPolicy.whenDeleted: Unsupported value: \"X\": supported values: \"Delete\", \"Retain\"",
+                "spec.persistentVolumeClaimRetentionPolicy.whenDeleted: Unsupported value: \"X\": supported values: \"Retain\", \"Delete\"",
             ),
             (
                 json!({ "selector": {} }),

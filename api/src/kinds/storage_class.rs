@@ -1,7 +1,7 @@
 //! StorageClass: how volumes of one sort are made.
 
 use crate::{
-    at::root,
+    at::{At, root},
     field::FieldError,
     kind::{Column, Kind},
     metadata, names,
@@ -9,6 +9,7 @@ use crate::{
 };
 use jiff::Timestamp;
 use serde_json::Value;
+use std::collections::{BTreeMap, BTreeSet};
 
 const RECLAIM: &[&str] = &["Delete", "Retain"];
 const BINDING: &[&str] = &["Immediate", "WaitForFirstConsumer"];
@@ -45,22 +46,11 @@ impl Kind for StorageClass {
     fn validate(class: &Value) -> Vec<FieldError> {
         let at = root(class);
         let mut errors = Vec::new();
-        match at.text("provisioner") {
-            "" => errors.push(at.required("provisioner", "")),
-            name => errors.extend(at.invalid("provisioner", names::qualified_name(&name.to_lowercase()))),
-        }
+        errors.extend(at.need_judged("provisioner", provisioner));
         errors.extend(parameters(class, false));
         errors.extend(at.one_of("reclaimPolicy", RECLAIM));
         errors.extend(at.must_be_one_of("volumeBindingMode", BINDING));
-        for term in at.items("allowedTopologies") {
-            for expression in term.items("matchLabelExpressions") {
-                if expression.items("values").is_empty() {
-                    errors.push(expression.required("values", ""));
-                }
-                let key = names::qualified_name(expression.text("key"));
-                errors.extend(expression.invalid_text("key", key));
-            }
-        }
+        errors.extend(topologies(&at));
         errors
     }
 
@@ -100,13 +90,45 @@ pub(super) fn default_name(class: &Value, annotation: &str) -> String {
     }
 }
 
+/// What is wrong with the name of who makes volumes.
+pub(super) fn provisioner(name: &str) -> Vec<String> {
+    names::qualified_name(&name.to_lowercase())
+}
+
+/// Where volumes may be; no two terms may ask for the same.
+fn topologies(class: &At<'_>) -> Vec<FieldError> {
+    let (mut errors, mut seen) = (Vec::new(), Vec::new());
+    for term in class.items("allowedTopologies") {
+        let mut places: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
+        for requirement in term.items("matchLabelExpressions") {
+            let mut values = BTreeSet::new();
+            if requirement.list("values").is_empty() {
+                errors.push(requirement.required("values", ""));
+            }
+            for value in requirement.items("values") {
+                if !values.insert(value.as_text()) {
+                    errors.push(FieldError::duplicate(value.path(""), value.as_text()));
+                }
+            }
+            let key = requirement.text("key");
+            errors.extend(requirement.invalid_text("key", names::qualified_name(key)));
+            if places.insert(key, values).is_some() {
+                errors.push(FieldError::duplicate(requirement.path("key"), key));
+            }
+        }
+        // A term that asks for nothing is refused as a duplicate upstream too.
+        if places.is_empty() || seen.contains(&places) {
+            errors.push(FieldError::duplicate(term.path("matchLabelExpressions"), ""));
+        }
+        seen.push(places);
+    }
+    errors
+}
+
 /// What is wrong with a class's parameters.
 pub(super) fn parameters(class: &Value, needed: bool) -> Vec<FieldError> {
     let at = root(class);
     let all = at.entries("parameters");
-    if all.is_empty() && needed {
-        return vec![at.required("parameters", "must contain at least one key/value pair")];
-    }
     if all.len() > PARAMETERS_MAX {
         return vec![FieldError::too_long("parameters", PARAMETERS_MAX)];
     }
@@ -118,6 +140,9 @@ pub(super) fn parameters(class: &Value, needed: bool) -> Vec<FieldError> {
     if size > PARAMETERS_SIZE_MAX {
         errors.push(FieldError::too_long("parameters", PARAMETERS_SIZE_MAX));
     }
+    if all.is_empty() && needed {
+        errors.push(at.required("parameters", "must contain at least one key/value pair"));
+    }
     errors
 }
 
@@ -125,6 +150,36 @@ pub(super) fn parameters(class: &Value, needed: bool) -> Vec<FieldError> {
 mod tests {
     use super::*;
     use serde_json::json;
+
+    #[test]
+    fn places_of_volumes_are_judged_as_upstream() {
+        let term = |key: &str, values: &[&str]| json!({ "matchLabelExpressions": [{ "key": key, "values": values }] });
+        let cases: &[(Value, &[&str])] = &[
+            (json!([term("a", &["x"]), term("a", &["y"])]), &[]),
+            (
+                json!([term("a", &["x"]), term("a", &["x"])]),
+                &["allowedTopologies[1].matchLabelExpressions: Duplicate value: \"\""],
+            ),
+            (
+                json!([{}]),
+                &["allowedTopologies[0].matchLabelExpressions: Duplicate value: \"\""],
+            ),
+            (
+                json!([term("a", &[])]),
+                &["allowedTopologies[0].matchLabelExpressions[0].values: Required value"],
+            ),
+            (
+                json!([term("a", &["x", "x"])]),
+                &["allowedTopologies[0].matchLabelExpressions[0].values[1]: Duplicate value: \"x\""],
+            ),
+        ];
+        for (places, expected) in cases {
+            let class = json!({ "provisioner": "p", "volumeBindingMode": "Immediate", "allowedTopologies": places });
+            let errors = StorageClass::validate(&class);
+            let messages: Vec<String> = errors.iter().map(ToString::to_string).collect();
+            assert_eq!(messages, *expected, "{places}");
+        }
+    }
 
     #[test]
     fn classes_are_filled_in_judged_and_frozen_as_upstream() {

@@ -1,7 +1,7 @@
 //! The pod template that every kind of workload carries: filled in, judged and shown by the Pod's own rules
 //! (core `ValidatePodTemplateSpec`, printers `layoutContainerCells`).
 
-use super::pod::{default_spec, validate_spec};
+use super::pod::{self, Owner, default_spec};
 use crate::{
     at::At,
     field::FieldError,
@@ -28,26 +28,33 @@ pub(super) fn default_template(holder: &mut Value) {
 
 /// What is wrong with a defaulted template at `path`.
 pub(super) fn validate(template: &Value, path: &str) -> Vec<FieldError> {
+    let spec = spec_at(template, path);
     let mut errors = validate_labels(template, path);
-    errors.extend(validate_spec(
-        template.get("spec").unwrap_or(&Value::Null),
-        &format!("{path}.spec"),
-    ));
-    if !read::list(template, "/spec/ephemeralContainers").is_empty() {
-        errors.push(FieldError::forbidden(
-            format!("{path}.spec.ephemeralContainers"),
-            "ephemeral containers not allowed in pod template",
-        ));
+    errors.extend(pod::validate_spec(&spec, Owner::Template));
+    errors.extend(pod::match_fields(&template["metadata"], &spec));
+    if !spec.list("ephemeralContainers").is_empty() {
+        let why = "ephemeral containers not allowed in pod template";
+        errors.push(spec.forbidden("ephemeralContainers", why));
     }
     errors
 }
 
+fn spec_at<'a>(template: &'a Value, path: &str) -> At<'a> {
+    At::new(template.get("spec").unwrap_or(&Value::Null), format!("{path}.spec"))
+}
+
 /// The part that upstream also asks of a StatefulSet's template, whose volumes are not all there yet.
 pub(super) fn validate_labels(template: &Value, path: &str) -> Vec<FieldError> {
+    let annotations = format!("{path}.annotations");
     let mut errors = metadata::labels(template.pointer("/metadata/labels"), &format!("{path}.labels"));
     errors.extend(metadata::annotations(
         template.pointer("/metadata/annotations"),
-        &format!("{path}.annotations"),
+        &annotations,
+    ));
+    errors.extend(pod::validate_annotations(
+        &template["metadata"],
+        &annotations,
+        &spec_at(template, path),
     ));
     errors
 }

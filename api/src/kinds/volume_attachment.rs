@@ -1,15 +1,19 @@
 //! VolumeAttachment: the wish that a volume be attached to a node, and whether it is.
 
 use crate::{
-    at::root,
+    at::{At, root},
     field::FieldError,
     kind::{Column, Context, Kind, Subresource},
-    kinds::csi_driver,
+    kinds::{persistent_volume, volume_source},
     metadata, names,
     read::{self, flag, text},
 };
 use jiff::Timestamp;
 use serde_json::{Value, json};
+
+/// What a driver may note about an attachment, in bytes.
+const METADATA_SIZE_MAX: usize = 256 * 1024;
+const MESSAGE_MAX: usize = 1024;
 
 /// `storage.k8s.io/v1` VolumeAttachment.
 pub struct VolumeAttachment;
@@ -47,23 +51,18 @@ impl Kind for VolumeAttachment {
 
     fn validate(attachment: &Value) -> Vec<FieldError> {
         let spec = root(attachment).child("spec");
-        let mut errors = csi_driver::name(&spec, "attacher");
-        let source = spec.child("source");
-        let one = "must specify exactly one of inlineVolumeSpec and persistentVolumeName";
-        match (source.has("inlineVolumeSpec"), source.has("persistentVolumeName")) {
-            (false, false) => errors.push(source.required("", one)),
-            (true, true) => errors.push(source.forbidden("", one)),
-            (false, true) if source.text("persistentVolumeName").is_empty() => {
-                errors.push(source.required("persistentVolumeName", "must specify non empty persistentVolumeName"));
-            }
-            _ => {}
+        let mut errors = validate(attachment);
+        errors.extend(volume_source::csi_driver(&spec, "attacher"));
+        if let Some(volume) = spec.child("source").some("persistentVolumeName") {
+            errors.extend(volume.invalid_text("", names::dns1123_subdomain(volume.as_text())));
         }
-        errors.extend(spec.invalid_text("nodeName", names::dns1123_subdomain(spec.text("nodeName"))));
         errors
     }
 
     fn validate_update(new: &Value, old: &Value, _subresource: &str) -> Vec<FieldError> {
-        root(new).immutable(old, "spec").into_iter().collect()
+        let mut errors = validate(new);
+        errors.extend(root(new).immutable(old, "spec"));
+        errors
     }
 
     fn row(attachment: &Value, now: Timestamp) -> Vec<Value> {
@@ -76,6 +75,51 @@ impl Kind for VolumeAttachment {
             metadata::age(attachment, now).into(),
         ]
     }
+}
+
+/// What is wrong with any attachment; new ones are judged more strictly.
+fn validate(attachment: &Value) -> Vec<FieldError> {
+    let spec = root(attachment).child("spec");
+    let mut errors: Vec<FieldError> = spec.need("attacher").into_iter().collect();
+    let source = spec.child("source");
+    let one = "must specify exactly one of inlineVolumeSpec and persistentVolumeName";
+    match (source.some("inlineVolumeSpec"), source.some("persistentVolumeName")) {
+        (None, None) => errors.push(source.required("", one)),
+        (Some(_), Some(_)) => errors.push(source.forbidden("", one)),
+        (None, Some(volume)) if volume.as_text().is_empty() => {
+            errors.push(volume.required("", "must specify non empty persistentVolumeName"));
+        }
+        (None, Some(_)) => {}
+        (Some(inline), None) => errors.extend(persistent_volume::validate_inline(&inline)),
+    }
+    errors.extend(spec.invalid_text("nodeName", names::dns1123_subdomain(spec.text("nodeName"))));
+    errors.extend(status(&root(attachment).child("status")));
+    errors
+}
+
+fn status(status: &At<'_>) -> Vec<FieldError> {
+    let mut errors = Vec::new();
+    let metadata = status.entries("attachmentMetadata");
+    let size: usize = metadata
+        .iter()
+        .map(|(key, value)| key.len() + value.as_text().len())
+        .sum();
+    if size > METADATA_SIZE_MAX {
+        errors.push(FieldError::too_long(
+            status.path("attachmentMetadata"),
+            METADATA_SIZE_MAX,
+        ));
+    }
+    for error in ["attachError", "detachError"].map(|member| status.child(member)) {
+        if error.text("message").len() > MESSAGE_MAX {
+            // Upstream names the limit of the metadata here.
+            errors.push(FieldError::too_long(error.path("message"), METADATA_SIZE_MAX));
+        }
+        if error.int("errorCode") < 0 {
+            errors.extend(error.invalid("errorCode", ["must be between 0 and 2147483647, inclusive"]));
+        }
+    }
+    errors
 }
 
 #[cfg(test)]
@@ -91,6 +135,26 @@ mod tests {
         assert_eq!(
             errors[0].to_string(),
             "spec.source: Required value: must specify exactly one of inlineVolumeSpec and persistentVolumeName"
+        );
+        let inline = one(
+            json!({ "inlineVolumeSpec": { "capacity": { "storage": "1Gi" }, "accessModes": ["ReadWriteOnce"], "nfs": { "server": "s", "path": "/" } } }),
+        );
+        let messages = |errors: Vec<FieldError>| errors.iter().map(ToString::to_string).collect::<Vec<_>>();
+        assert_eq!(
+            messages(VolumeAttachment::validate(&inline)),
+            [
+                "spec.source.inlineVolumeSpec.capacity: Forbidden: may not be specified in the context of inline volumes",
+                "spec.source.inlineVolumeSpec.csi: Required value: has to be specified in the context of inline volumes",
+            ]
+        );
+        let mut noted = good.clone();
+        noted["status"] = json!({ "attachError": { "message": "m".repeat(1025), "errorCode": -1 } });
+        assert_eq!(
+            messages(VolumeAttachment::validate_update(&noted, &good, "status")),
+            [
+                "status.attachError.message: Too long: may not be more than 262144 bytes",
+                "status.attachError.errorCode: Invalid value: -1: must be between 0 and 2147483647, inclusive",
+            ]
         );
         let other = one(json!({ "persistentVolumeName": "x" }));
         assert_eq!(

@@ -1,11 +1,10 @@
 //! VolumeAttributesClass: attributes of volumes that may change while they are in use.
 
-use super::storage_class::{default_name, parameters};
+use super::storage_class::{default_name, parameters, provisioner};
 use crate::{
     at::root,
     field::FieldError,
     kind::{Column, Kind},
-    kinds::csi_driver,
     metadata,
     read::text,
 };
@@ -31,19 +30,20 @@ impl Kind for VolumeAttributesClass {
     type Object = k8s_openapi::api::storage::v1::VolumeAttributesClass;
 
     fn validate(class: &Value) -> Vec<FieldError> {
-        let mut errors = csi_driver::name(&root(class), "driverName");
+        let mut errors = root(class).need_judged("driverName", provisioner);
         errors.extend(parameters(class, true));
         errors
     }
 
     fn validate_update(new: &Value, old: &Value, _subresource: &str) -> Vec<FieldError> {
         let at = root(new);
-        let frozen = ["driverName", "parameters"];
-        frozen
-            .iter()
-            .filter(|key| at.immutable(old, key).is_some())
+        let frozen = ["driverName", "parameters"].into_iter();
+        let changed = frozen.filter(|key| at.immutable(old, key).is_some());
+        let mut errors: Vec<FieldError> = changed
             .map(|key| at.forbidden(key, format!("updates to {key} are forbidden.")))
-            .collect()
+            .collect();
+        errors.extend(Self::validate(new));
+        errors
     }
 
     fn row(class: &Value, now: Timestamp) -> Vec<Value> {

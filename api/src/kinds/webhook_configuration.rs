@@ -1,13 +1,14 @@
 //! ValidatingWebhookConfiguration and MutatingWebhookConfiguration: whom the server asks about a write. One file, because the
 //! second has one word more.
 
-use super::admission_rules::{self, CATEGORIES, FAILURE_POLICIES, GROUP, REINVOCATION_POLICIES};
+use super::admission_rules::{self, CATEGORIES, FAILURE_POLICIES, GROUP, MATCH_POLICIES, REINVOCATION_POLICIES};
 use crate::{
     at::{At, each_mut, root, some_mut},
     field::FieldError,
     kind::{Column, Kind},
     metadata, names,
     read::{list, set_default},
+    selector,
 };
 use jiff::Timestamp;
 use serde_json::{Value, json};
@@ -157,8 +158,11 @@ fn hook(at: &At<'_>, may: &Grandfathered, errors: &mut Vec<FieldError>) {
         "" => errors.push(at.required("name", "")),
         name => errors.extend(at.invalid("name", names::qualified_domain(name, 3))),
     }
-    admission_rules::webhook_matching(at, errors);
+    for rule in at.items("rules") {
+        admission_rules::rule(&rule, errors);
+    }
     errors.extend(at.one_of("failurePolicy", FAILURE_POLICIES));
+    errors.extend(at.one_of("matchPolicy", MATCH_POLICIES));
     let older = ["None", "NoneOnDryRun", "Some", "Unknown"];
     let known = if may.side_effects { &older[..] } else { SIDE_EFFECTS };
     if at.has("sideEffects") {
@@ -169,6 +173,9 @@ fn hook(at: &At<'_>, may: &Grandfathered, errors: &mut Vec<FieldError>) {
     if at.has("timeoutSeconds") && !(1..=30).contains(&at.int("timeoutSeconds")) {
         let why = "the timeout value must be between 1 and 30 seconds";
         errors.extend(at.invalid("timeoutSeconds", [why]));
+    }
+    for member in ["namespaceSelector", "objectSelector"] {
+        errors.extend(at.some(member).iter().flat_map(selector::check));
     }
     errors.extend(at.one_of("reinvocationPolicy", REINVOCATION_POLICIES));
     client(at, errors);

@@ -29,8 +29,9 @@ pub(super) fn minds(name: &str) -> bool {
 }
 
 /// Whether it is a resource of somebody else's, such as `example.com/gpu` (upstream: `IsExtendedResourceName`).
-fn is_extended(name: &str) -> bool {
-    name.contains('/') && !name.contains("kubernetes.io/") && !name.starts_with("requests.")
+pub fn is_extended(name: &str) -> bool {
+    let foreign = name.contains('/') && !name.contains("kubernetes.io/") && !name.starts_with("requests.");
+    foreign && crate::names::qualified_name(&format!("requests.{name}")).is_empty()
 }
 
 /// What the pod takes now; one that has ended takes nothing.
@@ -75,13 +76,29 @@ fn names(requests: &Amounts, limits: &Amounts) -> Amounts {
 
 /// What the whole pod requests or is limited to (upstream: component-helpers/resource `PodRequests`, `PodLimits`).
 pub fn resources(pod: &Value, which: &str) -> Amounts {
+    let mut total = container_resources(pod.get("spec").unwrap_or(&Value::Null), which);
+    // What the pod as a whole says counts instead of its containers' sum.
+    for (name, amount) in super::amounts(pod, &format!("/spec/resources/{which}")) {
+        total.insert(name, amount);
+    }
+    for (name, amount) in super::amounts(pod, "/spec/overhead") {
+        let limited = total.get(&name).is_some_and(|present| !present.is_zero());
+        if which == "requests" || limited {
+            add(&mut total, &Amounts::from([(name, amount)]));
+        }
+    }
+    total
+}
+
+/// What the containers of a pod's spec need at most at one time (upstream: component-helpers/resource `AggregateContainerRequests`).
+pub fn container_resources(spec: &Value, which: &str) -> Amounts {
     let of = |container: &Value| super::amounts(container, &format!("/resources/{which}"));
     let mut total = Amounts::new();
-    for container in read::list(pod, "/spec/containers") {
+    for container in read::list(spec, "/containers") {
         add(&mut total, &of(container));
     }
     let (mut sidecars, mut peak) = (Amounts::new(), Amounts::new());
-    for container in read::list(pod, "/spec/initContainers") {
+    for container in read::list(spec, "/initContainers") {
         let own = of(container);
         if read::text(container, "/restartPolicy") == "Always" {
             add(&mut total, &own);
@@ -94,16 +111,6 @@ pub fn resources(pod: &Value, which: &str) -> Amounts {
         }
     }
     greatest(&mut total, &peak);
-    // What the pod as a whole says counts instead of its containers' sum.
-    for (name, amount) in super::amounts(pod, &format!("/spec/resources/{which}")) {
-        total.insert(name, amount);
-    }
-    for (name, amount) in super::amounts(pod, "/spec/overhead") {
-        let limited = total.get(&name).is_some_and(|present| !present.is_zero());
-        if which == "requests" || limited {
-            add(&mut total, &Amounts::from([(name, amount)]));
-        }
-    }
     total
 }
 

@@ -2,7 +2,8 @@
 
 use serde_json::Value;
 
-/// The JSON parser reads no deeper.
+/// The JSON parser reads no deeper. Upstream reads 10,000 levels; but values are dropped, copied and compared level by level on
+/// the stack, which so many would overflow.
 pub const DEEPEST: usize = 127;
 
 /// Lists and maps around the innermost value. Walks without recursion, since it is asked about values that may be too deep.

@@ -1,7 +1,20 @@
 //! What upstream fills into a pod spec (core/v1 `SetDefaults_*`).
 
-use crate::read;
+use crate::{kinds::persistent_volume_claim, quota, read};
 use serde_json::{Value, json};
+
+/// What drivers of volumes take where nothing is said.
+const DRIVERS: &[(&str, &str, &str)] = &[
+    ("iscsi", "iscsiInterface", "default"),
+    ("rbd", "pool", "rbd"),
+    ("rbd", "user", "admin"),
+    ("rbd", "keyring", "/etc/ceph/keyring"),
+    ("azureDisk", "cachingMode", "ReadWrite"),
+    ("azureDisk", "fsType", "ext4"),
+    ("azureDisk", "kind", "Shared"),
+    ("scaleIO", "storageMode", "ThinProvisioned"),
+    ("scaleIO", "fsType", "xfs"),
+];
 
 /// Fills in a pod spec or a template's: idempotent.
 pub fn default_spec(spec: &mut Value) {
@@ -23,24 +36,69 @@ pub fn default_spec(spec: &mut Value) {
     read::set_default(spec, "terminationGracePeriodSeconds", 30);
     read::set_default(spec, "securityContext", json!({}));
     mirror_service_account(spec);
-    if read::flag(spec, "/hostNetwork") {
-        default_host_ports(spec);
-    }
-    for constraint in items(spec, "topologySpreadConstraints") {
-        read::set_default_text(constraint, "whenUnsatisfiable", "DoNotSchedule");
-    }
 }
 
 /// What upstream fills into a pod but not into a template.
-pub(super) fn default_pod(spec: &mut Value) {
+pub(super) fn default_pod(pod: &mut Value) {
+    mirror_address(pod);
+    let spec = &mut pod["spec"];
     read::set_default(spec, "enableServiceLinks", true);
     for list in ["initContainers", "containers"] {
         for container in items(spec, list) {
             default_requests(container);
         }
     }
-    if read::some(spec, "/resources").is_some() {
-        default_requests(spec);
+    default_pod_requests(spec);
+    if read::flag(spec, "/hostNetwork") {
+        default_host_ports(spec);
+    }
+}
+
+/// The pod's address, alone and first in the list; where they differ the one alone counts (core/v1 conversions of PodStatus).
+/// So does the node's, unlike upstream: one that got another address merges it behind the old one, and would be refused for it.
+fn mirror_address(pod: &mut Value) {
+    let Some(status) = pod.get_mut("status").filter(|status| status.is_object()) else {
+        return;
+    };
+    let first = read::text(status, "/podIPs/0/ip").to_owned();
+    if read::text(status, "/podIP").is_empty() && !first.is_empty() {
+        status["podIP"] = first.into();
+    }
+    for (single, all) in [("podIP", "podIPs"), ("hostIP", "hostIPs")] {
+        let alone = read::text(status, &format!("/{single}")).to_owned();
+        let first = read::text(status, &format!("/{all}/0/ip"));
+        let is_listed = !first.is_empty() || single == "podIP";
+        if !alone.is_empty() && alone != first && is_listed {
+            status[all] = json!([{ "ip": alone }]);
+        }
+    }
+}
+
+/// Requests of the pod as a whole: what its containers request together, else its limits.
+fn default_pod_requests(spec: &mut Value) {
+    let limits = quota::amounts(spec, "/resources/limits");
+    if limits.is_empty() {
+        return;
+    }
+    let is_supported = |resource: &str| matches!(resource, "cpu" | "memory") || resource.starts_with("hugepages-");
+    let sums = quota::container_resources(spec, "requests");
+    let sums = sums.iter().filter(|(resource, _)| !resource.starts_with("hugepages-"));
+    let wished: Vec<(String, String)> = sums
+        .chain(&limits)
+        .filter(|(resource, _)| is_supported(resource))
+        .map(|(resource, amount)| (resource.clone(), amount.to_string()))
+        .collect();
+    let Some(requests) = spec
+        .get_mut("resources")
+        .and_then(|resources| read::map_mut(resources, "requests"))
+    else {
+        return;
+    };
+    for (resource, amount) in wished {
+        requests.entry(resource).or_insert_with(|| amount.into());
+    }
+    if requests.is_empty() {
+        spec["resources"].as_object_mut().map(|r| r.shift_remove("requests"));
     }
 }
 
@@ -114,6 +172,9 @@ fn default_container(container: &mut Value) {
         if let Some(resource) = variable.pointer_mut("/valueFrom/resourceFieldRef") {
             read::set_default(resource, "divisor", "0");
         }
+        if let Some(file) = variable.pointer_mut("/valueFrom/fileKeyRef") {
+            read::set_default(file, "optional", false);
+        }
     }
     for probe in ["livenessProbe", "readinessProbe", "startupProbe"] {
         if let Some(probe) = container.get_mut(probe).filter(|p| !p.is_null()) {
@@ -179,8 +240,22 @@ fn default_volume(volume: &mut Value) {
             read::set_default(source, "defaultMode", mode);
         }
     }
+    for (source, member, value) in DRIVERS {
+        if let Some(source) = volume.get_mut(*source).filter(|s| !s.is_null()) {
+            read::set_default_text(source, member, value);
+        }
+    }
     if let Some(host_path) = volume.get_mut("hostPath").filter(|s| !s.is_null()) {
         read::set_default(host_path, "type", "");
+    }
+    if let Some(disk) = volume.get_mut("azureDisk").filter(|s| !s.is_null()) {
+        read::set_default(disk, "readOnly", false);
+    }
+    if let Some(template) = volume
+        .pointer_mut("/ephemeral/volumeClaimTemplate")
+        .filter(|t| t.is_object())
+    {
+        persistent_volume_claim::default_template(template);
     }
     if let Some(image) = volume.get_mut("image").filter(|s| !s.is_null()) {
         let policy = default_pull_policy(read::text(image, "/reference"));
@@ -268,9 +343,18 @@ mod tests {
 
     #[test]
     fn host_network_sets_host_ports_and_the_old_account_field_is_mirrored() {
-        let mut spec = json!({ "hostNetwork": true, "serviceAccountName": "s", "containers": [{ "ports": [{ "containerPort": 80 }] }] });
-        default_spec(&mut spec);
-        assert_eq!(spec["containers"][0]["ports"][0]["hostPort"], 80);
-        assert_eq!(spec["serviceAccount"], "s");
+        let spec = json!({ "hostNetwork": true, "serviceAccountName": "s", "containers": [{ "ports": [{ "containerPort": 80 }] }] });
+        let mut pod = json!({ "spec": spec, "status": { "podIPs": [{ "ip": "10.0.0.1" }] } });
+        find("", "v1", "pods").expect("pods are served").default(&mut pod);
+        assert_eq!(pod["spec"]["containers"][0]["ports"][0]["hostPort"], 80);
+        assert_eq!(pod["spec"]["serviceAccount"], "s");
+        assert_eq!(pod["status"]["podIP"], "10.0.0.1");
+        pod["status"] = json!({ "hostIP": "10.1.0.2", "hostIPs": [{ "ip": "10.1.0.1" }, { "ip": "10.1.0.2" }] });
+        find("", "v1", "pods").expect("pods are served").default(&mut pod);
+        assert_eq!(pod["status"]["hostIPs"], json!([{ "ip": "10.1.0.2" }]));
+        // A template leaves the host's ports open.
+        let mut template = spec;
+        default_spec(&mut template);
+        assert_eq!(template["containers"][0]["ports"][0].get("hostPort"), None);
     }
 }

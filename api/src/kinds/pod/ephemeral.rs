@@ -1,10 +1,15 @@
 //! `pods/NAME/ephemeralcontainers`: containers that join a running pod to look at it, and never leave (core
 //! `ValidatePodEphemeralContainersUpdate`).
 
-use super::container;
+use super::{
+    annotations,
+    container::{self, Around},
+    validate::{metadata_and_spec, spec_of},
+};
 use crate::{
+    at::At,
     field::FieldError,
-    metadata,
+    kinds::amount::is_same,
     read::{entries, list, text},
 };
 use serde_json::Value;
@@ -51,25 +56,21 @@ pub(super) fn keep_the_rest(new: &mut Value, old: &Value) {
 }
 
 pub(super) fn validate(new: &Value, old: &Value) -> Vec<FieldError> {
-    let mut errors = Vec::new();
-    if is_static(new) {
-        errors.push(FieldError::forbidden(
-            "",
-            "static pods do not support ephemeral containers",
-        ));
+    if is_static(old) {
+        let why = "static pods do not support ephemeral containers";
+        return vec![FieldError::forbidden("", why)];
     }
-    errors.extend(validate_all(&new["spec"]));
+    let mut errors = metadata_and_spec(new);
+    errors.extend(annotations::validate_update(new, old, &spec_of(new)));
     for before in list(old, "/spec/ephemeralContainers") {
         let name = text(before, "/name");
-        let now = list(new, "/spec/ephemeralContainers")
-            .iter()
-            .find(|c| text(c, "/name") == name);
-        match now {
+        let mut now = list(new, "/spec/ephemeralContainers").iter();
+        match now.find(|c| text(c, "/name") == name) {
             None => errors.push(FieldError::forbidden(
                 PATH,
                 format!("existing ephemeral containers {name:?} may not be removed\n"),
             )),
-            Some(now) if now != before => errors.push(FieldError::forbidden(
+            Some(now) if !is_same(Some(now), Some(before)) => errors.push(FieldError::forbidden(
                 PATH,
                 format!("existing ephemeral containers {name:?} may not be changed\n{before} -> {now}"),
             )),
@@ -82,41 +83,44 @@ pub(super) fn validate(new: &Value, old: &Value) -> Vec<FieldError> {
 /// Whether its node found it in a file and only mirrors it here.
 pub(super) fn is_static(pod: &Value) -> bool {
     let annotations = pod.pointer("/metadata/annotations");
-    annotations.and_then(|a| a.get("kubernetes.io/config.mirror")).is_some() && !metadata::name(pod).is_empty()
+    annotations.and_then(|a| a.get(annotations::MIRROR)).is_some()
 }
 
-fn validate_all(spec: &Value) -> Vec<FieldError> {
+/// What is wrong with the ephemeral containers of a spec (core `validateEphemeralContainers`).
+pub(super) fn containers(around: &Around<'_>) -> Vec<FieldError> {
     let mut errors = Vec::new();
-    let names = |kind: &str| list(spec, kind).iter().map(|c| text(c, "/name")).collect::<Vec<_>>();
-    let others = [names("/containers"), names("/initContainers")].concat();
+    let names = |kind: &str| {
+        let containers = around.spec.items(kind).into_iter();
+        containers.map(|c| c.text("name")).collect::<Vec<_>>()
+    };
+    let others = [names("containers"), names("initContainers")].concat();
     let mut seen: HashSet<&str> = others.iter().copied().collect();
-    let volumes: HashSet<&str> = names("/volumes").into_iter().collect();
-    for (index, one) in list(spec, "/ephemeralContainers").iter().enumerate() {
-        let path = format!("{PATH}[{index}]");
-        container::one(one, &path, &volumes, &mut errors);
-        let name = text(one, "/name");
-        if !name.is_empty() && !seen.insert(name) {
-            errors.push(FieldError::duplicate(format!("{path}.name"), name));
+    for one in around.spec.items("ephemeralContainers") {
+        errors.extend(container::common(&one, around));
+        errors.extend(container::image_of_pod(&one));
+        let name = one.text("name");
+        if !seen.insert(name) {
+            errors.push(FieldError::duplicate(one.path("name"), name));
         }
-        let target = text(one, "/targetContainerName");
+        let target = one.text("targetContainerName");
         if !target.is_empty() && !others.contains(&target) {
-            errors.push(FieldError::not_found(format!("{path}.targetContainerName"), target));
+            errors.push(FieldError::not_found(one.path("targetContainerName"), target));
         }
-        // Defaulting writes an empty `resources`, as Go does.
-        let said = entries(one, "").filter(|(_, value)| !crate::kinds::amount::is_same(Some(value), None));
-        for (member, _) in said.filter(|(member, _)| !ALLOWED.contains(member)) {
-            let why = "cannot be set for an Ephemeral Container";
-            errors.push(FieldError::forbidden(format!("{path}.{member}"), why));
-        }
-        for (index, mount) in list(one, "/volumeMounts").iter().enumerate() {
-            for member in ["subPath", "subPathExpr"] {
-                if !text(mount, &format!("/{member}")).is_empty() {
-                    let why = "cannot be set for an Ephemeral Container";
-                    errors.push(FieldError::forbidden(
-                        format!("{path}.volumeMounts[{index}].{member}"),
-                        why,
-                    ));
-                }
+        errors.extend(only_allowed(&one));
+    }
+    errors
+}
+
+fn only_allowed(one: &At<'_>) -> Vec<FieldError> {
+    let why = "cannot be set for an Ephemeral Container";
+    // Defaulting writes an empty `resources`, as Go does.
+    let said = entries(one.value, "").filter(|(_, value)| !is_same(Some(value), None));
+    let strange = said.filter(|(member, _)| !ALLOWED.contains(member));
+    let mut errors: Vec<FieldError> = strange.map(|(member, _)| one.forbidden(member, why)).collect();
+    for mount in one.items("volumeMounts") {
+        for member in ["subPath", "subPathExpr"] {
+            if !mount.text(member).is_empty() {
+                errors.push(mount.forbidden(member, why));
             }
         }
     }

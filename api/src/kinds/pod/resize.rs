@@ -1,6 +1,6 @@
 //! `pods/NAME/resize`: other amounts of processor and memory for the containers of a running pod (core `ValidatePodResize`).
 
-use super::{ephemeral::is_static, is_sidecar, qos_class, validate::validate_spec};
+use super::{ephemeral::is_static, is_sidecar, qos_class, validate::metadata_and_spec};
 use crate::{
     field::FieldError,
     kinds::amount::is_same,
@@ -59,13 +59,13 @@ fn set(object: &mut Value, member: &str, value: Option<Value>) {
 }
 
 pub(super) fn validate(new: &Value, old: &Value) -> Vec<FieldError> {
-    let mut errors = validate_spec(&new["spec"], "spec");
     if is_static(old) {
-        errors.push(FieldError::forbidden("", "static pods cannot be resized"));
+        return vec![FieldError::forbidden("", "static pods cannot be resized")];
     }
     if text(old, "/spec/os/name") == "windows" {
-        errors.push(FieldError::forbidden("", "windows pods cannot be resized"));
+        return vec![FieldError::forbidden("", "windows pods cannot be resized")];
     }
+    let mut errors = metadata_and_spec(new);
     let class = match text(old, "/status/qosClass") {
         "" => qos_class(&old["spec"]),
         class => class,

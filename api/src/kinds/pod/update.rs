@@ -1,62 +1,76 @@
-//! What may change in a pod (core `validation.ValidatePodUpdate`, `ValidatePodStatusUpdate`).
+//! What may change in a pod (core `validation.ValidatePodUpdate`).
 
-use super::validate::validate_spec;
+mod gated;
+
+use super::{
+    annotations, container, placement,
+    validate::{metadata_and_spec, spec_of},
+};
 use crate::{
+    at::At,
     field::FieldError,
-    read::{self, int, list, text},
+    kinds::amount::is_same,
+    read::{int, list, text},
 };
 use serde_json::Value;
 
 const MUTABLE: &str = "pod updates may not change fields other than `spec.containers[*].image`,`spec.initContainers[*].image`,`spec.activeDeadlineSeconds`,`spec.tolerations` (only additions to existing tolerations),`spec.terminationGracePeriodSeconds` (allow it to be set to 1 if it was previously negative)";
 
+/// `spec.activeDeadlineSeconds` was longer than it may be: upstream looks no further.
+enum Deadline {
+    Fine(Option<FieldError>),
+    Wrong(FieldError),
+}
+
 pub(super) fn validate(new: &Value, old: &Value) -> Vec<FieldError> {
-    let nothing = Value::Null;
-    let (new, old) = (new.get("spec").unwrap_or(&nothing), old.get("spec").unwrap_or(&nothing));
-    let mut errors = Vec::new();
+    let (now, before) = (spec_of(new), spec_of(old));
+    let mut errors = metadata_and_spec(new);
+    errors.extend(annotations::validate_update(new, old, &now));
     for kind in ["containers", "initContainers"] {
-        if list(new, &format!("/{kind}")).len() != list(old, &format!("/{kind}")).len() {
-            errors.push(FieldError::forbidden(
-                format!("spec.{kind}"),
-                "pod updates may not add or remove containers",
-            ));
+        if now.list(kind).len() != before.list(kind).len() {
+            errors.push(now.forbidden(kind, "pod updates may not add or remove containers"));
+            return errors;
+        }
+        for container in now.items(kind) {
+            errors.extend(container.need("image"));
+            errors.extend(container::image_of_pod(&container));
         }
     }
-    if !errors.is_empty() {
-        return errors;
+    match deadline(&now, &before) {
+        Deadline::Fine(error) => errors.extend(error),
+        Deadline::Wrong(error) => {
+            errors.push(error);
+            return errors;
+        }
     }
-    deadline(new, old, &mut errors);
-    tolerations(new, old, &mut errors);
-    scheduling_gates(new, old, &mut errors);
-    let changed = frozen(new, old);
+    errors.extend(tolerations(&now, &before));
+    errors.extend(scheduling_gates(&now, &before));
+    let gated = !before.list("schedulingGates").is_empty();
+    if gated {
+        errors.extend(gated::validate(&now, &before));
+    }
+    let changed = frozen(now.value, before.value, gated);
     if !changed.is_empty() {
-        errors.push(FieldError::forbidden(
-            "spec",
-            format!("{MUTABLE}\n{}", changed.join("\n")),
-        ));
+        errors.push(now.forbidden("", format!("{MUTABLE}\n{}", changed.join("\n"))));
     }
-    errors.extend(validate_spec(new, "spec"));
     errors
 }
 
-fn deadline(new: &Value, old: &Value, errors: &mut Vec<FieldError>) {
-    let field = "spec.activeDeadlineSeconds";
-    let seconds = |spec: &Value| read::some(spec, "/activeDeadlineSeconds").and_then(Value::as_i64);
-    match (seconds(old), seconds(new)) {
-        (Some(old), Some(new)) if new > old => {
-            errors.push(FieldError::invalid(
-                field,
-                new,
-                "must be less than or equal to previous value",
-            ));
+fn deadline(new: &At<'_>, old: &At<'_>) -> Deadline {
+    let member = "activeDeadlineSeconds";
+    let wrong = |why: &str| {
+        let value = new.value.get(member).cloned().unwrap_or_default();
+        FieldError::invalid(new.path(member), value, why)
+    };
+    match (old.number(member), new.number(member)) {
+        (_, Some(now)) if !(0..=i64::from(i32::MAX)).contains(&now) => {
+            Deadline::Wrong(wrong("must be between 0 and 2147483647, inclusive"))
         }
-        (Some(_), None) => {
-            errors.push(FieldError::invalid(
-                field,
-                Value::Null,
-                "must not update from a positive integer to nil value",
-            ));
+        (Some(before), Some(now)) if now > before => {
+            Deadline::Wrong(wrong("must be less than or equal to previous value"))
         }
-        _ => {}
+        (Some(_), None) => Deadline::Fine(Some(wrong("must not update from a positive integer to nil value"))),
+        _ => Deadline::Fine(None),
     }
 }
 
@@ -67,30 +81,33 @@ fn without_seconds(toleration: &Value) -> Value {
     same
 }
 
-fn tolerations(new: &Value, old: &Value, errors: &mut Vec<FieldError>) {
-    let kept: Vec<Value> = list(new, "/tolerations").iter().map(without_seconds).collect();
-    if list(old, "/tolerations")
-        .iter()
-        .any(|t| !kept.contains(&without_seconds(t)))
-    {
+fn tolerations(new: &At<'_>, old: &At<'_>) -> Vec<FieldError> {
+    let kept: Vec<Value> = new.list("tolerations").iter().map(without_seconds).collect();
+    let lost = |t: &Value| !kept.contains(&without_seconds(t));
+    if old.list("tolerations").iter().any(lost) {
         let why = "existing toleration can not be modified except its tolerationSeconds";
-        errors.push(FieldError::forbidden("spec.tolerations", why));
+        return vec![new.forbidden("tolerations", why)];
     }
+    placement::tolerations(new)
 }
 
-fn scheduling_gates(new: &Value, old: &Value, errors: &mut Vec<FieldError>) {
-    let before = list(old, "/schedulingGates");
-    for gate in list(new, "/schedulingGates").iter().filter(|g| !before.contains(g)) {
-        let why = format!(
-            "only deletion is allowed, but found new scheduling gate '{}'",
-            text(gate, "/name")
-        );
-        errors.push(FieldError::forbidden("spec.schedulingGates", why));
-    }
+fn scheduling_gates(new: &At<'_>, old: &At<'_>) -> Vec<FieldError> {
+    let before: Vec<&str> = old.list("schedulingGates").iter().map(|g| text(g, "/name")).collect();
+    let gates = new.items("schedulingGates").into_iter();
+    gates
+        .filter(|gate| !before.contains(&gate.text("name")))
+        .map(|gate| {
+            let name = gate.text("name");
+            gate.forbidden(
+                "name",
+                format!("only deletion is allowed, but found new scheduling gate '{name}'"),
+            )
+        })
+        .collect()
 }
 
 /// What may not change and did, one line each.
-fn frozen(new: &Value, old: &Value) -> Vec<String> {
+fn frozen(new: &Value, old: &Value, gated: bool) -> Vec<String> {
     let mut allowed = new.clone();
     if let (Some(allowed), Some(old)) = (allowed.as_object_mut(), old.as_object()) {
         let mut take = |member: &str| {
@@ -105,15 +122,13 @@ fn frozen(new: &Value, old: &Value) -> Vec<String> {
         if int_of(old, "terminationGracePeriodSeconds") < 0 && int(new, "/terminationGracePeriodSeconds") == 1 {
             take("terminationGracePeriodSeconds");
         }
-        // A pod that is held back may still narrow where it goes.
-        if old
-            .get("schedulingGates")
-            .and_then(Value::as_array)
-            .is_some_and(|g| !g.is_empty())
-        {
+        // A pod that is held back may still narrow where it goes: judged on its own.
+        if gated {
             take("nodeSelector");
-            take("affinity");
         }
+    }
+    if gated {
+        gated::take_node_affinity(&mut allowed, old);
     }
     for kind in ["containers", "initContainers"] {
         let images: Vec<Value> = list(old, &format!("/{kind}"))
@@ -129,48 +144,21 @@ fn frozen(new: &Value, old: &Value) -> Vec<String> {
             container["image"] = image;
         }
     }
-    let keys = |v: &Value| {
-        v.as_object()
-            .into_iter()
-            .flatten()
-            .map(|(k, _)| k.clone())
-            .collect::<Vec<_>>()
-    };
-    let mut names = keys(&allowed);
-    names.extend(keys(old));
+    let members = allowed.as_object().into_iter().flatten().map(|(k, _)| k);
+    let mut names: Vec<&String> = members
+        .chain(old.as_object().into_iter().flatten().map(|(k, _)| k))
+        .collect();
     names.sort();
     names.dedup();
     let shown = |v: Option<&Value>| v.map_or_else(|| "(none)".to_owned(), Value::to_string);
-    let differs = |name: &&String| allowed.get(name.as_str()) != old.get(name.as_str());
-    let line = |name: &String| format!("spec.{name}: {} -> {}", shown(old.get(name)), shown(allowed.get(name)));
+    let both = |name: &str| (old.get(name), allowed.get(name));
+    let differs = |name: &&&String| !is_same(both(name).0, both(name).1);
+    let line = |name: &&String| format!("spec.{name}: {} -> {}", shown(both(name).0), shown(both(name).1));
     names.iter().filter(differs).map(line).collect()
 }
 
 fn int_of(map: &serde_json::Map<String, Value>, key: &str) -> i64 {
     map.get(key).and_then(Value::as_i64).unwrap_or_default()
-}
-
-pub(super) fn validate_status(new: &Value, old: &Value) -> Vec<FieldError> {
-    let mut errors = Vec::new();
-    let (now, before) = (text(new, "/status/qosClass"), text(old, "/status/qosClass"));
-    if !before.is_empty() && now != before {
-        errors.push(FieldError::invalid("status.qosClass", now, "field is immutable"));
-    }
-    for (index, ip) in list(new, "/status/podIPs").iter().enumerate() {
-        let address = text(ip, "/ip");
-        let wrong = crate::names::ip(address);
-        errors.extend(
-            wrong
-                .into_iter()
-                .map(|m| FieldError::invalid(format!("status.podIPs[{index}]"), address, m)),
-        );
-    }
-    let phase = text(new, "/status/phase");
-    let phases = ["Failed", "Pending", "Running", "Succeeded", "Unknown"];
-    if !phase.is_empty() && !phases.contains(&phase) {
-        errors.push(FieldError::not_supported("status.phase", phase, &phases));
-    }
-    errors
 }
 
 #[cfg(test)]
@@ -179,7 +167,22 @@ mod tests {
     use crate::find;
     use serde_json::json;
 
+    fn said(new: &Value, old: &Value) -> Vec<String> {
+        let pods = find("", "v1", "pods").expect("pods are served");
+        pods.validate_update(new, old, "")
+            .iter()
+            .map(ToString::to_string)
+            .collect()
+    }
+
     fn errors(change: impl FnOnce(&mut Value)) -> Vec<String> {
+        let (old, mut new) = (base(), base());
+        change(&mut new["spec"]);
+        find("", "v1", "pods").expect("pods are served").default(&mut new);
+        said(&new, &old)
+    }
+
+    fn base() -> Value {
         let pods = find("", "v1", "pods").expect("pods are served");
         let mut old = json!({
             "metadata": { "name": "p", "namespace": "n" },
@@ -189,12 +192,7 @@ mod tests {
             },
         });
         pods.default(&mut old);
-        let mut new = old.clone();
-        change(&mut new["spec"]);
-        pods.validate_update(&new, &old, "")
-            .iter()
-            .map(ToString::to_string)
-            .collect()
+        old
     }
 
     #[test]
@@ -232,6 +230,40 @@ mod tests {
         assert_eq!(
             more,
             ["spec.containers: Forbidden: pod updates may not add or remove containers"]
+        );
+    }
+
+    #[test]
+    fn a_pod_that_is_held_back_may_narrow_where_it_goes() {
+        let gate = |spec: &mut Value| spec["schedulingGates"] = json!([{ "name": "g" }]);
+        let added = json!([{ "name": "g" }, { "name": "h" }]);
+        assert_eq!(
+            errors(|spec| spec["schedulingGates"] = added),
+            [
+                "spec.schedulingGates[0].name: Forbidden: only deletion is allowed, but found new scheduling gate 'g'",
+                "spec.schedulingGates[1].name: Forbidden: only deletion is allowed, but found new scheduling gate 'h'",
+            ]
+        );
+        let (mut old, terms) = (
+            base(),
+            json!([{ "matchExpressions": [{ "key": "a", "operator": "Exists" }] }]),
+        );
+        gate(&mut old["spec"]);
+        old["spec"]["nodeSelector"] = json!({ "a": "b" });
+        let affinity = |terms: &Value| json!({ "nodeAffinity": { "requiredDuringSchedulingIgnoredDuringExecution": { "nodeSelectorTerms": terms } } });
+        let mut new = old.clone();
+        new["spec"]["nodeSelector"]["c"] = "d".into();
+        new["spec"]["affinity"] = affinity(&terms);
+        assert_eq!(said(&new, &old), Vec::<String>::new());
+        let narrowed = new.clone();
+        new["spec"]["affinity"] = affinity(&json!([terms[0], terms[0]]));
+        new["spec"]["nodeSelector"] = json!({});
+        assert_eq!(
+            said(&new, &narrowed),
+            [
+                "spec.nodeSelector: Invalid value: {}: only additions to spec.nodeSelector are allowed (no mutations or deletions)".to_owned(),
+                format!("spec.affinity.nodeAffinity.requiredDuringSchedulingIgnoredDuringExecution.nodeSelectorTerms: Invalid value: {}: no additions/deletions to non-empty NodeSelectorTerms list are allowed", json!([terms[0], terms[0]])),
+            ]
         );
     }
 }

@@ -32,13 +32,14 @@ pub fn check(service: &Value) -> Vec<FieldError> {
     }
     errors.extend(spec.one_of("ipFamilyPolicy", POLICIES));
     let wrong = ips(&spec);
-    if wrong.is_empty() {
-        errors.extend(families(&spec));
-    } else {
-        errors.extend(wrong);
-    }
-    if spec.items("clusterIPs").len() > 2 {
+    let are_good = wrong.is_empty();
+    errors.extend(wrong);
+    if spec.list("clusterIPs").len() > 2 {
         errors.extend(spec.invalid("clusterIPs", ["may only hold up to 2 values"]));
+    }
+    // Of what is no address there is nothing more to say.
+    if are_good {
+        errors.extend(families(&spec));
     }
     errors
 }
@@ -74,7 +75,7 @@ fn families(spec: &At<'_>) -> Vec<FieldError> {
     let all = spec.items("clusterIPs");
     let of: Vec<Option<&str>> = all.iter().map(|ip| addresses::family(ip.as_text())).collect();
     let mut errors = Vec::new();
-    if of.len() == 2 && of[0] == of[1] {
+    if of.len() > 2 || of.len() == 2 && of[0] == of[1] {
         let why = "may specify no more than one IP for each IP family";
         errors.extend(spec.invalid("clusterIPs", [why]));
     }
@@ -97,9 +98,13 @@ pub(super) fn check_update(new: &Value, old: &Value) -> Vec<FieldError> {
     }
     let spec = root(new).child("spec");
     let mut errors = Vec::new();
-    let headless = |service: &Value| text(service, "/spec/clusterIPs/0") == "None";
-    if !(headless(new) && headless(old)) {
+    let headless = |service: &Value| matches!(list(service, "/spec/clusterIPs"), [only] if only == "None");
+    let (now, before) = (headless(new), headless(old));
+    if !(now && before) {
         errors.extend(steady(&spec, list(old, "/spec/clusterIPs"), "clusterIPs", "clusterIP"));
+    }
+    // Families may change together with whether it has addresses at all.
+    if !now && !before {
         errors.extend(steady(&spec, list(old, "/spec/ipFamilies"), "ipFamilies", "ipFamily"));
     }
     errors
