@@ -2,6 +2,7 @@
 
 mod bootstrap;
 mod impersonate;
+pub(crate) mod last_used;
 mod service_account;
 mod token;
 mod websocket;
@@ -15,6 +16,7 @@ use crate::user::User;
 use api::status;
 use http::{HeaderMap, header};
 use jiff::Timestamp;
+use last_used::LastUsed;
 use ring::digest;
 use serde_json::Value;
 use service_account::Claims;
@@ -48,6 +50,7 @@ pub(crate) struct Authenticator {
     /// Claims of tokens whose signature was good, by the tokens' digests: a signature costs more than everything else
     /// about a request.
     known: Mutex<HashMap<[u8; 32], Arc<Claims>>>,
+    pub(crate) last_used: LastUsed,
 }
 
 // === impl Authenticator ===
@@ -58,6 +61,7 @@ impl Authenticator {
             store,
             tokens,
             known: Mutex::default(),
+            last_used: LastUsed::default(),
         }
     }
 
@@ -108,6 +112,9 @@ impl Authenticator {
                 return Err(refused("token audiences do not match"));
             }
             let user = claims.user(&self.store, now).map_err(Unaccepted)?;
+            if let Some((namespace, secret)) = claims.lasting() {
+                self.last_used.note(namespace, secret, now);
+            }
             return Ok(Shown { user, audiences: meant });
         }
         let user = bootstrap::user(&self.store, token, now).ok_or_else(|| refused("unknown token"))?;

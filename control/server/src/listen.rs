@@ -1,10 +1,10 @@
 //! Connections: TLS, HTTP/2 and HTTP/1.1, limits that bound slow and dead clients, and an orderly end.
 
 use crate::audit::{AUDIT_ID, Asker, AuditId};
-use crate::authenticate::move_token;
+use crate::authenticate::{last_used, move_token};
 use crate::body::Payload;
 use crate::definitions;
-use crate::idle::Activity;
+use crate::idle::{Activity, Over, Patience, Watched};
 use crate::server::Server;
 use crate::user::User;
 use crate::{negotiate, reply};
@@ -31,7 +31,8 @@ use tracing::{debug, error, info, warn};
 /// What this server speaks, best first; HTTP/1.1 stays for upgrades.
 pub const PROTOCOLS: [&str; 2] = ["h2", "http/1.1"];
 
-/// From the first byte to the end of the handshake; from there to the end of a head.
+/// From the first byte to the end of the handshake, and of a request in HTTP/1.1 to the end of its head; the first head counts
+/// from the handshake.
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// One informer is one stream; a client with all kinds in all namespaces stays below (upstream: 1000 for large bodies' sake).
@@ -66,6 +67,7 @@ pub async fn listen(server: Arc<Server>, listener: TcpListener, tls: Arc<ServerC
     let room = Arc::new(tokio::sync::Semaphore::new(room_for_connections()));
     let connections = TaskTracker::new();
     connections.spawn(definitions::follow(server.clone()));
+    connections.spawn(last_used::follow(server.clone()));
     loop {
         let accepted = tokio::select! {
             () = stop.cancelled() => break,
@@ -131,7 +133,12 @@ async fn connection(server: Arc<Server>, acceptor: TlsAcceptor, stream: TcpStrea
             .and_then(<[_]>::first)
             .map(AsRef::as_ref),
     );
-    let activity = Arc::new(Activity::new(IDLE));
+    // Frames of HTTP/2 come on idle connections too; its heads are bounded by its own limits.
+    let is_http2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
+    let activity = Arc::new(Activity::new(Patience {
+        idle: IDLE,
+        head: (!is_http2).then_some(PATIENCE),
+    }));
     let asks = activity.clone();
     let service = service_fn(move |mut request: Request<Incoming>| {
         let asked = asks.begin();
@@ -141,14 +148,24 @@ async fn connection(server: Arc<Server>, acceptor: TlsAcceptor, stream: TcpStrea
         async move { Ok::<_, Infallible>(asked.until_the_end_of(serve(server, user, request).await)) }
     });
     let http = http();
-    let connection = http.serve_connection_with_upgrades(TokioIo::new(stream), service);
+    let stream = TokioIo::new(Watched::new(stream, activity.clone()));
+    let connection = http.serve_connection_with_upgrades(stream, service);
     let mut connection = std::pin::pin!(connection);
+    let over = async {
+        tokio::select! {
+            () = stop.cancelled() => Over::Idle,
+            over = activity.until_over() => over,
+        }
+    };
     let outcome = tokio::select! {
         outcome = connection.as_mut() => outcome,
-        () = async { tokio::select! { () = stop.cancelled() => {}, () = activity.until_idle() => {} } } => {
-            connection.as_mut().graceful_shutdown();
-            connection.await
-        }
+        over = over => match over {
+            Over::Slow => return debug!(%peer, "the head of a request took too long"),
+            Over::Idle => {
+                connection.as_mut().graceful_shutdown();
+                connection.await
+            }
+        },
     };
     if let Err(cause) = outcome {
         debug!(%peer, %cause, "connection ended");
@@ -157,7 +174,8 @@ async fn connection(server: Arc<Server>, acceptor: TlsAcceptor, stream: TcpStrea
 
 fn http() -> auto::Builder<TokioExecutor> {
     let mut http = auto::Builder::new(TokioExecutor::new());
-    http.http1().timer(TokioTimer::new()).header_read_timeout(PATIENCE);
+    // It runs between requests too; slow heads are ended by [`Activity`].
+    http.http1().timer(TokioTimer::new()).header_read_timeout(IDLE);
     http.http2()
         .timer(TokioTimer::new())
         .max_concurrent_streams(STREAMS)

@@ -6,7 +6,7 @@ mod cluster;
 
 use base64::Engine;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
-use cluster::{Cluster, ISSUER, Reply, delete, get, pod, post, raw, text};
+use cluster::{Cluster, ISSUER, Reply, delete, eventually, get, pod, post, raw, text};
 use http::Method;
 use serde_json::{Value, json};
 
@@ -229,4 +229,27 @@ async fn a_machine_that_joins_shows_a_bootstrap_token() {
     post(&admin, secrets, &secret("2020-01-01T00:00:00Z")).await;
     assert_eq!(with_token(&cluster, token, requests).await.code, 401);
     assert_eq!(get(&admin, &path).await.code, 200);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_secret_tells_on_which_day_its_token_was_last_used() {
+    let cluster = Cluster::with_policy().await;
+    let admin = cluster.admin();
+    let robot = account(&cluster, "robot").await;
+    let uid = text(&robot, "/metadata/uid");
+    let token = cluster.server.lasting_token("default", "robot", &uid, "robot").unwrap();
+    let secrets = "/api/v1/namespaces/default/secrets";
+    let secret = json!({
+        "metadata": { "name": "robot", "annotations": { "kubernetes.io/service-account.name": "robot" } },
+        "type": "kubernetes.io/service-account-token", "data": { "token": STANDARD.encode(&token) },
+    });
+    let made = post(&admin, secrets, &secret).await;
+    assert_eq!(made.code, 201, "{}", made.text);
+    assert_eq!(with_token(&cluster, &token, "/api").await.code, 200);
+    let day = "/metadata/labels/kubernetes.io~1legacy-token-last-used";
+    eventually("the last use is marked", async || {
+        let secret = get(&admin, &format!("{secrets}/robot")).await;
+        text(&secret.body, day).len() == "2026-11-28".len()
+    })
+    .await;
 }

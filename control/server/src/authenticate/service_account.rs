@@ -1,7 +1,7 @@
 //! Whom a service account's token speaks for: its claims, held against the objects that it is bound to as they are now
 //! (upstream pkg/serviceaccount `validator`).
 
-use super::token::LASTING_ISSUER;
+use super::{last_used, token::LASTING_ISSUER};
 use crate::user::{CREDENTIAL_ID, Extra, User, account_groups, account_user};
 use api::read::{self, text};
 use base64::Engine;
@@ -146,6 +146,13 @@ impl Claims {
         })
     }
 
+    /// Namespace and name of the Secret that the token stands in, if it does.
+    pub(super) fn lasting(&self) -> Option<(&str, &str)> {
+        let mut bound = self.bound.iter();
+        let secret = bound.find(|bound| matches!(bound.proof, Proof::Token(_)))?;
+        Some((&self.namespace, secret.key.rsplit('/').next()?))
+    }
+
     /// The user, if the token holds now; else why it does not.
     pub(super) fn user(&self, store: &Store, now: Timestamp) -> Result<User, String> {
         let seconds = now.as_second();
@@ -171,7 +178,9 @@ impl Claims {
         let metadata = object.get("metadata").unwrap_or(&Value::Null);
         let uid = match &bound.proof {
             Proof::Uid(uid) => uid,
-            Proof::Token(token) if text(&object, "/data/token") == token && !is_deleting(metadata) => return Ok(()),
+            Proof::Token(token) if text(&object, "/data/token") == token && !is_deleting(metadata) => {
+                return last_used::refusal(&object, &self.namespace, &self.account).map_or(Ok(()), Err);
+            }
             Proof::Token(_) => return Err(lost()),
         };
         if text(metadata, "/uid") != uid {
