@@ -4,7 +4,7 @@
 
 mod plane;
 
-use client::{Api, Dynamic, Resource};
+use client::{Api, Dynamic, Patch, Resource};
 use controllers::Settings;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::DeleteOptions;
 use plane::{Plane, eventually};
@@ -115,6 +115,14 @@ async fn a_token_in_a_secret_holds_while_secret_and_account_do() {
         (robot.clone(), robot.clone())
     );
     assert_eq!(plane.reviewed(&format!("{}A", &a[..a.len() - 1])).await, None);
+    // A mark takes a token out of use.
+    let mark = |since: Value| {
+        Patch::Merge(json!({"metadata": {"labels": {"kubernetes.io/legacy-token-invalid-since": since}}}))
+    };
+    secrets.patch("b", &mark(json!("2026-11-28"))).await.unwrap();
+    assert_eq!(plane.reviewed(&b).await, None);
+    secrets.patch("b", &mark(Value::Null)).await.unwrap();
+    assert_eq!(plane.reviewed(&b).await, robot);
 
     secrets.delete("a", &DeleteOptions::default()).await.unwrap();
     assert_eq!((plane.reviewed(&a).await, plane.reviewed(&b).await), (None, robot));

@@ -1,5 +1,5 @@
-//! Objects that every cluster has besides its namespaces and roles: the priority levels and flow schemas, and
-//! an APIService for each group-version that is built in.
+//! Objects that every cluster has besides its namespaces and roles: the priority levels and flow schemas, an APIService for
+//! each group-version that is built in, and the day since when the last use of tokens in Secrets is marked.
 
 use anyhow::Context;
 use api::KINDS;
@@ -22,7 +22,28 @@ pub async fn populate(transport: &Arc<dyn Transport>) -> anyhow::Result<()> {
         let made = api_services(transport).await;
         made.context("make the APIServices of what is built in")
     };
-    future::try_join(flow_control, api_services).await.map(drop)
+    let tracking = async {
+        let made = tracking(transport).await;
+        made.context("say since when tokens in Secrets are tracked")
+    };
+    future::try_join3(flow_control, api_services, tracking).await.map(drop)
+}
+
+/// What tools read to know how far a missing mark reaches back (pkg/controlplane/controller/legacytokentracking).
+async fn tracking(transport: &Arc<dyn Transport>) -> Result<(), Error> {
+    let resource = Resource {
+        group: String::new(),
+        version: "v1".to_owned(),
+        plural: "configmaps".to_owned(),
+    };
+    let maps = Api::dynamic(transport.clone(), &resource, Some("kube-system"));
+    let since = jiff::Timestamp::now().strftime("%Y-%m-%d").to_string();
+    let name = "kube-apiserver-legacy-service-account-token-tracking";
+    ensure(
+        &maps,
+        json!({ "metadata": { "name": name }, "data": { "since": since } }),
+    )
+    .await
 }
 
 /// Each kind of them all at once, so that the first start of a cluster costs a few commits and not a hundred.

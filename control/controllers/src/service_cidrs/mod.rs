@@ -14,8 +14,8 @@ const FINALIZER: &str = "networking.k8s.io/service-cidr-finalizer";
 const OF_SERVICES: &str = "ipaddress.kubernetes.io/managed-by=ipallocator.k8s.io";
 
 /// A Service's IPAddress object comes right after the Service. One that got its address just before the network's deletion
-/// has the object within this; upstream, whose allocators learn of deletions late, waits 10 s.
-const GRACE: Duration = Duration::from_secs(2);
+/// has the object within this (upstream's `deletionGracePeriod`).
+const GRACE: Duration = Duration::from_secs(10);
 
 /// How often a network that is to end looks for addresses that hold it. Few clusters ever have one.
 const LOOK: Duration = Duration::from_secs(2);
