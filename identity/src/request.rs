@@ -10,6 +10,7 @@ use rustls::pki_types::pem::{PemObject, SectionKind};
 use std::net::IpAddr;
 use std::time::Duration;
 use x509_parser::certification_request::X509CertificationRequest;
+use x509_parser::der_parser::der::parse_der;
 use x509_parser::extensions::{GeneralName, ParsedExtension};
 use x509_parser::prelude::{FromDer, X509Certificate};
 
@@ -64,6 +65,10 @@ impl Request {
             X509CertificationRequest::from_der(&der).map_err(|cause| RequestError::Der(cause.to_string()))?;
         request.verify_signature().map_err(|_| RequestError::Signature)?;
         let info = &request.certification_request_info;
+        // The parser takes a name up to what is none in it, and would leave it shorter than it says it is.
+        if !is_whole(info.subject.as_raw()) || !is_whole(info.subject_pki.raw) {
+            return Err(RequestError::Der("its subject or its key is cut short".to_owned()));
+        }
         let mut read = Self {
             common_name: info
                 .subject
@@ -103,6 +108,11 @@ impl Request {
             _ => self.other_names += 1,
         }
     }
+}
+
+/// Whether this is one value of DER and nothing besides.
+fn is_whole(bytes: &[u8]) -> bool {
+    parse_der(bytes).is_ok_and(|(rest, _)| rest.is_empty())
 }
 
 fn address(bytes: &[u8]) -> Option<IpAddr> {

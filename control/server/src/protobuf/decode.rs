@@ -103,7 +103,7 @@ fn member(
     let malformed = ProtobufError::Malformed;
     match (field.form, shape) {
         (Form::SchemaOrStrings, _) => {
-            let (key, found) = entry(payload.bytes()?, |payload| {
+            let (key, found) = entry(payload.bytes()?, Value::Null, |payload| {
                 schema_or(Form::SchemaOrStrings, payload, depth)
             })?;
             let map = into.entry(field.name).or_insert_with(|| json!({}));
@@ -122,7 +122,9 @@ fn member(
                 .push(value(item, Form::EmptyCounts, payload, depth)?);
         }
         (_, Shape::Map(item)) => {
-            let (key, found) = entry(payload.bytes()?, |payload| entry_value(item, payload, depth))?;
+            let (key, found) = entry(payload.bytes()?, absent(item), |payload| {
+                entry_value(item, payload, depth)
+            })?;
             let map = into.entry(field.name).or_insert_with(|| json!({}));
             map.as_object_mut().ok_or(malformed)?.insert(key, found);
         }
@@ -146,9 +148,9 @@ fn is_set(form: Form, found: &Value) -> bool {
     }
 }
 
-/// A map's entry. Absent parts are empty, which for everything in these maps is the empty text.
-fn entry<'a>(bytes: &'a [u8], read: impl Fn(&Payload<'a>) -> Result<Value>) -> Result<(String, Value)> {
-    let (mut key, mut found) = (String::new(), json!(""));
+/// A map's entry. An absent key is the empty text.
+fn entry<'a>(bytes: &'a [u8], absent: Value, read: impl Fn(&Payload<'a>) -> Result<Value>) -> Result<(String, Value)> {
+    let (mut key, mut found) = (String::new(), absent);
     for item in Wire(bytes) {
         match item? {
             (1, Payload::Bytes(bytes)) => key = text(bytes),
@@ -157,6 +159,18 @@ fn entry<'a>(bytes: &'a [u8], read: impl Fn(&Payload<'a>) -> Result<Value>) -> R
         }
     }
     Ok((key, found))
+}
+
+/// What a map has under a key whose value is not written.
+fn absent(shape: &Shape) -> Value {
+    match shape {
+        Shape::Text | Shape::Bytes | Shape::Quantity => json!(""),
+        Shape::Boolean => json!(false),
+        Shape::Int32 | Shape::Int64 | Shape::Number | Shape::IntOrString => json!(0),
+        Shape::Time | Shape::Any => Value::Null,
+        Shape::Object(_) | Shape::Map(_) => json!({}),
+        Shape::List(_) => json!([]),
+    }
 }
 
 /// A list as a map's value is a message of its own (`ExtraValue`).
