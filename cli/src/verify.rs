@@ -1,5 +1,7 @@
 //! `pintlectl verify`: everything that has to hold, step by step, with a summary at the end.
 
+mod fuzz;
+
 use crate::elevate;
 use anyhow::{Context, Result};
 use clap::Args;
@@ -13,7 +15,14 @@ use std::time::{Duration, Instant};
 
 /// What it is told.
 #[derive(Args)]
-pub struct Verify {}
+pub struct Verify {
+    /// Nothing but the fuzzing, so many seconds for each target
+    #[arg(long, value_name = "SECONDS")]
+    fuzz: Option<u64>,
+    /// Only these targets of it
+    #[arg(requires = "fuzz")]
+    targets: Vec<String>,
+}
 
 /// What became of a step.
 #[derive(Debug, PartialEq, Eq)]
@@ -31,7 +40,11 @@ struct Step {
 }
 
 /// All steps, also after one that failed: a person wants to see everything at once.
-pub fn run(_told: Verify) -> Result<ExitCode> {
+pub fn run(verify: Verify) -> Result<ExitCode> {
+    if let Some(seconds) = verify.fuzz {
+        let fuzz = || fuzz::run(&image::source_dir(), seconds, &verify.targets);
+        return Ok(summary(&[step("fuzz", fuzz)]));
+    }
     elevate::ensure_root("the image and the machines of the tests need file systems and namespaces")?;
     let source = image::source_dir();
     // Those that need a registry or other programs that a host need not have find them by these.

@@ -21,7 +21,7 @@ fn list(name: &str) -> Vec<String> {
 }
 
 fn packages() -> Vec<serde_json::Value> {
-    let metadata = metadata(&["--filter-platform", "x86_64-unknown-linux-gnu"]);
+    let metadata = metadata(&["--filter-platform", "x86_64-unknown-linux-gnu", "--all-features"]);
     metadata["packages"].as_array().cloned().unwrap_or_default()
 }
 

@@ -29,6 +29,7 @@ const LAYERS: &[(&str, u32)] = &[
     ("qemu", 45),
     ("cli", 50),
     ("tests", 50),
+    ("fuzz", 50),
     ("bench", 50),
 ];
 
