@@ -2,7 +2,7 @@
 
 use crate::plan::REGISTRY_HOST;
 use crate::plan::{KUBERNETES_PORT, cluster_address};
-use crate::{ClusterFolder, ClusterPlan, MachinePlan, ProviderName};
+use crate::{ClusterFolder, ClusterPlan, ClusterSpec, MachinePlan, ProviderName};
 use anyhow::{Context, Result};
 use config::{Cluster, ControlPlane, Interface, Machine, MachineConfig, Network, Oci, Registry, Role};
 use machine_client::{IdentityFile, MachineAddress};
@@ -72,7 +72,7 @@ fn machine_config(plan: &ClusterPlan, machine: &MachinePlan) -> MachineConfig {
             true => machine.spec.node.clone(),
             false => config::Node::default(),
         },
-        cluster: cluster(&plan.spec.name),
+        cluster: cluster(&plan.spec),
         control_plane: is_control_plane.then(ControlPlane::default),
         oci: Oci {
             signatures: Vec::new(),
@@ -88,11 +88,18 @@ fn machine_config(plan: &ClusterPlan, machine: &MachinePlan) -> MachineConfig {
 }
 
 /// Parsed as a person would write it, so that what is left out has the format's own defaults.
-fn cluster(name: &str) -> Cluster {
-    let endpoint = cluster_address(1);
+fn cluster(spec: &ClusterSpec) -> Cluster {
+    let (name, endpoint) = (&spec.name, cluster_address(1));
     let text =
         format!("name = {name:?}\nendpoint = \"https://{endpoint}:{KUBERNETES_PORT}\"\nnode-cidr = \"10.77.0.0/24\"");
-    toml::from_str(&text).expect("it is a cluster table because the name was checked to be a DNS label")
+    let mut cluster: Cluster =
+        toml::from_str(&text).expect("it is a cluster table because the name was checked to be a DNS label");
+    let most_pods = spec.machines.iter().map(|machine| machine.node.max_pods).max();
+    // Room for the gateway, the network's own address and the one that means all.
+    let room = (most_pods.unwrap_or_default() + 3).next_power_of_two();
+    let bits = u8::try_from(room.ilog2()).expect("it is a small number because it is a logarithm of 32 bits");
+    cluster.node_cidr_mask_size_ipv4 = cluster.node_cidr_mask_size_ipv4.min(32 - bits);
+    cluster
 }
 
 /// A virtual machine has a way out through QEMU's user network; machines of namespaces have the harness's network alone.

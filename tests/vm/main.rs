@@ -10,6 +10,7 @@ mod images;
 mod kubectl_everyday;
 mod machine_api;
 mod maintenance;
+mod many_pods;
 mod pod_contents;
 mod power_cut;
 mod survival;
