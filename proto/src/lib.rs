@@ -39,3 +39,21 @@ pub mod deviceplugin {
         tonic::include_proto!("v1beta1");
     }
 }
+
+/// How a plugin of a node registers.
+pub mod pluginregistration {
+    /// `v1`: messages, clients and servers, as upstream's kubelet has them.
+    #[allow(missing_docs, clippy::all)]
+    pub mod v1 {
+        tonic::include_proto!("pluginregistration");
+    }
+}
+
+/// The Container Storage Interface, as far as a node speaks it.
+pub mod csi {
+    /// `v1`: messages, clients and servers, as the interface's specification has them.
+    #[allow(missing_docs, clippy::all)]
+    pub mod v1 {
+        tonic::include_proto!("csi.v1");
+    }
+}
