@@ -265,6 +265,41 @@ async fn reviews_answer_and_are_never_stored() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_node_reads_what_the_drivers_of_its_pods_volumes_need() {
+    let cluster = Cluster::start().await;
+    let (admin, node) = (cluster.admin(), cluster.user("system:node:n1", &["system:nodes"]));
+    let secrets = "/api/v1/namespaces/default/secrets";
+    for name in ["stage", "controller"] {
+        post(&admin, secrets, &json!({"metadata": {"name": name}})).await;
+    }
+    let reference = |name: &str| json!({"name": name, "namespace": "default"});
+    let csi = json!({"driver": "d.test", "volumeHandle": "h", "nodeStageSecretRef": reference("stage"),
+        "controllerPublishSecretRef": reference("controller")});
+    let spec = json!({"capacity": {"storage": "1Mi"}, "accessModes": ["ReadWriteOnce"], "csi": csi});
+    let made = post(
+        &admin,
+        "/api/v1/persistentvolumes",
+        &json!({"metadata": {"name": "pv"}, "spec": spec}),
+    )
+    .await;
+    assert_eq!(made.code, 201, "{}", made.text);
+    let spec =
+        json!({"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "1Mi"}}, "volumeName": "pv"});
+    let claim = json!({"metadata": {"name": "c"}, "spec": spec});
+    let made = post(&admin, "/api/v1/namespaces/default/persistentvolumeclaims", &claim).await;
+    assert_eq!(made.code, 201, "{}", made.text);
+    assert_eq!(get(&node, &format!("{secrets}/stage")).await.code, 403);
+    let mut own = pod("p");
+    own["spec"]["volumes"] = json!([{"name": "v", "persistentVolumeClaim": {"claimName": "c"}}]);
+    own["spec"]["nodeName"] = json!("n1");
+    let made = post(&admin, "/api/v1/namespaces/default/pods", &own).await;
+    assert_eq!(made.code, 201, "{}", made.text);
+    assert_eq!(get(&node, &format!("{secrets}/stage")).await.code, 200);
+    assert_eq!(get(&node, &format!("{secrets}/controller")).await.code, 403);
+    assert_eq!(get(&node, "/api/v1/persistentvolumes/pv").await.code, 200);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_node_reads_what_its_pods_name() {
     let cluster = Cluster::start().await;
     let (admin, node) = (cluster.admin(), cluster.user("system:node:n1", &["system:nodes"]));

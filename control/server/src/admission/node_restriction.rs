@@ -66,7 +66,11 @@ impl Asked<'_> {
 
     /// An object of the core group.
     fn core(&self, plural: &str, namespace: &str, name: &str) -> Result<Value, Status> {
-        let rules = api::find("", "v1", plural).ok_or_else(status::no_such_path)?;
+        self.of_group("", plural, namespace, name)
+    }
+
+    fn of_group(&self, group: &str, plural: &str, namespace: &str, name: &str) -> Result<Value, Status> {
+        let rules = api::find(group, "v1", plural).ok_or_else(status::no_such_path)?;
         let entry = self.call.server.store.get(&rules.key_of(namespace, name));
         Ok(encode::object(&entry.ok_or_else(|| status::not_found(rules, name))?))
     }
@@ -125,8 +129,7 @@ fn token(asked: &Asked<'_>) -> Result<(), Status> {
 fn audiences(asked: &Asked<'_>, request: &Value, pod: &Value) -> Result<(), Status> {
     let call = asked.call;
     let own = call.server.authenticator.tokens.issuer();
-    let volumes = list(pod, "/spec/volumes").iter();
-    let mut sources = volumes.flat_map(|volume| list(volume, "/projected/sources"));
+    let volumes = list(pod, "/spec/volumes");
     for audience in list(request, "/spec/audiences").iter().filter_map(Value::as_str) {
         let named = |source: &Value| {
             read::some(source, "/serviceAccountToken").is_some()
@@ -141,7 +144,11 @@ fn audiences(asked: &Asked<'_>, request: &Value, pod: &Value) -> Result<(), Stat
         let question = Attributes::resource("request-serviceaccounts-token-audience", resource);
         let is_known = audience.is_empty()
             || audience == own
-            || sources.any(named)
+            || volumes
+                .iter()
+                .flat_map(|volume| list(volume, "/projected/sources"))
+                .any(named)
+            || volumes.iter().any(|volume| is_for_driver(asked, pod, volume, audience))
             || call.server.authorizer.allows(&call.user, &question).allowed;
         if !is_known {
             return asked.refuse(format!(
@@ -150,4 +157,29 @@ fn audiences(asked: &Asked<'_>, request: &Value, pod: &Value) -> Result<(), Stat
         }
     }
     Ok(())
+}
+
+/// Whether the storage driver of a volume wants tokens for this audience.
+fn is_for_driver(asked: &Asked<'_>, pod: &Value, volume: &Value, audience: &str) -> bool {
+    let wants = |driver: &str| {
+        let driver = asked.of_group("storage.k8s.io", "csidrivers", "", driver);
+        let requests = |driver: &Value| {
+            let requests = list(driver, "/spec/tokenRequests");
+            requests.iter().any(|request| text(request, "/audience") == audience)
+        };
+        driver.is_ok_and(|driver| requests(&driver))
+    };
+    let own = text(volume, "/csi/driver");
+    if !own.is_empty() {
+        return wants(own);
+    }
+    let ephemeral = format!("{}-{}", text(pod, "/metadata/name"), text(volume, "/name"));
+    let claim = match text(volume, "/persistentVolumeClaim/claimName") {
+        "" if read::some(volume, "/ephemeral").is_some() => &ephemeral,
+        "" => return false,
+        claim => claim,
+    };
+    let claim = asked.core("persistentvolumeclaims", &asked.call.namespace, claim);
+    let volume = claim.and_then(|claim| asked.core("persistentvolumes", "", text(&claim, "/spec/volumeName")));
+    volume.is_ok_and(|volume| wants(text(&volume, "/spec/csi/driver")))
 }

@@ -38,7 +38,7 @@ impl Nodes {
             Asked::Path(_) => return Decision::default(),
         };
         match (resource.group, resource.resource) {
-            ("", "secrets") => self.read(node, Thing::Secret, verb, resource),
+            ("", "secrets") => self.secret(node, verb, resource),
             ("", "configmaps") => self.read(node, Thing::ConfigMap, verb, resource),
             ("", "persistentvolumeclaims") if resource.subresource == "status" => {
                 if matches!(verb, "update" | "patch") {
@@ -98,6 +98,33 @@ impl Nodes {
             node,
             self.graph(|graph| graph.relates(node, thing, resource.namespace, resource.name)),
         )
+    }
+
+    /// A secret is a node's if a pod on it names it, or a volume that such a pod has claimed.
+    fn secret(&self, node: &str, verb: &str, resource: &Resource<'_>) -> Decision {
+        let decision = self.read(node, Thing::Secret, verb, resource);
+        let may_be_a_volumes = verb == "get" && resource.subresource.is_empty() && !resource.name.is_empty();
+        if decision.allowed || !may_be_a_volumes {
+            return decision;
+        }
+        let claims = self.graph(|graph| {
+            let claims = graph.claims(node).into_iter();
+            claims
+                .map(|(namespace, claim)| format!("persistentvolumeclaims/{namespace}/{claim}"))
+                .collect::<Vec<_>>()
+        });
+        let is_named = |claim: &String| {
+            let volume = self
+                .object(claim)
+                .map(|claim| text(&claim, "/spec/volumeName").to_owned());
+            let volume = volume.and_then(|name| self.object(&format!("persistentvolumes/{name}")));
+            volume.is_some_and(|volume| names_secret(&volume, resource.namespace, resource.name))
+        };
+        if claims.iter().any(is_named) {
+            Decision::yes()
+        } else {
+            decision
+        }
     }
 
     /// A volume is a node's if a claim of one of its pods is bound to it.
@@ -170,6 +197,15 @@ impl Nodes {
         let entry = self.store.get(key)?;
         serde_json::from_slice(&entry.value).ok()
     }
+}
+
+/// Whether a storage driver needs the secret on the node (upstream: persistentvolume.VisitPVSecretNames, without the controller's).
+fn names_secret(volume: &Value, namespace: &str, name: &str) -> bool {
+    let references = ["nodeStageSecretRef", "nodePublishSecretRef", "nodeExpandSecretRef"];
+    references.iter().any(|reference| {
+        let of = |field: &str| text(volume, &format!("/spec/csi/{reference}/{field}")).to_owned();
+        of("name") == name && of("namespace") == namespace
+    })
 }
 
 fn related(node: &str, is_related: bool) -> Decision {
