@@ -4,6 +4,7 @@ mod acquire;
 mod boottime;
 mod control;
 mod cri;
+mod csi;
 mod devices;
 mod events;
 mod host;
@@ -13,6 +14,7 @@ mod maintenance;
 mod node;
 mod places;
 mod pods;
+mod seccomp;
 mod state;
 mod trial;
 

@@ -283,12 +283,27 @@ pub struct User {
 }
 
 /// System call filter.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Seccomp {
     /// The container default that Docker, containerd and CRI-O share: an allow list, everything else EPERM.
     RuntimeDefault,
     /// None.
     Unconfined,
+    /// This one.
+    Program(Vec<Instruction>),
+}
+
+/// One instruction of classic BPF, as `struct sock_filter` has it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Instruction {
+    /// What it does.
+    pub code: u16,
+    /// How many instructions are skipped if it is so.
+    pub jt: u8,
+    /// And how many if not.
+    pub jf: u8,
+    /// A value, or a place.
+    pub k: u32,
 }
 
 /// cgroup v2 limits; `None` leaves the kernel's default.

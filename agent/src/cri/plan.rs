@@ -78,6 +78,16 @@ pub fn container(inputs: &Inputs<'_>) -> Result<ContainerPlan, Refusal> {
         env.push(("HOME".to_owned(), home(&names.passwd, user.uid)));
     }
     let capabilities = context.capabilities.clone().unwrap_or_default();
+    let granted_capabilities = match context.privileged {
+        true => ALL.map(str::to_owned).to_vec(),
+        false => {
+            // No set holds an ambient capability that the permitted one does not.
+            let ambient = capabilities.add_ambient_capabilities.iter().cloned();
+            let add: Vec<String> = capabilities.add_capabilities.iter().cloned().chain(ambient).collect();
+            granted(&add, &capabilities.drop_capabilities)
+        }
+    };
+    let seccomp = seccomp(&context, &granted_capabilities)?;
     let folder = Some(&config.working_dir).filter(|folder| !folder.is_empty());
     Ok(ContainerPlan {
         name: inputs.id.to_owned(),
@@ -93,18 +103,10 @@ pub fn container(inputs: &Inputs<'_>) -> Result<ContainerPlan, Refusal> {
         cwd: Path::new("/").join(folder.unwrap_or(&image.config.working_dir)),
         processes: processes(context.namespace_options.as_ref()),
         user,
-        capabilities: match context.privileged {
-            true => ALL.map(str::to_owned).to_vec(),
-            false => {
-                // No set holds an ambient capability that the permitted one does not.
-                let ambient = capabilities.add_ambient_capabilities.iter().cloned();
-                let add: Vec<String> = capabilities.add_capabilities.iter().cloned().chain(ambient).collect();
-                granted(&add, &capabilities.drop_capabilities)
-            }
-        },
+        capabilities: granted_capabilities,
         ambient: ambient(&capabilities.add_ambient_capabilities)?,
         no_new_privs: context.no_new_privs,
-        seccomp: seccomp(&context)?,
+        seccomp,
         masked_paths: context.masked_paths.iter().map(PathBuf::from).collect(),
         readonly_paths: context.readonly_paths.iter().map(PathBuf::from).collect(),
         limits: limits(&resources)?,
@@ -176,15 +178,11 @@ fn user(context: &LinuxContainerSecurityContext, of_image: &str, names: &Names) 
 }
 
 /// The profile, else what the older field says; without any of both no filter, as the interface has it.
-fn seccomp(context: &LinuxContainerSecurityContext) -> Result<Seccomp, Refusal> {
+fn seccomp(context: &LinuxContainerSecurityContext, capabilities: &[String]) -> Result<Seccomp, Refusal> {
     if context.privileged {
         return Ok(Seccomp::Unconfined);
     }
-    let localhost = |path: &str| {
-        Err(Refusal(format!(
-            "cannot load seccomp profile {path:?}: this node has no profiles of its own"
-        )))
-    };
+    let localhost = |path: &str| crate::seccomp::load(Path::new(path), capabilities).map_err(Refusal);
     match &context.seccomp {
         Some(profile) => match profile.profile_type() {
             ProfileType::RuntimeDefault => Ok(Seccomp::RuntimeDefault),

@@ -1,6 +1,7 @@
 //! What the node part of the agent is started with.
 
 use super::readiness::Readiness;
+use crate::csi::{self, Drivers};
 use crate::devices::Devices;
 use crate::pods::directory::Directory;
 use crate::pods::images::{self, Images};
@@ -36,6 +37,8 @@ pub struct NodeContext {
     pub ledger: Arc<Ledger>,
     /// What device plugins have brought.
     pub devices: Devices,
+    /// Storage drivers, and what they have mounted.
+    pub drivers: Drivers,
     /// Whether pods are welcome.
     pub readiness: Arc<watch::Sender<Readiness>>,
     /// Its Node as the API had it lately.
@@ -50,7 +53,14 @@ impl NodeContext {
         let directory = Arc::new(Directory::default());
         let registries = images::registries(&config, &secrets);
         let readiness = Arc::new(watch::Sender::new(Readiness::default()));
+        let node = Arc::new(watch::Sender::new(None));
+        let places = csi::Places {
+            pods: paths.kubelet.clone(),
+            plugins: paths.plugins.clone(),
+            registry: paths.plugins_registry.clone(),
+        };
         Self {
+            drivers: Drivers::new(places, readiness.clone(), node.clone()),
             devices: Devices::new(&paths.device_plugins, readiness.clone()),
             images: Images::new(&paths.oci, registries, directory.clone()),
             config: Arc::new(config),
@@ -60,7 +70,7 @@ impl NodeContext {
             directory,
             ledger: Arc::default(),
             readiness,
-            node: Arc::new(watch::Sender::new(None)),
+            node,
             face_port: FACE_PORT,
         }
     }
@@ -81,6 +91,12 @@ pub struct Paths {
     pub kubelet: PathBuf,
     /// Sockets of device plugins, and who has which devices.
     pub device_plugins: PathBuf,
+    /// What storage drivers mount once for all pods, and their own sockets.
+    pub plugins: PathBuf,
+    /// Sockets on which storage drivers register.
+    pub plugins_registry: PathBuf,
+    /// System call filters that somebody has put on this node.
+    pub seccomp: PathBuf,
     /// State folders of running pods, the sandbox's.
     pub run: PathBuf,
     /// Records and upper layers of what was asked for by CRI.
@@ -110,6 +126,9 @@ impl Paths {
             logs: root.join("var/log/pods"),
             kubelet: root.join("var/lib/kubelet/pods"),
             device_plugins: root.join("var/lib/kubelet/device-plugins"),
+            plugins: root.join("var/lib/kubelet/plugins"),
+            plugins_registry: root.join("var/lib/kubelet/plugins_registry"),
+            seccomp: root.join("var/lib/kubelet/seccomp"),
             run: root.join("run/pintle/pods"),
             cri: root.join("var/lib/pintle/cri"),
             cri_run: root.join("run/pintle/cri"),

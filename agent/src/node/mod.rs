@@ -16,6 +16,7 @@ use crate::pods::events::Events;
 use crate::pods::eviction::Evictor;
 use crate::pods::host::Host;
 use crate::pods::image_check;
+use crate::pods::objects::{Lines, Objects, Told};
 use crate::pods::plan::Machine;
 use crate::pods::tokens::Tokens;
 use crate::pods::topology::Topology;
@@ -67,6 +68,8 @@ pub async fn run(context: NodeContext) -> ! {
     tokio::spawn(tell_of_shutdown(context.clone(), host.events.clone()));
     tokio::spawn(crate::cri::serve(host.clone()));
     tokio::spawn(context.devices.clone().serve());
+    let name = context.config.machine.name.clone();
+    tokio::spawn(context.drivers.clone().serve(transport.clone(), name));
     loop {
         crate::pods::run(host.clone()).await;
         tracing::error!("the watch of this node's pods ended, beginning anew");
@@ -186,7 +189,14 @@ fn open(
     context.images.store()?;
     image_check::start(context.images.clone(), &paths.run);
     let name = &context.config.machine.name;
+    let ledger = context.ledger.clone();
+    let (own, fallback) = (context.clone(), transport.clone());
+    let lines = Lines::new(move || connect(&own).unwrap_or_else(|_| fallback.clone()));
+    let lines = Arc::new(lines);
+    let told: Told = Arc::new(move |pod_uid: &str| ledger.refresh(pod_uid));
     Ok(Host {
+        config_maps: Objects::new(lines.clone(), "configmap", told.clone()),
+        secrets: Objects::new(lines, "secret", told),
         machine: machine.clone(),
         sandboxes: Sandboxes::open(settings)?,
         images: context.images.clone(),
@@ -204,6 +214,12 @@ fn open(
             CancellationToken::new(),
         ),
         ledger: context.ledger.clone(),
+        drivers: context.drivers.clone(),
+        csi_drivers: Cache::start(
+            Api::all(transport.clone()),
+            ListOptions::default(),
+            CancellationToken::new(),
+        ),
         devices: context.devices.clone(),
         readiness: context.readiness.clone(),
         node: context.node.clone(),

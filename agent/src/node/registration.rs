@@ -39,13 +39,16 @@ async fn try_register(api: &Api<Node>, context: &NodeContext, facts: &Facts) -> 
     let labels = labels(context, facts);
     match api.get(name).await {
         Ok(_) => {
-            api.patch(name, &Patch::Strategic(json!({"metadata": {"labels": labels}})))
-                .await
+            api.patch(
+                name,
+                &Patch::Strategic(json!({"metadata": {"labels": labels, "annotations": annotations()}})),
+            )
+            .await
         }
         Err(error) if error.is_not_found() => {
             let object = json!({
                 "apiVersion": "v1", "kind": "Node",
-                "metadata": {"name": name, "labels": labels},
+                "metadata": {"name": name, "labels": labels, "annotations": annotations()},
                 "spec": {"taints": taints(context)},
             });
             let node: Node =
@@ -69,6 +72,11 @@ fn labels(context: &NodeContext, facts: &Facts) -> BTreeMap<String, String> {
         set("node-role.kubernetes.io/control-plane", "");
     }
     labels
+}
+
+/// Volumes are attached to this node by the cluster's controller and never by the node itself.
+fn annotations() -> Value {
+    json!({"volumes.kubernetes.io/controller-managed-attach-detach": "true"})
 }
 
 /// A control plane takes pods only if it is a worker too, and not if the config says that it is to be kept free.
@@ -201,6 +209,7 @@ fn status(context: &NodeContext, facts: &Facts, images: &Value, now: &Readiness)
         "daemonEndpoints": {"kubeletEndpoint": {"Port": context.face_port}},
         "nodeInfo": facts.node_info(),
         "images": images,
+        "volumesInUse": context.drivers.in_use(),
         "features": {"supplementalGroupsPolicy": true},
         "runtimeHandlers": [{"name": "", "features": {"recursiveReadOnlyMounts": true, "userNamespaces": users::are_possible()}}],
         "conditions": [

@@ -6,12 +6,14 @@
 mod clients;
 mod cluster;
 mod cri;
+mod csi;
 mod devices;
 mod face;
 mod image;
 mod life;
 mod limits;
 mod ports;
+mod storage;
 mod streams;
 mod volumes;
 
@@ -21,6 +23,11 @@ use std::process::Command;
 
 #[test]
 fn node_runs_pods() {
+    in_namespaces("node::tests::inside");
+}
+
+/// Runs another test in network and mount namespaces of its own.
+fn in_namespaces(inside: &str) {
     let missing = programs().err();
     let root = nix::unistd::geteuid().is_root();
     if let Some(missing) = missing.or((!root).then(|| "root".to_owned())) {
@@ -32,9 +39,7 @@ fn node_runs_pods() {
     command
         .args(["--net", "--mount", "--propagation", "private"])
         .arg(myself);
-    command
-        .args(["--exact", "node::tests::inside", "--nocapture"])
-        .env(INSIDE, "1");
+    command.args(["--exact", inside, "--nocapture"]).env(INSIDE, "1");
     let ended = command.status().expect("unshare is part of every Linux host");
     assert!(ended.success(), "the node's life failed: {ended}");
 }
@@ -52,6 +57,7 @@ fn inside() {
     clients::all(&cluster);
     face::all(&cluster);
     volumes::all(&cluster);
+    storage::all(&cluster);
     cri::all(&cluster);
     devices::all(&cluster);
     life::all(&cluster);

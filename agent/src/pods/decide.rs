@@ -2,7 +2,7 @@
 
 mod stop;
 
-use super::observed::{Container, Hook, Image, Observed, Run, Sandbox};
+use super::observed::{Container, Driven, Hook, Image, Observed, Run, Sandbox};
 use super::probes::{self, Kind};
 use super::spec::{self, RestartPolicy};
 use jiff::{SignedDuration, Timestamp};
@@ -172,11 +172,12 @@ fn wind_down(pod: &Pod, observed: &Observed, grace: i64, now: Timestamp, decisio
     if observed.runs() {
         return false;
     }
-    if observed.sandbox == Sandbox::Up {
+    if observed.sandbox == Sandbox::Up || observed.driven == Driven::Held {
         decision.act(Action::TearDown);
         return false;
     }
-    true
+    // Drivers say when they have let go.
+    observed.driven == Driven::Nothing
 }
 
 fn past_deadline(pod: &Pod, observed: &Observed, now: Timestamp, decision: &mut Decision) -> bool {

@@ -4,14 +4,19 @@ use super::directory::Directory;
 use super::events::Events;
 use super::images::Images;
 use super::ledger::Ledger;
+use super::objects::Objects;
 use super::plan::{Claim, Lookups, Machine, References};
 use super::tokens::Tokens;
 use super::users::{self, Ranges};
+use crate::csi::Drivers;
 use crate::devices::Devices;
 use crate::node::{Paths, Readiness};
 use client::{Api, Cache, Key, Object, Transport};
-use k8s_openapi::api::core::v1::{Node, PersistentVolume, PersistentVolumeClaim, Pod, PodSpec, Service};
+use k8s_openapi::api::core::v1::{
+    ConfigMap, Node, PersistentVolume, PersistentVolumeClaim, Pod, PodSpec, Secret, Service,
+};
 use k8s_openapi::api::node::v1::RuntimeClass;
+use k8s_openapi::api::storage::v1::CSIDriver;
 use net::pods::{HostPort, PodNetwork};
 use sandbox::Sandboxes;
 use std::collections::{BTreeMap, BTreeSet};
@@ -53,8 +58,16 @@ pub struct Host {
     pub users: Ranges,
     /// The cluster's services, by which containers' variables are named.
     pub services: Cache<Service>,
+    /// ConfigMaps that pods refer to.
+    pub config_maps: Objects<ConfigMap>,
+    /// Secrets that pods refer to.
+    pub secrets: Objects<Secret>,
     /// Which pods have a place.
     pub ledger: Arc<Ledger>,
+    /// Storage drivers, and what they have mounted.
+    pub drivers: Drivers,
+    /// What the cluster says about storage drivers.
+    pub csi_drivers: Cache<CSIDriver>,
     /// What device plugins have brought, and who has it.
     pub devices: Devices,
     /// Whether pods are welcome.
@@ -119,18 +132,24 @@ impl Host {
         ))
     }
 
-    /// Reads ConfigMaps and Secrets of a namespace; an error means that the API server did not say.
-    pub async fn look_up(&self, namespace: &str, references: &References) -> Result<Lookups, client::Error> {
+    /// What a pod refers to, as the API server last said it; an error is one sentence. ConfigMaps and Secrets are followed from now
+    /// on until [`Host::forget_objects`].
+    pub async fn look_up(&self, pod: &Pod, references: &References) -> Result<Lookups, String> {
+        let uid = pod.metadata.uid.as_deref().unwrap_or_default();
+        let namespace = pod.metadata.namespace.as_deref().unwrap_or_default();
+        let claims = self.claims(namespace, &references.claims).await;
         Ok(Lookups {
-            config_maps: read(
-                Api::namespaced(self.transport.clone(), namespace),
-                &references.config_maps,
-            )
-            .await?,
-            secrets: read(Api::namespaced(self.transport.clone(), namespace), &references.secrets).await?,
-            claims: self.claims(namespace, &references.claims).await?,
+            config_maps: seen(&self.config_maps, uid, namespace, &references.config_maps).await?,
+            secrets: seen(&self.secrets, uid, namespace, &references.secrets).await?,
+            claims: claims.map_err(|error| crate::node::chain(&error))?,
             ..Lookups::default()
         })
+    }
+
+    /// A pod refers to nothing any more.
+    pub fn forget_objects(&self, pod_uid: &str) {
+        self.config_maps.forget(pod_uid);
+        self.secrets.forget(pod_uid);
     }
 
     /// Whether the pod's runtime class, if it names one, means the only runtime that there is, and whether that one can do what
@@ -192,13 +211,27 @@ impl Host {
     }
 
     /// The same for one pod, with its tokens.
-    pub async fn look_up_for(&self, pod: &Pod, references: &References) -> Result<Lookups, client::Error> {
-        let namespace = pod.metadata.namespace.as_deref().unwrap_or_default();
+    pub async fn look_up_for(&self, pod: &Pod, references: &References) -> Result<Lookups, String> {
+        let tokens = self.tokens.of(&self.transport, pod, &references.tokens).await;
         Ok(Lookups {
-            tokens: self.tokens.of(&self.transport, pod, &references.tokens).await?,
-            ..self.look_up(namespace, references).await?
+            tokens: tokens.map_err(|error| crate::node::chain(&error))?,
+            ..self.look_up(pod, references).await?
         })
     }
+}
+
+async fn seen<K: Object + k8s_openapi::Resource + Clone>(
+    objects: &Objects<K>,
+    pod_uid: &str,
+    namespace: &str,
+    names: &BTreeSet<String>,
+) -> Result<BTreeMap<String, Option<K>>, String> {
+    let mut found = BTreeMap::new();
+    for name in names {
+        let object = objects.get(pod_uid, namespace, name).await?;
+        found.insert(name.clone(), object.map(Arc::unwrap_or_clone));
+    }
+    Ok(found)
 }
 
 async fn read<K: Object>(api: Api<K>, names: &BTreeSet<String>) -> Result<BTreeMap<String, Option<K>>, client::Error> {

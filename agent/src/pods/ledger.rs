@@ -155,6 +155,13 @@ impl Ledger {
         place.worker.send(Input::End(ending)).is_ok()
     }
 
+    /// Has a pod's worker look at its ConfigMaps and Secrets anew.
+    pub fn refresh(&self, uid: &str) {
+        if let Some(place) = self.places().get(uid) {
+            let _ = place.worker.send(Input::Stale);
+        }
+    }
+
     /// Waits until none of these pods has a place, or so long; whether that is so.
     pub async fn gone(&self, uids: &[String], within: Duration) -> bool {
         let mut changes = self.changes.subscribe();

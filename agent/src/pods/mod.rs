@@ -14,6 +14,7 @@ pub mod image_check;
 pub mod image_gc;
 pub mod images;
 pub mod ledger;
+pub mod objects;
 mod observed;
 pub mod plan;
 pub mod probes;
@@ -24,7 +25,7 @@ mod status;
 pub mod tokens;
 pub mod topology;
 pub mod users;
-mod volumes;
+pub mod volumes;
 mod worker;
 
 use client::{Api, Cache, ListOptions, Update};
@@ -155,7 +156,7 @@ async fn remove_orphans(host: &Arc<Host>, adopted: &mut BTreeMap<String, sandbox
     host.devices.keep_only(wanted);
     for folder in [&host.paths.kubelet, &host.paths.pods] {
         for uid in names_in(folder).into_iter().filter(|uid| !wanted.contains(uid)) {
-            remove_traces(host, &uid, &host.paths.logs.join("none"));
+            forget(host, uid);
         }
     }
     let of_cri = crate::cri::pod_uids(&host.paths);
@@ -168,7 +169,7 @@ async fn remove_orphans(host: &Arc<Host>, adopted: &mut BTreeMap<String, sandbox
     }
 }
 
-async fn stop_orphan(host: &Host, uid: &str, sandbox: &sandbox::Pod) {
+async fn stop_orphan(host: &Arc<Host>, uid: &str, sandbox: &sandbox::Pod) {
     for state in sandbox.states().await.unwrap_or_default() {
         if state.ended.is_none() {
             let _ = sandbox.stop(&state.name, nix::libc::SIGTERM, ORPHAN_GRACE).await;
@@ -178,12 +179,29 @@ async fn stop_orphan(host: &Host, uid: &str, sandbox: &sandbox::Pod) {
         tracing::warn!(uid, %error, "orphan not taken down");
     }
     let _ = host.network.take_back(uid).await;
-    remove_traces(host, uid, &host.paths.logs.join("none"));
+    forget(host, uid.to_owned());
+}
+
+/// Removes what is left of a pod that the API does not have, once drivers have let go of its volumes.
+fn forget(host: &Arc<Host>, uid: String) {
+    let none = host.paths.logs.join("none");
+    if !host.drivers.serves(&uid) {
+        return remove_traces(host, &uid, &none);
+    }
+    let host = host.clone();
+    tokio::spawn(async move {
+        let told =
+            |why: String| tracing::warn!(uid, why, "a volume of a former pod is not unmounted yet, trying again");
+        host.drivers.release(&uid, told).await;
+        remove_traces(&host, &uid, &none);
+    });
 }
 
 /// Everything of a pod that is on disk, its logs included.
 fn remove_traces(host: &Host, uid: &str, logs: &Path) {
     let dir = host.pod_dir(uid);
+    host.drivers.forget(uid);
+    host.forget_objects(uid);
     if let Err(error) = volumes::take_away(&dir) {
         tracing::warn!(uid, %error, "volumes not taken away");
         return;

@@ -14,6 +14,8 @@ pub struct Observed {
     pub seen: Timestamp,
     /// Its namespaces and network.
     pub sandbox: Sandbox,
+    /// What storage drivers have of it.
+    pub driven: Driven,
     /// Its addresses, the first family first; the machine's for a pod on the host's network.
     pub ips: Vec<IpAddr>,
     /// Its containers and init containers, by name.
@@ -65,6 +67,18 @@ pub enum Sandbox {
     Up,
     /// Taken down after the last container ended.
     Down,
+}
+
+/// What storage drivers have mounted for a pod.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Driven {
+    /// Nothing.
+    #[default]
+    Nothing,
+    /// Volumes, or they are at it.
+    Held,
+    /// They are letting go.
+    Leaving,
 }
 
 /// One container.

@@ -54,30 +54,39 @@ impl Tokens {
         pod: &Pod,
         wanted: &BTreeSet<TokenReference>,
     ) -> Result<BTreeMap<TokenReference, String>, Error> {
-        let uid = pod.metadata.uid.clone().unwrap_or_default();
         let mut found = BTreeMap::new();
         for reference in wanted {
-            let key = (uid.clone(), reference.clone());
-            let now = Timestamp::now();
-            let present = self
-                .kept()
-                .get(&key)
-                .map(|kept| (kept.token.clone(), kept.renew, kept.expires));
-            let token = match present {
-                Some((token, renew, _)) if now < renew => token,
-                present => match (ask(transport, pod, reference).await, present) {
-                    (Ok(kept), _) => {
-                        let token = kept.token.clone();
-                        self.kept().insert(key, kept);
-                        token
-                    }
-                    (Err(_), Some((token, _, expires))) if now < expires => token,
-                    (Err(error), _) => return Err(error),
-                },
-            };
+            let (token, _) = self.one(transport, pod, reference).await?;
             found.insert(reference.clone(), token);
         }
         Ok(found)
+    }
+
+    /// One token, and until when it is good.
+    pub async fn one(
+        &self,
+        transport: &Arc<dyn Transport>,
+        pod: &Pod,
+        wanted: &TokenReference,
+    ) -> Result<(String, Timestamp), Error> {
+        let key = (pod.metadata.uid.clone().unwrap_or_default(), wanted.clone());
+        let now = Timestamp::now();
+        let present = self
+            .kept()
+            .get(&key)
+            .map(|kept| (kept.token.clone(), kept.renew, kept.expires));
+        match present {
+            Some((token, renew, expires)) if now < renew => Ok((token, expires)),
+            present => match (ask(transport, pod, wanted).await, present) {
+                (Ok(kept), _) => {
+                    let found = (kept.token.clone(), kept.expires);
+                    self.kept().insert(key, kept);
+                    Ok(found)
+                }
+                (Err(_), Some((token, _, expires))) if now < expires => Ok((token, expires)),
+                (Err(error), _) => Err(error),
+            },
+        }
     }
 
     /// The pod is gone.

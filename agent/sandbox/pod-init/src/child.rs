@@ -86,7 +86,7 @@ pub fn finish(
         capabilities: &plan.capabilities,
         ambient: &plan.ambient,
         no_new_privs: plan.no_new_privs,
-        seccomp: plan.seccomp,
+        seccomp: plan.seccomp.clone(),
     };
     identity::assume(&identity).map_err(|error| error.to_string())
 }

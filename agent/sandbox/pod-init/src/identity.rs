@@ -29,6 +29,15 @@ pub enum IdentityError {
     },
 }
 
+fn instruction(given: &sandbox::Instruction) -> linux::seccomp::Instruction {
+    linux::seccomp::Instruction {
+        code: given.code,
+        jt: given.jt,
+        jf: given.jf,
+        k: given.k,
+    }
+}
+
 /// Gives up everything else for good.
 pub fn assume(identity: &Identity<'_>) -> Result<(), IdentityError> {
     let kernel = |what: &str| {
@@ -39,9 +48,10 @@ pub fn assume(identity: &Identity<'_>) -> Result<(), IdentityError> {
     privileges::limit_bounding_set(&keep).map_err(kernel("drop capabilities from the bounding set"))?;
     // Without no_new_privs only CAP_SYS_ADMIN may install a filter, so it comes before that is gone; the default filter
     // allows what follows. With it, the filter comes as late as can be.
-    let filter = match identity.seccomp {
+    let filter = match &identity.seccomp {
         Seccomp::RuntimeDefault => Some(seccomp::runtime_default(identity.capabilities)),
         Seccomp::Unconfined => None,
+        Seccomp::Program(program) => Some(program.iter().map(instruction).collect()),
     };
     let install = |filter: &[linux::seccomp::Instruction]| {
         linux::seccomp::install(filter).map_err(kernel("install the system call filter"))

@@ -209,11 +209,13 @@ impl Face {
                 .is_ok_and(|age| age < RECENT)
         });
         let (paths, node) = (self.context.paths.clone(), self.context.config.machine.name.clone());
+        let drivers = self.context.drivers.clone();
         let written = tokio::task::spawn_blocking(move || {
             let summary = summary::Summary {
                 usage: &usage,
                 before: before.as_ref(),
                 paths: &paths,
+                drivers: &drivers,
                 node: &node,
             };
             summary.document(only_cpu_and_memory)

@@ -2,6 +2,7 @@
 
 use super::on_disk::{self, OnDisk};
 use super::usage::{Disk, Pod, Usage};
+use crate::csi::{Drivers, Stats};
 use crate::node::Paths;
 use jiff::Timestamp;
 use sandbox::usage::{ContainerUsage, Traffic};
@@ -15,6 +16,8 @@ pub struct Summary<'a> {
     /// An earlier look: what a rate is measured from.
     pub before: Option<&'a Usage>,
     pub paths: &'a Paths,
+    /// What is known of drivers' volumes.
+    pub drivers: &'a Drivers,
     pub node: &'a str,
 }
 
@@ -142,12 +145,16 @@ impl Summary<'_> {
         (document, root + logs)
     }
 
-    /// The pod's empty folders: those in memory are measured as file systems of their own and are no storage.
+    /// The pod's empty folders, and what drivers have said of theirs. Folders in memory are measured as file systems of their own and
+    /// are no storage.
     fn volumes(&self, pod: &Pod, uid: &str) -> (Vec<Value>, OnDisk) {
         let mut sum = OnDisk::default();
         let spec = pod.entry.pod.spec.as_ref();
         let volumes = spec.and_then(|spec| spec.volumes.as_ref()).into_iter().flatten();
         let documents = volumes.filter_map(|volume| {
+            if let Some(stats) = self.drivers.stats(uid, &volume.name) {
+                return Some(driven(&volume.name, pod.entry.names().0, &stats));
+            }
             let medium = volume.empty_dir.as_ref()?.medium.as_deref().unwrap_or_default();
             let used = on_disk::of_empty_dir(self.paths, uid, &volume.name);
             if medium.is_empty() {
@@ -211,6 +218,25 @@ impl Summary<'_> {
     fn now(&self) -> Value {
         time(self.usage.at)
     }
+}
+
+/// A volume as its driver counts it; claims are named, by which people find theirs.
+fn driven(name: &str, namespace: &str, stats: &Stats) -> Value {
+    let mut document = json!({"name": name, "time": time(stats.at)});
+    if let Some(bytes) = stats.bytes {
+        document["availableBytes"] = bytes.available.into();
+        document["capacityBytes"] = bytes.total.into();
+        document["usedBytes"] = bytes.used.into();
+    }
+    if let Some(inodes) = stats.inodes {
+        document["inodesFree"] = inodes.available.into();
+        document["inodes"] = inodes.total.into();
+        document["inodesUsed"] = inodes.used.into();
+    }
+    if let Some(claim) = &stats.claim {
+        document["pvcRef"] = json!({"name": claim, "namespace": namespace});
+    }
+    document
 }
 
 fn time(at: SystemTime) -> Value {

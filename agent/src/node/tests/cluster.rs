@@ -407,7 +407,7 @@ impl Cluster {
         self.eventually_or(what, String::new, look)
     }
 
-    fn eventually_or<T>(&self, what: &str, last: impl Fn() -> String, look: impl Fn() -> Option<T>) -> T {
+    pub fn eventually_or<T>(&self, what: &str, last: impl Fn() -> String, look: impl Fn() -> Option<T>) -> T {
         let deadline = Instant::now() + DEADLINE;
         loop {
             if let Some(found) = look() {

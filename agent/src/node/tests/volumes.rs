@@ -9,6 +9,7 @@ pub fn all(cluster: &Cluster) {
     forbidden_sysctls_and_unknown_runtimes_are_named(cluster);
     labels_reach_a_running_pod(cluster);
     containers_are_resized_while_they_run(cluster);
+    filters_in_files_of_the_node_count(cluster);
 }
 
 fn create(cluster: &Cluster, name: &str, spec: Value) {
@@ -162,4 +163,39 @@ fn containers_are_resized_while_they_run(cluster: &Cluster) {
         pending(pod).is_none() && of(pod)["resources"]["limits"]["cpu"] == "250m"
     });
     remove(cluster, "grown");
+}
+
+fn filters_in_files_of_the_node_count(cluster: &Cluster) {
+    let folder = cluster.paths().seccomp;
+    std::fs::create_dir_all(&folder).unwrap();
+    let profile = json!({"defaultAction": "SCMP_ACT_ALLOW",
+        "syscalls": [{"names": ["getdents", "getdents64"], "action": "SCMP_ACT_ERRNO", "errnoRet": 28}]});
+    std::fs::write(folder.join("full.json"), profile.to_string()).unwrap();
+    let of = |name: &str| json!({"seccompProfile": {"type": "Localhost", "localhostProfile": name}});
+    let script = json!([{"command": ["sh", "-c", "ls /tmp 2>&1; exec sleep 1000"]}]);
+    create(
+        cluster,
+        "filtered",
+        json!({"containers": script, "securityContext": of("full.json")}),
+    );
+    cluster.wait_for_log(
+        "filtered",
+        "a",
+        "ls: reading directory '/tmp': No space left on device\n",
+    );
+    remove(cluster, "filtered");
+
+    create(
+        cluster,
+        "unfiltered",
+        json!({"containers": script, "securityContext": of("none.json")}),
+    );
+    let waiting = |pod: &Value| pod["status"]["containerStatuses"][0]["state"]["waiting"].clone();
+    let pod = cluster.wait_for("unfiltered", "waiting", |pod| waiting(pod)["message"].is_string());
+    let message = waiting(&pod)["message"].to_string();
+    assert!(
+        message.contains("cannot load seccomp profile") && message.contains("none.json"),
+        "{message}"
+    );
+    remove(cluster, "unfiltered");
 }

@@ -33,6 +33,8 @@ pub struct Inputs<'a> {
     pub hostname: &'a str,
     /// Its environment, resolved.
     pub env: &'a Environment,
+    /// The filter in a file of this node, if the container wants one.
+    pub seccomp: Option<sandbox::Seccomp>,
     /// The pod's volumes.
     pub volumes: &'a Volumes,
     /// Files of the machine that it sees in their own places, e.g. /etc/hosts.
@@ -51,7 +53,7 @@ pub fn container(inputs: &Inputs<'_>) -> Result<ContainerPlan, Refusal> {
         spec, container, image, ..
     } = inputs;
     let env = environment(inputs);
-    let security = security::security(spec, container)?;
+    let security = security::security(spec, container, inputs.seccomp.as_ref())?;
     let names = Names {
         passwd: inputs.passwd.clone(),
         group: inputs.group.clone(),

@@ -93,6 +93,8 @@ pub struct Lookups {
     pub claims: BTreeMap<String, Option<Claim>>,
     /// Layers of the images that are volumes, by the volume's name.
     pub images: BTreeMap<String, Vec<std::path::PathBuf>>,
+    /// Volumes that drivers have mounted, by the volume's name.
+    pub driven: Volumes,
     /// Services of which containers learn by variables.
     pub services: Vec<Arc<Service>>,
 }

@@ -1,7 +1,7 @@
 //! A container's security context as capabilities, filters and hidden paths.
 
 use super::Refusal;
-use k8s_openapi::api::core::v1::{Container, PodSpec};
+use k8s_openapi::api::core::v1::{Container, PodSpec, SeccompProfile};
 use sandbox::Seccomp;
 use std::path::PathBuf;
 
@@ -102,8 +102,8 @@ const MASKED: [&str; 12] = [
 ];
 const READONLY: [&str; 5] = ["/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger"];
 
-/// Decides for one container; a filter that is a file of this node is refused, because nobody can put one there.
-pub fn security(spec: &PodSpec, container: &Container) -> Result<Security, Refusal> {
+/// Decides for one container; `local` is the filter in a file of this node, if it wants one.
+pub fn security(spec: &PodSpec, container: &Container, local: Option<&Seccomp>) -> Result<Security, Refusal> {
     let context = container.security_context.as_ref();
     let privileged = context.and_then(|context| context.privileged).unwrap_or(false);
     let unmasked = privileged || context.and_then(|context| context.proc_mount.as_deref()) == Some("Unmasked");
@@ -125,7 +125,7 @@ pub fn security(spec: &PodSpec, container: &Container) -> Result<Security, Refus
         seccomp: if privileged {
             Seccomp::Unconfined
         } else {
-            seccomp(spec, container)?
+            seccomp(spec, container, local)?
         },
         masked: paths(&MASKED),
         readonly: paths(&READONLY),
@@ -133,7 +133,8 @@ pub fn security(spec: &PodSpec, container: &Container) -> Result<Security, Refus
     })
 }
 
-fn capabilities(container: &Container) -> Vec<String> {
+/// What a container may do that others may not.
+pub fn capabilities(container: &Container) -> Vec<String> {
     let wish = container
         .security_context
         .as_ref()
@@ -175,8 +176,8 @@ pub fn granted(add: &[String], drop: &[String]) -> Vec<String> {
     granted
 }
 
-/// The container's profile, else the pod's, else the runtime's default: upstream leaves that last one off.
-fn seccomp(spec: &PodSpec, container: &Container) -> Result<Seccomp, Refusal> {
+/// The container's profile, else the pod's.
+fn profile<'a>(spec: &'a PodSpec, container: &'a Container) -> Option<&'a SeccompProfile> {
     let own = container
         .security_context
         .as_ref()
@@ -185,15 +186,28 @@ fn seccomp(spec: &PodSpec, container: &Container) -> Result<Seccomp, Refusal> {
         .security_context
         .as_ref()
         .and_then(|context| context.seccomp_profile.as_ref());
-    let Some(profile) = own.or(pods) else {
+    own.or(pods)
+}
+
+/// The file of this node, below upstream's folder of profiles, that holds the container's filter.
+pub fn local_profile<'a>(spec: &'a PodSpec, container: &'a Container) -> Option<&'a str> {
+    let context = container.security_context.as_ref();
+    let privileged = context.and_then(|context| context.privileged).unwrap_or(false);
+    let profile = profile(spec, container).filter(|profile| !privileged && profile.type_ == "Localhost")?;
+    Some(profile.localhost_profile.as_deref().unwrap_or_default())
+}
+
+/// What the profile says, else the runtime's default: upstream leaves that last one off.
+fn seccomp(spec: &PodSpec, container: &Container, local: Option<&Seccomp>) -> Result<Seccomp, Refusal> {
+    let Some(profile) = profile(spec, container) else {
         return Ok(Seccomp::RuntimeDefault);
     };
     match profile.type_.as_str() {
         "Unconfined" => Ok(Seccomp::Unconfined),
-        "Localhost" => Err(Refusal(format!(
-            "cannot load seccomp profile {:?}: this node has no profiles of its own; use RuntimeDefault or Unconfined",
-            profile.localhost_profile.as_deref().unwrap_or_default()
-        ))),
+        "Localhost" => local.cloned().ok_or_else(|| {
+            let name = profile.localhost_profile.as_deref().unwrap_or_default();
+            Refusal(format!("cannot load seccomp profile {name:?}"))
+        }),
         _ => Ok(Seccomp::RuntimeDefault),
     }
 }
@@ -210,16 +224,23 @@ mod tests {
     fn decide(context: Value) -> Security {
         let spec: PodSpec =
             serde_json::from_value(json!({"containers": [{"name": "a", "securityContext": context}]})).unwrap();
-        security(&spec, &spec.containers[0]).unwrap()
+        security(&spec, &spec.containers[0], None).unwrap()
     }
 
     #[test]
-    fn a_filter_in_a_file_is_refused_and_not_replaced() {
+    fn a_filter_in_a_file_is_named_and_never_replaced_by_another() {
         let context = json!({"seccompProfile": {"type": "Localhost", "localhostProfile": "strict.json"}});
-        let spec = json!({"containers": [{"name": "a"}], "securityContext": context});
+        let spec = json!({"containers": [{"name": "a"}, {"name": "b", "securityContext": {"privileged": true}}],
+            "securityContext": context});
         let spec: PodSpec = serde_json::from_value(spec).unwrap();
-        let refused = security(&spec, &spec.containers[0]).err().unwrap().0;
+        let (one, privileged) = (&spec.containers[0], &spec.containers[1]);
+        assert_eq!(local_profile(&spec, one), Some("strict.json"));
+        let refused = security(&spec, one, None).err().unwrap().0;
         assert!(refused.contains("\"strict.json\""), "{refused}");
+        let own = Seccomp::Program(Vec::new());
+        assert_eq!(security(&spec, one, Some(&own)).unwrap().seccomp, own);
+        assert_eq!(local_profile(&spec, privileged), None);
+        assert_eq!(security(&spec, privileged, None).unwrap().seccomp, Seccomp::Unconfined);
     }
 
     #[test]

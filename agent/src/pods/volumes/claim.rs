@@ -3,7 +3,7 @@
 use super::host_path;
 use super::ownership::Ownership;
 use crate::pods::plan::{Claim, Lookups, Volume, What};
-use k8s_openapi::api::core::v1::{PersistentVolumeSpec, Pod, Volume as Spec};
+use k8s_openapi::api::core::v1::{PersistentVolumeClaim, PersistentVolumeSpec, Pod, Volume as Spec};
 use std::fs;
 use std::os::unix::fs::FileTypeExt;
 use std::path::{Path, PathBuf};
@@ -19,13 +19,13 @@ pub fn name(pod: &Pod, volume: &Spec) -> Option<(String, bool)> {
     Some((format!("{pod}-{}", volume.name), false))
 }
 
-/// The persistent volume behind a claim; an error is upstream's sentence.
+/// A claim and the persistent volume behind it; an error is upstream's sentence.
 pub fn bound<'a>(
     pod: &Pod,
     volume: &Spec,
     claim: &str,
     lookups: &'a Lookups,
-) -> Result<&'a PersistentVolumeSpec, String> {
+) -> Result<(&'a PersistentVolumeClaim, &'a PersistentVolumeSpec), String> {
     let namespace = pod.metadata.namespace.as_deref().unwrap_or_default();
     let failed = |why: String| format!("error processing PVC {namespace}/{claim}: {why}");
     let Some(Claim {
@@ -52,7 +52,7 @@ pub fn bound<'a>(
     let phase = found.status.as_ref().and_then(|status| status.phase.as_deref());
     let spec = pv.as_ref().and_then(|pv| pv.spec.as_ref());
     match (phase, spec) {
-        (Some("Bound"), Some(spec)) => Ok(spec),
+        (Some("Bound"), Some(spec)) => Ok((found, spec)),
         (Some("Bound"), None) => Err(failed("failed to fetch PV from API server: it is not there".to_owned())),
         (_, _) => Err(failed("PVC is not bound".to_owned())),
     }

@@ -1,10 +1,10 @@
 //! A pod's volumes as folders of the machine: made before its containers, kept up to date, taken away after them.
 
 mod atomic;
-mod claim;
+pub mod claim;
 mod empty_dir;
 mod host_path;
-mod mounted;
+pub mod mounted;
 mod ownership;
 mod payload;
 pub mod sub_path;
@@ -113,8 +113,11 @@ fn one(source: &Source<'_>, volume: &Spec, dir: &Path) -> Result<Volume, VolumeE
             readonly: true,
         });
     }
+    if let Some(found) = source.lookups.driven.get(&volume.name) {
+        return Ok(found.clone());
+    }
     if let Some((name, readonly)) = claim::name(source.pod, volume) {
-        let spec = claim::bound(source.pod, volume, &name, source.lookups).map_err(refused)?;
+        let (_, spec) = claim::bound(source.pod, volume, &name, source.lookups).map_err(refused)?;
         let found = claim::own(spec, readonly, ownership_of(source.pod)).unwrap_or_else(|| Err(unsupported()));
         return found.map_err(refused);
     }
@@ -139,7 +142,7 @@ fn place(dir: &Path, kind: &str, volume: &Spec) -> PathBuf {
 }
 
 fn unsupported() -> String {
-    "this node supports emptyDir, configMap, secret, projected, downwardAPI, hostPath and image volumes, and claims of local and hostPath volumes"
+    "this node supports emptyDir, configMap, secret, projected, downwardAPI, hostPath, image and csi volumes, and claims of local, hostPath and csi volumes"
         .to_owned()
 }
 
@@ -150,21 +153,22 @@ fn empty_dir(
     dir: &Path,
 ) -> Result<PathBuf, VolumeError> {
     let path = place(dir, "empty-dir", volume);
-    let medium = empty.medium.as_deref().unwrap_or_default();
-    if !matches!(medium, "" | "Memory") {
-        return Err(VolumeError::Refused {
-            volume: volume.name.clone(),
-            why: format!("this node has no storage medium {medium:?}"),
-        });
-    }
-    let spec = source.pod.spec.as_ref();
-    let size = spec.map_or(0, |spec| empty_dir::memory(empty, spec, source.machine));
+    let refused = |why: String| VolumeError::Refused {
+        volume: volume.name.clone(),
+        why,
+    };
+    let spec = source
+        .pod
+        .spec
+        .as_ref()
+        .ok_or_else(|| refused("the pod has no spec".to_owned()))?;
+    let medium = empty_dir::medium(empty, spec, source.machine).map_err(refused)?;
     // Where upstream's kubelet keeps the same mark.
     let mark = dir
         .join("plugins/kubernetes.io~empty-dir")
         .join(&volume.name)
         .join("ready");
-    empty_dir::make(&path, &mark, size, medium == "Memory", ownership_of(source.pod))
+    empty_dir::make(&path, &mark, medium, ownership_of(source.pod))
         .map_err(|cause| failed(volume, "make", &path, cause))?;
     Ok(path)
 }
@@ -174,7 +178,8 @@ fn fs_group(pod: &Pod) -> Option<u32> {
     u32::try_from(context.fs_group?).ok()
 }
 
-fn ownership_of(pod: &Pod) -> Option<Ownership> {
+/// Who is to own the pod's volumes, if anybody.
+pub fn ownership_of(pod: &Pod) -> Option<Ownership> {
     let context = pod.spec.as_ref()?.security_context.as_ref()?;
     Some(Ownership {
         group: fs_group(pod)?,

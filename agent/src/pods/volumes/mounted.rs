@@ -5,8 +5,12 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-/// Unmounts and removes every volume below `dir`; what is not there is gone already.
+/// Unmounts and removes every volume below `dir`; what is not there is gone already. What a driver has is the driver's to unmount.
 pub fn take_away(dir: &Path) -> io::Result<()> {
+    let driven = dir.join("plugins/kubernetes.io~csi");
+    if fs::read_dir(driven).is_ok_and(|mut records| records.next().is_some()) {
+        return Err(io::Error::other("a storage driver has not let go of a volume yet"));
+    }
     let volumes = dir.join("volumes");
     for mounted in below(&volumes)? {
         umount2(&mounted, MntFlags::MNT_DETACH)?;
@@ -35,6 +39,23 @@ fn unescape(point: &str) -> String {
         .replace("\\040", " ")
         .replace("\\011", "\t")
         .replace("\\134", "\\")
+}
+
+/// Huge pages of so many bytes each on `path`; those that are there already stay.
+pub fn hugetlbfs(path: &Path, page: i64) -> io::Result<()> {
+    fs::create_dir_all(path)?;
+    if below(path)?.iter().any(|point| point == path) {
+        return Ok(());
+    }
+    let flags = MsFlags::MS_NOSUID | MsFlags::MS_NODEV;
+    let options = format!("pagesize={page}");
+    Ok(mount(
+        Some("nodev"),
+        path,
+        Some("hugetlbfs"),
+        flags,
+        Some(options.as_str()),
+    )?)
 }
 
 /// A tmpfs on `path`, of at most `size` bytes (0: half of RAM); the one that is there already stays.

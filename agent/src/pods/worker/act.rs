@@ -4,7 +4,7 @@ use super::ask::Moment;
 use super::volumes::BEING_PULLED;
 use super::{Flow, Input, Worker};
 use crate::pods::decide::{Action, Why};
-use crate::pods::observed::{Image, Sandbox, Stage, Stopping};
+use crate::pods::observed::{Driven, Image, Sandbox, Stage, Stopping};
 use crate::pods::{plan, spec, volumes};
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::core::v1::Secret;
@@ -65,7 +65,9 @@ impl Worker {
                 format!("Failed to create pod sandbox: {message}"),
             )
         };
-        self.have_volume_images()?;
+        let images = self.have_volume_images();
+        self.have_driven_volumes().await?;
+        images?;
         self.prepare_volumes()
             .await
             .map_err(|message| ("FailedMount", message))?;
@@ -234,11 +236,15 @@ impl Worker {
             tracing::warn!(pod = %spec::full_name(&self.pod), %error, "addresses not taken back yet");
         }
         self.host.tokens.forget(&uid);
+        self.host.forget_objects(&uid);
         self.host.devices.take_back(&uid);
+        self.observed.sandbox = Sandbox::Down;
+        if self.observed.driven == Driven::Held {
+            return self.give_back();
+        }
         if let Err(error) = volumes::take_away(&self.host.pod_dir(&uid)) {
             tracing::warn!(pod = %spec::full_name(&self.pod), %error, "volumes not taken away");
         }
-        self.observed.sandbox = Sandbox::Down;
     }
 
     pub(super) fn uid(&self) -> String {
@@ -257,8 +263,7 @@ pub(super) async fn pull_secrets(host: &super::Host, pod: &k8s_openapi::api::cor
         secrets,
         ..plan::References::default()
     };
-    let namespace = pod.metadata.namespace.as_deref().unwrap_or_default();
-    let found = host.look_up(namespace, &references).await.unwrap_or_default();
+    let found = host.look_up(pod, &references).await.unwrap_or_default();
     found.secrets.into_values().flatten().collect()
 }
 

@@ -3,18 +3,19 @@
 mod act;
 pub mod adopt;
 mod ask;
+mod drivers;
 mod publish;
+mod pulled;
 mod resize;
 mod start;
 mod volumes;
 
-use super::backoff::Backoff;
 use super::decide::{Action, decide};
 use super::directory::Entry;
 use super::host::Host;
 use super::images::{Got, Missing};
 use super::ledger::Ending;
-use super::observed::{Deleted, Ended, Image, Observed, Run, Sandbox, Stage};
+use super::observed::{Deleted, Ended, Observed, Run, Sandbox, Stage};
 use super::probes::{Answer, Kind};
 use super::{spec, status};
 use ask::Moment;
@@ -28,7 +29,7 @@ use std::time::Duration;
 use tokio::sync::{mpsc, watch};
 use tokio::task::AbortHandle;
 
-/// How often ConfigMaps and Secrets in volumes are read again: upstream's kubelet promises a minute or so.
+/// How often volumes are looked at again for what no change tells: tokens that grow old, drivers that want to hear so.
 const REFRESH: Duration = Duration::from_secs(60);
 
 /// Those who make room have their grace period; whoever has a long one is run beside for a while.
@@ -54,6 +55,17 @@ pub enum Input {
         /// Why there is no image, if there is none.
         result: Result<(), Missing>,
     },
+    /// A driver has mounted a volume, or not.
+    Mounted {
+        /// Which volume.
+        volume: String,
+        /// Where, or why not.
+        result: Result<super::plan::Volume, crate::csi::Failure>,
+    },
+    /// No driver has anything of the pod any more.
+    Released,
+    /// A ConfigMap or a Secret that the pod refers to has changed.
+    Stale,
     /// A container's present state.
     State(ContainerState),
     /// A probe was answered.
@@ -104,6 +116,8 @@ pub struct Worker {
     publisher: tokio::task::JoinHandle<()>,
     /// Volumes that are images, once somebody asked for them.
     volume_images: volumes::Images,
+    /// Volumes that drivers mount, once somebody asked for them.
+    mounts: drivers::Mounts,
     /// Whether what volumes show of the pod itself has changed.
     is_stale: bool,
     /// Pods that make room for it.
@@ -142,9 +156,11 @@ impl Worker {
             published,
             publisher,
             volume_images: volumes::Images::default(),
+            mounts: drivers::Mounts::new(),
             is_stale: false,
             after,
         };
+        worker.adopt_mounts();
         worker.desire(pod);
         worker.watch_sandbox();
         (worker, sender)
@@ -186,7 +202,10 @@ impl Worker {
                     None => return,
                 },
                 () = sleep_or_forever(wake) => {}
-                _ = refresh.tick() => self.refresh_volumes().await,
+                _ = refresh.tick() => {
+                    self.refresh_volumes().await;
+                    self.refresh_driven().await;
+                }
             }
         }
     }
@@ -209,6 +228,10 @@ impl Worker {
             self.changed |= self.probed(container, *attempt, *kind, answer);
             return;
         }
+        if matches!(input, Input::Stale) {
+            self.is_stale = true;
+            return;
+        }
         self.changed = true;
         match input {
             Input::Desired(pod) => self.desire(pod),
@@ -220,8 +243,10 @@ impl Worker {
             }
             Input::Pulled { container, result } => self.pulled(&container, *result),
             Input::VolumePulled { volume, result } => self.volume_pulled(&volume, result),
+            Input::Mounted { volume, result } => self.mounted(&volume, result),
+            Input::Released => self.released(),
             Input::State(state) => self.state(&state),
-            Input::Probed { .. } => {}
+            Input::Probed { .. } | Input::Stale => {}
             Input::Hooked {
                 container,
                 attempt,
@@ -281,63 +306,6 @@ impl Worker {
                 if let Stage::Signalled { kill_at } = &mut stopping.stage {
                     *kill_at = (*kill_at).min(latest);
                 }
-            }
-        }
-    }
-
-    fn pulled(&mut self, name: &str, result: Result<Got, Missing>) {
-        let now = Timestamp::now();
-        let Some(spec) = spec::any_container(&self.pod, name) else {
-            return;
-        };
-        let image = spec.image.clone().unwrap_or_default();
-        let events = &self.host.events;
-        let container = self.observed.container_mut(name);
-        match result {
-            Ok(Got { image: got, pulled }) => {
-                let message = match pulled {
-                    None => {
-                        format!("Container image {image:?} already present on machine and can be accessed by the pod")
-                    }
-                    Some(took) => {
-                        let took = format!("{}ms", took.as_millis());
-                        let size = got.size;
-                        format!(
-                            "Successfully pulled image {image:?} in {took} ({took} including waiting). Image size: {size} bytes."
-                        )
-                    }
-                };
-                events.normal(&self.pod, name, "Pulled", message);
-                let named = got.names.first().cloned().unwrap_or_default();
-                let repository = named.parse::<oci::Reference>().ok();
-                let named = repository.map(|name| format!("{}/{}@{}", name.registry, name.repository, got.digest));
-                container.pull_backoff = Backoff::NONE;
-                container.image = Image::Here {
-                    id: got.id,
-                    named: named.unwrap_or_default(),
-                };
-            }
-            Err(Missing { reason, message }) => {
-                container.pull_backoff.grant(now, now);
-                let backoff = container.pull_backoff;
-                if reason == "ErrImagePull" {
-                    events.warning(
-                        &self.pod,
-                        name,
-                        "Failed",
-                        format!("Failed to pull image {image:?}: {message}"),
-                    );
-                    events.warning(&self.pod, name, "Failed", "Error: ErrImagePull".to_owned());
-                    events.normal(&self.pod, name, "BackOff", format!("Back-off pulling image {image:?}"));
-                } else {
-                    events.warning(&self.pod, name, "Failed", format!("Error: {reason}"));
-                }
-                container.image = Image::Failed {
-                    reason,
-                    message,
-                    at: now,
-                    backoff,
-                };
             }
         }
     }

@@ -140,10 +140,10 @@ impl Worker {
             .local(image_name)
             .ok_or_else(|| format!("image {image_name:?} is gone"))?;
         let namespace = self.pod.metadata.namespace.as_deref().unwrap_or_default();
-        let lookups = self.host.look_up(namespace, &plan::env::references(container)).await;
+        let lookups = self.host.look_up(&self.pod, &plan::env::references(container)).await;
         let lookups = plan::Lookups {
             services: self.host.services_of(namespace, spec).await?,
-            ..lookups.map_err(|error| crate::node::chain(&error))?
+            ..lookups?
         };
         let ips = &self.observed.ips;
         let env = plan::env::resolve(&self.pod, container, ips, &self.host.machine, &lookups);
@@ -151,6 +151,7 @@ impl Worker {
         let hostname = spec::kernel_hostname(&self.pod, &self.host.dns_domain)?;
         let volumes = self.prepare_volumes().await?;
         let mut files = self.files();
+        let seccomp = self.local_filter(spec, container)?;
         let attempt = known.attempt;
         let message = self.message_file(name, attempt);
         make_empty(&message).map_err(|error| format!("make {}: {error}", message.display()))?;
@@ -173,6 +174,7 @@ impl Worker {
             image: &image,
             hostname: &hostname,
             env: &env,
+            seccomp,
             volumes: &volumes,
             files: &files,
             scratch: self.host.scratch_dir(&self.uid()).join(name).join(attempt.to_string()),
@@ -186,6 +188,21 @@ impl Worker {
         }
         self.host.devices.before_start(&self.uid(), name).await?;
         Ok(plan)
+    }
+
+    /// The filter in a file of this node that the container wants; an error is one sentence.
+    fn local_filter(&self, spec: &PodSpec, container: &Container) -> Result<Option<sandbox::Seccomp>, String> {
+        let Some(name) = plan::security::local_profile(spec, container) else {
+            return Ok(None);
+        };
+        let stays = Path::new(name)
+            .components()
+            .all(|part| matches!(part, std::path::Component::Normal(_)));
+        if name.is_empty() || !stays {
+            return Err(format!("invalid seccomp profile {name:?}"));
+        }
+        let capabilities = plan::security::capabilities(container);
+        crate::seccomp::load(&self.host.paths.seccomp.join(name), &capabilities).map(Some)
     }
 
     /// Forgets the attempt before and the logs of those before that one: upstream keeps one dead container.

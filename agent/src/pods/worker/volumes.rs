@@ -7,7 +7,7 @@ use crate::pods::observed::Sandbox;
 use crate::pods::{plan, spec, volumes};
 use std::collections::BTreeMap;
 
-/// Not a reason for an event: an image that is a volume is still being pulled.
+/// Not a reason for an event: an image that is a volume is still being pulled, or a driver is still mounting one.
 pub const BEING_PULLED: &str = "";
 
 /// How far the images are that are volumes, by the volume's name.
@@ -27,11 +27,12 @@ impl Worker {
     pub(super) async fn prepare_volumes(&self) -> Result<plan::Volumes, String> {
         let wanted = volumes::references(&self.pod);
         let lookups = self.host.look_up_for(&self.pod, &wanted).await;
-        let mut lookups = lookups.map_err(|error| crate::node::chain(&error))?;
+        let mut lookups = lookups?;
         for (volume, image, _) in spec::volume_images(&self.pod) {
             let layers = self.host.images.local(image).map(|image| image.layers);
             lookups.images.extend(layers.map(|layers| (volume.to_owned(), layers)));
         }
+        lookups.driven = self.driven();
         let source = volumes::Source {
             pod: &self.pod,
             ips: &self.observed.ips,

@@ -58,6 +58,7 @@ fn plan_of(container: Value, image: &oci::Image) -> Result<ContainerPlan, Refusa
         files: &[("/pod/hosts".into(), "/etc/hosts".into())],
         scratch: "/scratch".into(),
         log: "/log".into(),
+        seccomp: None,
         machine: &machine,
     })
 }
