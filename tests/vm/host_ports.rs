@@ -1,0 +1,40 @@
+//! Ports of a machine that lead to a pod: from the machine itself, from other pods, and after the pod has gone from nowhere.
+
+use crate::{apply, eventually, kubectl, shared, wait_phase};
+
+#[test]
+fn a_host_port_leads_to_its_pod_from_machine_and_pods() {
+    let cluster = shared();
+    let image = qemu::oci_images::reference("demo");
+    let serve = "mkdir -p /www; echo it is me > /www/index.html; exec httpd -f -p 80 -h /www";
+    let pod = |name: &str, rest: &str, script: &str| {
+        format!(
+            "apiVersion: v1\nkind: Pod\nmetadata: {{name: {name}}}\nspec:\n  terminationGracePeriodSeconds: 1\n  {rest}\n  containers:\n  - name: main\n    image: {image}\n    command: [sh, -c, {script:?}]\n"
+        )
+    };
+    apply(
+        cluster,
+        &(pod("web", "restartPolicy: Always", serve) + "    ports: [{containerPort: 80, hostPort: 8085}]\n"),
+    );
+    apply(cluster, &pod("outside", "hostNetwork: true", "exec sleep 100000"));
+    apply(cluster, &pod("neighbour", "restartPolicy: Always", "exec sleep 100000"));
+    ["web", "outside", "neighbour"]
+        .iter()
+        .for_each(|name| wait_phase(cluster, name, "Running"));
+    let address = kubectl(cluster, &["get", "pod", "web", "-o", "jsonpath={.status.hostIP}"]);
+    let ask = |from: &str, address: &str, wanted: &dyn Fn(&str) -> bool| {
+        let script = format!("wget -q -T 5 -O - http://{address}:8085/ 2>/dev/null || echo nobody");
+        eventually(cluster, &["exec", from, "--", "sh", "-c", &script], wanted);
+    };
+    for (from, address) in [
+        ("outside", "127.0.0.1"),
+        ("outside", address.as_str()),
+        ("neighbour", address.as_str()),
+        ("web", address.as_str()),
+    ] {
+        ask(from, address, &|said| said == "it is me\n");
+    }
+    kubectl(cluster, &["delete", "pod", "web"]);
+    ask("outside", "127.0.0.1", &|said| said == "nobody\n");
+    kubectl(cluster, &["delete", "pod", "outside", "neighbour"]);
+}
