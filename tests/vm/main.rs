@@ -3,6 +3,7 @@
 
 mod agent_killed;
 mod bad_pods;
+mod cri;
 mod damaged_disk;
 mod example;
 mod full_data;
