@@ -2,7 +2,7 @@
 
 use crate::users::Users;
 use linux::clone::{Child, SingleThreaded};
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{BorrowedFd, OwnedFd};
 use std::path::Path;
 
 /// CLONE_NEWPID.
@@ -66,18 +66,15 @@ impl Births {
         }
     }
 
-    /// Makes the namespace that containers of the pod share, unless it is there. `empty` is a folder with nothing in it.
-    pub fn share(&mut self, empty: &Path) -> Result<(), linux::Error> {
-        if self.holder.is_none() {
-            self.holder = Some(linux::clone::fork(&self.proof, NEW, None, || hold(empty))?);
-        }
-        Ok(())
-    }
-
-    /// In the namespace that was made by [`Births::share`].
-    pub fn shared(&self) -> Place<'_> {
-        let holder = self.holder.as_ref();
-        holder.map_or(Place::New, |holder| Place::Beside(holder.pidfd.as_fd()))
+    /// A pidfd of number 1 of the namespace that containers of the pod share, which is made when the first of them asks. `empty`
+    /// is a folder with nothing in it.
+    pub fn shared(&mut self, empty: &Path) -> Result<OwnedFd, linux::Error> {
+        let holder = match self.holder.take() {
+            Some(holder) => holder,
+            None => linux::clone::fork(&self.proof, NEW, None, || hold(empty))?,
+        };
+        let holder = self.holder.insert(holder);
+        rustix::io::fcntl_dupfd_cloexec(&holder.pidfd, 0).map_err(linux::Error::rustix("fcntl(F_DUPFD_CLOEXEC)"))
     }
 
     /// Whether it was the shared namespace's number 1 that ended; all that lived in it has ended with it.

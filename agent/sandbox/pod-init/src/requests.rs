@@ -57,15 +57,17 @@ impl Supervisor {
         {
             return cannot("it runs already, or this attempt of it was started before");
         }
-        if plan.processes == Processes::Pod
-            && let Err(error) = self.births.share(&self.dir.join(ROOT))
-        {
-            return cannot(&format!("make the pod's PID namespace: {error}"));
-        }
+        let shared;
         let place = match &plan.processes {
             Processes::Own => Place::New,
             Processes::Host => Place::Here,
-            Processes::Pod => self.births.shared(),
+            Processes::Pod => match self.births.shared(&self.dir.join(ROOT)) {
+                Ok(holder) => {
+                    shared = holder;
+                    Place::Beside(shared.as_fd())
+                }
+                Err(error) => return cannot(&format!("make the pod's PID namespace: {error}")),
+            },
             Processes::Of(other) => match self.running(other) {
                 Ok(container) => Place::Beside(container.child.pidfd.as_fd()),
                 Err(reply) => return Some(reply),
