@@ -23,6 +23,9 @@ pub struct Tail {
     left: usize,
     /// Whether the last piece sent ended its line.
     at_line_start: bool,
+    /// Bytes of its files that are read, where nobody follows: what there was when it was asked for. A container may write
+    /// faster than its reader reads, and would never be caught up with.
+    unread: u64,
 }
 
 /// Whether the reader still wants more.
@@ -40,6 +43,7 @@ impl Tail {
             wish,
             left,
             at_line_start: true,
+            unread: u64::MAX,
         }
     }
 
@@ -52,8 +56,13 @@ impl Tail {
 
     async fn try_send(&mut self, sender: &Sender<io::Result<Bytes>>, is_running: impl Fn() -> bool) -> io::Result<()> {
         let mut files = open_all(&self.path)?;
+        let sizes = files.iter().map(|file| file.metadata().map(|file| file.len()));
+        let sizes = sizes.collect::<io::Result<Vec<u64>>>()?;
+        if !self.wish.follow {
+            self.unread = sizes.iter().sum();
+        }
         let mut skip = match self.wish.tail {
-            Some(wanted) => self.count(&mut files)?.saturating_sub(wanted),
+            Some(wanted) => self.count(&mut files, &sizes)?.saturating_sub(wanted),
             None => 0,
         };
         let mut last = None;
@@ -101,9 +110,11 @@ impl Tail {
     ) -> io::Result<More> {
         let mut chunk = vec![0; CHUNK];
         loop {
-            let length = file.read(&mut chunk)?;
+            let length = file.by_ref().take(self.unread).read(&mut chunk)?;
+            self.unread -= length as u64;
             if length == 0 {
-                return Ok(if self.left == 0 { More::Enough } else { More::Wanted });
+                let is_enough = self.left == 0 || self.unread == 0;
+                return Ok(if is_enough { More::Enough } else { More::Wanted });
             }
             rest.extend_from_slice(&chunk[..length]);
             let Some(end) = rest.iter().rposition(|byte| *byte == b'\n') else {
@@ -149,11 +160,12 @@ impl Tail {
         since.is_none_or(|since| line.is_since(since)) && stream.is_none_or(|stream| line.stream == stream.as_bytes())
     }
 
-    /// How many lines there are in these files that the caller may see; they are at their beginnings again afterwards.
-    fn count(&self, files: &mut [File]) -> io::Result<usize> {
+    /// How many lines there are in these files, up to these sizes, that the caller may see; they are at their beginnings again
+    /// afterwards.
+    fn count(&self, files: &mut [File], sizes: &[u64]) -> io::Result<usize> {
         let mut count = 0;
-        for file in files {
-            let mut reader = BufReader::with_capacity(CHUNK, &mut *file);
+        for (file, size) in files.iter_mut().zip(sizes) {
+            let mut reader = BufReader::with_capacity(CHUNK, file.by_ref().take(*size));
             let mut bytes = Vec::new();
             while reader.read_until(b'\n', &mut bytes)? > 0 {
                 let line = Line::parse(&bytes);
@@ -320,6 +332,32 @@ mod tests {
             assert_eq!(read(&path, wish.clone()).await, expected, "{wish:?}");
         }
         assert_eq!(read(Path::new("/nonexistent/0.log"), Wish::default()).await, "");
+    }
+
+    #[tokio::test]
+    async fn whoever_does_not_follow_gets_what_there_was_however_fast_more_is_written() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("0.log");
+        let line = |number: usize| format!("2026-11-20T13:00:00Z stdout F {number}\n");
+        let lines = |count: usize| (0..count).map(line).collect::<String>();
+        for (tail, wanted) in [(None, 0..9000), (Some(10), 8990..9000)] {
+            fs::write(&path, lines(9000)).unwrap();
+            let (sender, mut receiver) = tokio::sync::mpsc::channel(1);
+            let wish = Wish {
+                tail,
+                ..Wish::default()
+            };
+            let reader = tokio::spawn(Tail::new(path.clone(), wish).send(sender, || true));
+            let mut seen = String::new();
+            while let Some(chunk) = receiver.recv().await {
+                seen.push_str(std::str::from_utf8(&chunk.unwrap()).unwrap());
+                assert!(seen.len() < 1 << 20, "it is led on for ever");
+                let mut file = fs::OpenOptions::new().append(true).open(&path).unwrap();
+                file.write_all(lines(9000).as_bytes()).unwrap();
+            }
+            reader.await.unwrap();
+            assert_eq!(seen, wanted.map(|number| format!("{number}\n")).collect::<String>());
+        }
     }
 
     #[tokio::test]
