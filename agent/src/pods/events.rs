@@ -1,6 +1,10 @@
 //! What people are told about pods, in the order in which it happened and with upstream's words.
 
+mod flood;
+
 use client::Recorder;
+use flood::Flood;
+use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{ObjectReference, Pod};
 use std::borrow::Cow;
 use tokio::sync::mpsc;
@@ -27,11 +31,13 @@ impl Events {
     pub fn start(recorder: Recorder, node: &str) -> Self {
         let (sender, mut receiver) = mpsc::channel::<Said>(QUEUE);
         tokio::spawn(async move {
+            let mut flood = Flood::default();
             while let Some(said) = receiver.recv().await {
-                if let Err(error) = recorder
-                    .record(&said.about, said.kind, &said.reason, said.message)
-                    .await
-                {
+                let uid = said.about.uid.as_deref().unwrap_or_default();
+                let Some(message) = flood.judge(uid, said.kind, &said.reason, said.message, Timestamp::now()) else {
+                    continue;
+                };
+                if let Err(error) = recorder.record(&said.about, said.kind, &said.reason, message).await {
                     tracing::debug!(error = %crate::node::chain(&error), reason = %said.reason, "event lost");
                 }
             }
