@@ -3,11 +3,13 @@
 //! A config that is there and broken stops the search: what a person put there is never passed over in silence.
 
 use crate::places::Places;
+use crate::pods::static_pods::{self, BadStaticPod};
 use crate::state;
 use crate::trial::{self, Found};
 use config::{MachineConfig, Secrets, sentence};
 use identity::tls::{Callers, Trust};
 use identity::{Subject, tls};
+use jiff::Timestamp;
 use std::fmt;
 use std::fs;
 
@@ -64,6 +66,9 @@ pub enum Unusable {
         /// Why.
         cause: tls::TlsError,
     },
+    /// A static pod that cannot be.
+    #[error(transparent)]
+    StaticPod(#[from] BadStaticPod),
     /// Certificates of another machine.
     #[error("secrets.toml: `node` was issued for {found:?}, but `machine.name` is {name:?}; {REMEDY}")]
     OtherMachine {
@@ -138,6 +143,7 @@ pub fn check(config_text: &str, secrets_text: &str, source: Source) -> Result<Ru
             tls::client(Trust::Authority(ca), None, &[]).map_err(unusable)?;
         }
     }
+    static_pods::read(&config.node.static_pods, &config.machine.name, Timestamp::now())?;
     let wanted = format!("system:node:{}", config.machine.name);
     let found = tls::certificates(&secrets.node.certificate)?
         .first()

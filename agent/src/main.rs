@@ -80,6 +80,7 @@ async fn run() -> anyhow::Result<Infallible> {
         .then(|| node_context(&machine, &running));
     if let Some(node) = &node {
         machine.run_pods_from(node.images.clone());
+        tokio::spawn(follow_static_pods(Arc::clone(&machine), node.clone()));
     }
     let api = machine::serve(&machine, &running.secrets)
         .await
@@ -142,6 +143,22 @@ fn node_context(machine: &Arc<Machine>, running: &Running) -> NodeContext {
         }
     });
     NodeContext::new(running.config.clone(), running.secrets.clone(), Paths::machine(), marks)
+}
+
+/// Has the node know of static pods as the machine config changes while everything runs.
+async fn follow_static_pods(machine: Arc<Machine>, node: NodeContext) {
+    let mut configs = machine.configs();
+    while configs.changed().await.is_ok() {
+        let running = configs.borrow_and_update().clone();
+        let pods = running.map(|running| running.config.node.static_pods.clone());
+        node.static_pods.send_if_modified(|present| match pods {
+            Some(pods) if *present != pods => {
+                *present = pods;
+                true
+            }
+            Some(_) | None => false,
+        });
+    }
 }
 
 /// Ends the pods when init says that the machine goes down, before it says that the agent is to end.

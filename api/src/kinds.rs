@@ -72,6 +72,8 @@ mod volume_attributes_class;
 mod volume_source;
 mod webhook_configuration;
 
+pub use pod::Pod;
+
 use crate::rules::Rules;
 
 /// Every kind, in discovery's order within its group.

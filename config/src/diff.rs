@@ -32,7 +32,7 @@ pub enum Effect {
 }
 
 /// Tables that the running agent re-reads; everything else is read once, at start.
-const LIVE: [&str; 2] = ["network.hosts", "network.nameservers"];
+const LIVE: [&str; 3] = ["network.hosts", "network.nameservers", "node.static-pod"];
 
 /// From an old config to a new one.
 pub fn diff(old: &MachineConfig, new: &MachineConfig) -> Changes {

@@ -18,7 +18,7 @@ pub use machine::{
     AuditLog, Cluster, ControlPlane, Engine, Interface, Machine, MachineConfig, Network, Oci, Registry, Role, SignedBy,
     Storage,
 };
-pub use node::{CpuPolicy, Eviction, Node, Shutdown, SoftEviction, Swap, TopologyPolicy, TopologyScope};
+pub use node::{CpuPolicy, Eviction, Node, Shutdown, SoftEviction, StaticPod, Swap, TopologyPolicy, TopologyScope};
 pub use parse::{parse, parse_bundle, parse_secrets, schema};
 pub use problem::{Problem, sentence};
 pub use secrets::{Bundle, ControlPlaneSecrets, EncryptionKey, KeyPair, RegistryLogin, Secrets};

@@ -131,6 +131,9 @@ pub struct Cluster {
     /// The cluster's DNS domain.
     #[serde(default = "default_dns_domain")]
     pub dns_domain: String,
+    /// Where pods ask for names. Default: the tenth address of each service range.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub dns_addresses: Vec<IpAddr>,
 }
 
 /// How the control plane runs.
@@ -229,6 +232,7 @@ impl Cluster {
             node_cidr_mask_size_ipv6: default_ipv6_part(),
             service_cidrs: default_service_cidrs(),
             dns_domain: default_dns_domain(),
+            dns_addresses: Vec::new(),
         }
     }
 
@@ -238,6 +242,20 @@ impl Cluster {
             IpNet::V4(_) => self.node_cidr_mask_size_ipv4,
             IpNet::V6(_) => self.node_cidr_mask_size_ipv6,
         }
+    }
+
+    /// Where pods ask for names: what is said, else the tenth address of each service range that has one, as kubeadm has it.
+    pub fn dns(&self) -> Vec<IpAddr> {
+        if !self.dns_addresses.is_empty() {
+            return self.dns_addresses.clone();
+        }
+        // The network's own address is the zeroth.
+        let tenth = |range: &IpNet| match range {
+            IpNet::V4(range) => IpAddr::from((u32::from(range.network()) + 10).to_be_bytes()),
+            IpNet::V6(range) => IpAddr::from((u128::from(range.network()) + 10).to_be_bytes()),
+        };
+        let has_ten = |range: &&IpNet| range.max_prefix_len() - range.prefix_len() >= 4;
+        self.service_cidrs.iter().filter(has_ten).map(tenth).collect()
     }
 }
 

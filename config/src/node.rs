@@ -38,6 +38,18 @@ pub struct Node {
     /// How pods end when the machine goes down in order.
     #[serde(skip_serializing_if = "is_default")]
     pub shutdown: Shutdown,
+    /// Pods that the machine runs by itself, whether or not the Kubernetes API is there; it only shows them, as
+    /// `<name>-<machine>`. They may refer to nothing that only the API knows.
+    #[serde(rename = "static-pod", skip_serializing_if = "Vec::is_empty")]
+    pub static_pods: Vec<StaticPod>,
+}
+
+/// A pod that the machine runs by itself.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct StaticPod {
+    /// A Pod of `v1`, its YAML as it would stand in a file.
+    pub manifest: String,
 }
 
 /// Who may use swap.
@@ -158,6 +170,7 @@ impl Default for Node {
             topology_scope: TopologyScope::Container,
             eviction: Eviction::default(),
             shutdown: Shutdown::default(),
+            static_pods: Vec::new(),
         }
     }
 }

@@ -47,6 +47,20 @@ fn the_good_one_is_taken() {
 }
 
 #[test]
+fn dns_is_at_the_tenth_address_of_the_service_range_or_where_it_is_said_to_be() {
+    let dns = |lines: &str| {
+        let text = GOOD.replace("name = \"demo\"", &format!("name = \"demo\"\n{lines}"));
+        let config = parse(&text).unwrap_or_else(|problems| panic!("{}", config::sentence(&problems)));
+        let addresses = config.cluster.dns();
+        addresses.iter().map(ToString::to_string).collect::<Vec<_>>()
+    };
+    assert_eq!(dns(""), ["10.96.0.10"]);
+    let both = "service-cidrs = [\"10.43.0.0/16\", \"fd00:96::/112\"]";
+    assert_eq!(dns(both), ["10.43.0.10", "fd00:96::a"]);
+    assert_eq!(dns("dns-addresses = [\"169.254.20.10\"]"), ["169.254.20.10"]);
+}
+
+#[test]
 fn each_bad_line_has_its_place_and_its_sentence() {
     #[rustfmt::skip]
     let rows = [
@@ -83,6 +97,9 @@ fn each_bad_line_has_its_place_and_its_sentence() {
         ("node-cidr = \"10.77.0.0/24\"", "pod-cidrs = [\"10.244.0.0/22\"]\nnode-cidr-mask-size-ipv4 = 21", "line 21", "10.244.0.0/22 is too small: every node gets a /21 of it"),
         ("node-cidr = \"10.77.0.0/24\"", "node-cidr-mask-size-ipv4 = 31", "line 21", "is 31, which leaves a node no addresses for pods; write at most 30"),
         ("node-cidr = \"10.77.0.0/24\"", "service-cidrs = [\"10.244.3.0/24\"]", "line 21", "overlaps `cluster.pod-cidrs[0]`"),
+        ("node-cidr = \"10.77.0.0/24\"", "service-cidrs = [\"10.96.0.0/29\"]", "line 21", "no service range has a tenth address for DNS"),
+        ("node-cidr = \"10.77.0.0/24\"", "dns-addresses = [\"10.96.0.x\"]", "line 21", "no IP address"),
+        ("node-cidr = \"10.77.0.0/24\"", "dns-addresses = [\"10.0.0.1\", \"10.0.0.2\", \"10.0.0.3\", \"10.0.0.4\"]", "line 21", "names more than 3 servers"),
         ("cert-sans = [\"api.test\"]", "cert-sans = [\"api test\"]", "line 24", "neither a DNS name nor"),
         ("cert-sans = [\"api.test\"]", "engine = \"etcd\"", "line 24", "no value of `control-plane.engine`"),
         ("host = \"registry.test:5000\"", "host = \"https://registry.test\"", "line 27, column 8", "is no registry; write it as images do"),
@@ -102,6 +119,8 @@ fn each_bad_line_has_its_place_and_its_sentence() {
         ("max-pods = 250", "[node.eviction.soft]\npids-percent = 100", "line 33", "`node.eviction.soft.pids-percent` is 100; write less than 100"),
         ("max-pods = 250", "[node.eviction.soft]\ndisk-percent = 10", "line 33, column 16", "pods go at once already when 10 is left"),
         ("max-pods = 250", "topology-policy = \"best\"", "line 32", "(known: none, best-effort, restricted, single-numa-node)"),
+        ("[node.shutdown]\ngrace-seconds = 40", "[[node.static-pod]]\nmanifest = \"web.yaml\"", "line 35, column 12", "`node.static-pod[0].manifest` is no Pod of v1"),
+        ("[node.shutdown]\ngrace-seconds = 40", "[[node.static-pod]]\npod = \"\"", "line 35", "unknown key `pod` in `node.static-pod[0]`"),
         ("grace-seconds = 40", "critical-seconds = 31", "line 35, column 20", "more than the 30 of `grace-seconds`"),
         ("grace-seconds = 40", "grace-seconds = 4000", "line 35, column 17", "write at most 3600"),
         ("roles = [\"control-plane\", \"worker\"]", "roles = [\"control-plane\"]", "line 31", "`machine.roles` lacks worker"),

@@ -274,7 +274,7 @@ fn write_files(
     let read = |path: &Path| fs::read_to_string(path).unwrap_or_default();
     let hosts = match plan.network {
         Network::Host => read(Path::new("/etc/hosts")),
-        Network::Own => crate::pods::plan::files::hosts(ips, &plan.hostname, "", &[]),
+        Network::Own => crate::pods::plan::hosts::of_pod(ips, &plan.hostname, "", &[]),
     };
     let resolv_conf = match &config.dns_config {
         Some(dns) => plan::resolv_conf(dns),

@@ -6,7 +6,7 @@ use crate::devices::Devices;
 use crate::pods::directory::Directory;
 use crate::pods::images::{self, Images};
 use crate::pods::ledger::Ledger;
-use config::{MachineConfig, Secrets};
+use config::{MachineConfig, Secrets, StaticPod};
 use k8s_openapi::api::core::v1::Node;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -43,6 +43,8 @@ pub struct NodeContext {
     pub readiness: Arc<watch::Sender<Readiness>>,
     /// Its Node as the API had it lately.
     pub node: Arc<watch::Sender<Option<Arc<Node>>>>,
+    /// The pods that the machine config has, and each change of them.
+    pub static_pods: Arc<watch::Sender<Vec<StaticPod>>>,
     /// Where the node's face listens; upstream's port of the kubelet, [`FACE_PORT`], on every Pintle machine.
     pub face_port: u16,
 }
@@ -62,6 +64,7 @@ impl NodeContext {
         Self {
             drivers: Drivers::new(places, readiness.clone(), node.clone()),
             devices: Devices::new(&paths.device_plugins, readiness.clone()),
+            static_pods: Arc::new(watch::Sender::new(config.node.static_pods.clone())),
             images: Images::new(&paths.oci, registries, directory.clone()),
             config: Arc::new(config),
             secrets: Arc::new(secrets),

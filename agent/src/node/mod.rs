@@ -18,6 +18,8 @@ use crate::pods::host::Host;
 use crate::pods::image_check;
 use crate::pods::objects::{Lines, Objects, Told};
 use crate::pods::plan::Machine;
+use crate::pods::plan::dns::ClusterDns;
+use crate::pods::static_pods::Mirrors;
 use crate::pods::tokens::Tokens;
 use crate::pods::topology::Topology;
 use crate::pods::users::Ranges;
@@ -204,7 +206,10 @@ fn open(
         transport: transport.clone(),
         // Upstream's component, by which people and programs find what the node says.
         events: Events::start(Recorder::new(transport.clone(), "kubelet", name), name),
-        dns_domain: context.config.cluster.dns_domain.clone(),
+        dns: ClusterDns {
+            servers: context.config.cluster.dns(),
+            domain: context.config.cluster.dns_domain.clone(),
+        },
         tokens: Tokens::default(),
         directory: context.directory.clone(),
         users: Ranges::open(&paths.kubelet),
@@ -222,6 +227,8 @@ fn open(
         ),
         devices: context.devices.clone(),
         readiness: context.readiness.clone(),
+        static_pods: context.static_pods.subscribe(),
+        mirrors: Mirrors::default(),
         node: context.node.clone(),
         paths,
     })

@@ -1,5 +1,6 @@
 //! What to do next about one pod: a pure choice over what is wanted, what is, and the time.
 
+mod restart_all;
 mod stop;
 
 use super::observed::{Container, Driven, Hook, Image, Observed, Run, Sandbox};
@@ -47,6 +48,8 @@ pub enum Action {
     },
     /// SIGKILL this container.
     Kill(String),
+    /// Forget that containers have run, all but ephemeral ones: they begin anew, in the same sandbox.
+    BeginAnew,
     /// Take namespaces, network and volumes down.
     TearDown,
     /// Say how it ended and take the pod out of the API.
@@ -81,6 +84,8 @@ pub enum Why {
     },
     /// It gets other requests or limits, and wants to be started anew with them.
     Resized,
+    /// All of its pod's start again.
+    AllRestart,
 }
 
 /// What to do now, and when to look again if nothing happens.
@@ -99,7 +104,7 @@ impl Why {
     pub fn message(self, container: &str) -> String {
         let and = |again| if again { ", will be restarted" } else { "" };
         match self {
-            Self::PodEnds => format!("Stopping container {container}"),
+            Self::PodEnds | Self::AllRestart => format!("Stopping container {container}"),
             Self::ProbeFailed { kind, again } => {
                 let probe = kind.name().to_lowercase();
                 format!("Container {container} failed {probe} probe{}", and(again))
@@ -113,7 +118,8 @@ impl Why {
     /// Whether the container is started again whatever it ends with.
     pub fn again(self) -> bool {
         match self {
-            Self::PodEnds | Self::PostStartFailed => false,
+            // What becomes of it then is decided for all together.
+            Self::PodEnds | Self::PostStartFailed | Self::AllRestart => false,
             Self::ProbeFailed { again, .. } | Self::Changed { again } => again,
             Self::Resized => true,
         }
@@ -149,6 +155,8 @@ pub fn decide(pod: &Pod, observed: &Observed, now: Timestamp) -> Decision {
             reason: "DeadlineExceeded",
             message: "Pod was active on the node longer than the specified deadline".to_owned(),
         });
+    } else if restart_all::is_wanted(pod, observed) {
+        restart_all::go_on(pod, observed, now, &mut decision);
     } else {
         stop::those_that_must_go(pod, observed, now, &mut decision);
         ask(pod, observed, now, &mut decision);

@@ -1,11 +1,15 @@
 //! What all pods of this node share: its sandboxes, images, network, API and paths.
 
+use super::admit::is_static;
 use super::directory::Directory;
 use super::events::Events;
+use super::hostname::{self, Names};
 use super::images::Images;
 use super::ledger::Ledger;
 use super::objects::Objects;
+use super::plan::dns::ClusterDns;
 use super::plan::{Claim, Lookups, Machine, References};
+use super::static_pods::Mirrors;
 use super::tokens::Tokens;
 use super::users::{self, Ranges};
 use crate::csi::Drivers;
@@ -48,8 +52,8 @@ pub struct Host {
     pub transport: Arc<dyn Transport>,
     /// What people are told.
     pub events: Events,
-    /// The cluster's DNS domain.
-    pub dns_domain: String,
+    /// Where the cluster's names are asked for.
+    pub dns: ClusterDns,
     /// Who its pods are.
     pub tokens: Tokens,
     /// Who runs what, for the node's face.
@@ -72,6 +76,10 @@ pub struct Host {
     pub devices: Devices,
     /// Whether pods are welcome.
     pub readiness: Arc<watch::Sender<Readiness>>,
+    /// The pods of the machine config.
+    pub static_pods: watch::Receiver<Vec<config::StaticPod>>,
+    /// What the API shows of them.
+    pub mirrors: Mirrors,
     /// This node as the API had it lately.
     pub node: Arc<watch::Sender<Option<Arc<Node>>>>,
 }
@@ -108,6 +116,11 @@ impl Host {
         self.network.attach(owner, namespace.as_fd(), &addresses).await?;
         self.network.open_ports(owner, &addresses, ports).await?;
         Ok(addresses)
+    }
+
+    /// What the pod is called; an error is a sentence.
+    pub fn names(&self, pod: &Pod) -> Result<Names, String> {
+        hostname::names(pod, &self.dns.domain, &self.machine.node)
     }
 
     /// The pod's folder: volumes and managed files.
@@ -173,9 +186,10 @@ impl Host {
     }
 
     /// The services that a pod's containers are told of: the API server's own, and those of its namespace unless it wants no
-    /// links; an error is a sentence (upstream's).
-    pub async fn services_of(&self, namespace: &str, spec: &PodSpec) -> Result<Vec<Arc<Service>>, String> {
-        if tokio::time::timeout(SERVICES_DEADLINE, self.services.ready()).await != Ok(true) {
+    /// links; an error is a sentence (upstream's). A static pod does not wait for the API, and learns of what is known.
+    pub async fn services_of(&self, pod: &Pod, spec: &PodSpec) -> Result<Vec<Arc<Service>>, String> {
+        let ready = tokio::time::timeout(SERVICES_DEADLINE, self.services.ready());
+        if !is_static(pod) && ready.await != Ok(true) {
             return Err("services have not yet been read at least once, cannot construct envvars".to_owned());
         }
         let mut services: Vec<_> = self
@@ -184,6 +198,7 @@ impl Host {
             .into_iter()
             .collect();
         if spec.enable_service_links != Some(false) {
+            let namespace = pod.metadata.namespace.as_deref().unwrap_or_default();
             services.extend(self.services.list_in(namespace));
         }
         Ok(services)

@@ -10,6 +10,7 @@ pub mod eviction;
 pub mod groups;
 mod hooks;
 pub mod host;
+mod hostname;
 pub mod image_check;
 pub mod image_gc;
 pub mod images;
@@ -21,6 +22,7 @@ pub mod probes;
 pub mod quantity;
 pub mod shutdown;
 mod spec;
+pub mod static_pods;
 mod status;
 pub mod tokens;
 pub mod topology;
@@ -31,6 +33,7 @@ mod worker;
 use client::{Api, Cache, ListOptions, Update};
 use host::Host;
 use k8s_openapi::api::core::v1::Pod;
+use static_pods::{StaticPods, is_mirror};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::Path;
@@ -53,14 +56,21 @@ pub use status::waiting_reason;
 /// the API no longer has are stopped, but only once the API has said so.
 pub async fn run(host: Arc<Host>) {
     let mut adopted = adopt(&host).await;
+    let mut static_pods = StaticPods::start(&host, &mut adopted);
     let options = ListOptions {
         field_selector: format!("spec.nodeName={}", host.machine.node),
         ..ListOptions::default()
     };
     let api = Api::<Pod>::all(host.transport.clone());
     let cache = Cache::start(api, options, CancellationToken::new());
-    cache.ready().await;
-    let wanted: BTreeSet<String> = cache.list().iter().filter_map(|pod| pod.metadata.uid.clone()).collect();
+    tokio::select! {
+        _ = cache.ready() => {}
+        never = static_pods.follow() => match never {},
+    }
+    let of_api = cache.list();
+    let of_api = of_api.iter().filter(|pod| !is_mirror(pod));
+    let mut wanted: BTreeSet<String> = of_api.filter_map(|pod| pod.metadata.uid.clone()).collect();
+    wanted.extend(host.mirrors.uids());
     tracing::info!(
         wanted = wanted.len(),
         running = adopted.len(),
@@ -70,7 +80,14 @@ pub async fn run(host: Arc<Host>) {
     keep_places(&host, &cache.list());
     let mut changes = cache.follow();
     let mut workers = Workers::new();
-    while let Some(update) = changes.recv().await {
+    // What follows begins with all that there is.
+    host.mirrors.listed();
+    loop {
+        let update = tokio::select! {
+            update = changes.recv() => update,
+            never = static_pods.follow() => match never {},
+        };
+        let Some(update) = update else { return };
         take(&host, &mut workers, &mut adopted, update).await;
         workers.retain(|_, inputs| !inputs.is_closed());
     }
@@ -78,7 +95,7 @@ pub async fn run(host: Arc<Host>) {
 
 /// Pods that were taken before this agent began keep their places, whoever comes first now.
 fn keep_places(host: &Host, pods: &[Arc<Pod>]) {
-    for pod in pods {
+    for pod in pods.iter().filter(|pod| !is_mirror(pod)) {
         let Some((spec, status)) = pod.spec.as_ref().zip(pod.status.as_ref()) else {
             continue;
         };
@@ -120,6 +137,7 @@ async fn take(
     adopted: &mut BTreeMap<String, sandbox::Pod>,
     update: Update<Pod>,
 ) {
+    host.mirrors.take(&update);
     let uid = |pod: &Arc<Pod>| pod.metadata.uid.clone().unwrap_or_default();
     if let Some(before) = &update.before
         && update.now.as_ref().is_none_or(|now| uid(now) != uid(before))
@@ -127,7 +145,9 @@ async fn take(
     {
         let _ = inputs.send(Input::Gone);
     }
-    let Some(now) = update.now else { return };
+    let Some(now) = update.now.filter(|now| !is_mirror(now)) else {
+        return;
+    };
     if let Some(inputs) = workers.get(&uid(&now))
         && inputs.send(Input::Desired(now.clone())).is_ok()
     {

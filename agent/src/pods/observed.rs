@@ -118,6 +118,11 @@ pub struct Container {
     pub image_id: String,
 }
 
+/// Why a container ended that was started again with all of its pod's; upstream's word and sentence.
+pub const RESTARTED: &str = "RestartingAllContainers";
+/// See [`RESTARTED`].
+pub const RESTARTED_MESSAGE: &str = "The container is removed because RestartAllContainers in place";
+
 /// A container's image.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum Image {
@@ -273,6 +278,30 @@ impl Container {
         self.run = Run::Running { since, attempt };
         self.probes = Probes::NONE;
         self.again = false;
+    }
+
+    /// It begins anew with all of its pod's; upstream remembers nothing of its run but this. One that `asked` for that waits
+    /// longer the next time.
+    pub fn begin_anew(&mut self, asked: bool, now: Timestamp) {
+        let Run::Ended(ended) = std::mem::take(&mut self.run) else {
+            return;
+        };
+        if asked {
+            self.backoff.grant(ended.finished, now);
+        }
+        self.before = Some(Ended {
+            code: 137,
+            reason: RESTARTED,
+            message: RESTARTED_MESSAGE.to_owned(),
+            ..ended
+        });
+        self.again = false;
+    }
+
+    /// Whether it begins anew and has not begun.
+    pub fn is_restarting(&self) -> bool {
+        let before = self.before.as_ref();
+        matches!(self.run, Run::Never) && before.is_some_and(|before| before.reason == RESTARTED)
     }
 
     /// The present run has ended.

@@ -169,7 +169,12 @@ pub fn policy(pod: &Pod, container: &Container) -> RestartPolicy {
 
 /// Whether a container that ended with `code` runs again: its first rule that fits decides (KEP-5307), else its policy.
 pub fn restarts(pod: &Pod, container: &Container, code: i32) -> bool {
-    let fits = |rule: &ContainerRestartRule| {
+    rule(container, code).is_some() || policy(pod, container).restarts(code)
+}
+
+/// The rule that a container's end with `code` fits: all of them start something again, itself or all.
+fn rule(container: &Container, code: i32) -> Option<&ContainerRestartRule> {
+    let fits = |rule: &&ContainerRestartRule| {
         rule.exit_codes.as_ref().is_some_and(|codes| {
             let is_listed = codes.values.iter().flatten().any(|value| *value == code);
             match codes.operator.as_str() {
@@ -179,8 +184,33 @@ pub fn restarts(pod: &Pod, container: &Container, code: i32) -> bool {
             }
         })
     };
-    let mut rules = container.restart_policy_rules.iter().flatten();
-    rules.any(fits) || policy(pod, container).restarts(code)
+    container.restart_policy_rules.iter().flatten().find(fits)
+}
+
+/// The word of rules by which one container's end has all of them start again (KEP-5532).
+const RESTARTS_ALL: &str = "RestartAllContainers";
+
+/// Whether a container that ended with `code` has all of its pod's start again.
+pub fn restarts_all(container: &Container, code: i32) -> bool {
+    rule(container, code).is_some_and(|rule| rule.action == RESTARTS_ALL)
+}
+
+/// Whether the pod has any rule of that kind.
+pub fn may_restart_all(pod: &Pod) -> bool {
+    let mut all = init_containers(pod).iter().chain(containers(pod));
+    all.any(|spec| {
+        let mut rules = spec.restart_policy_rules.iter().flatten();
+        rules.any(|rule| rule.action == RESTARTS_ALL)
+    })
+}
+
+/// The containers whose end has all of the pod's start again, which has not happened yet.
+pub fn restart_sources<'a>(pod: &'a Pod, observed: &'a Observed) -> impl Iterator<Item = &'a Container> {
+    let all = init_containers(pod).iter().chain(containers(pod));
+    all.filter(|spec| {
+        let ended = observed.container(&spec.name).ended();
+        ended.is_some_and(|ended| restarts_all(spec, ended.code))
+    })
 }
 
 /// The spec with the requests and limits that its containers were given, which may be others than those wanted by now.
@@ -255,50 +285,6 @@ pub fn full_name(pod: &Pod) -> String {
     format!("{}_{}({})", text(&meta.name), text(&meta.namespace), text(&meta.uid))
 }
 
-/// The pod's host name: its `hostname`, else its name, cut to what the kernel takes.
-pub fn hostname(pod: &Pod) -> String {
-    let wanted = pod
-        .spec
-        .as_ref()
-        .and_then(|spec| spec.hostname.clone())
-        .filter(|name| !name.is_empty());
-    let mut name = wanted.or_else(|| pod.metadata.name.clone()).unwrap_or_default();
-    name.truncate(63);
-    name.trim_end_matches(['-', '.']).to_owned()
-}
-
-/// The domain that the pod's name is in: empty for a pod without a `subdomain`.
-pub fn domain(pod: &Pod, dns_domain: &str) -> String {
-    let subdomain = pod.spec.as_ref().and_then(|spec| spec.subdomain.as_deref());
-    match (subdomain, &pod.metadata.namespace) {
-        (Some(subdomain), Some(namespace)) if !subdomain.is_empty() => {
-            format!("{subdomain}.{namespace}.svc.{dns_domain}")
-        }
-        (_, _) => String::new(),
-    }
-}
-
-/// Longest name that Linux gives a machine: man 2 sethostname, HOST_NAME_MAX.
-const LONGEST_KERNEL_NAME: usize = 64;
-
-/// What the kernel calls the pod: its host name, with its domain if it sets `setHostnameAsFQDN` and has one; an error is
-/// upstream's sentence about a name that is too long.
-pub fn kernel_hostname(pod: &Pod, dns_domain: &str) -> Result<String, String> {
-    let (hostname, domain) = (hostname(pod), domain(pod, dns_domain));
-    let as_fqdn = pod.spec.as_ref().and_then(|spec| spec.set_hostname_as_fqdn) == Some(true);
-    if !as_fqdn || domain.is_empty() {
-        return Ok(hostname);
-    }
-    let fqdn = format!("{hostname}.{domain}");
-    match fqdn.len() {
-        0..=LONGEST_KERNEL_NAME => Ok(fqdn),
-        length => Err(format!(
-            "failed to construct FQDN from pod hostname and cluster domain, FQDN {fqdn} is too long \
-             ({LONGEST_KERNEL_NAME} characters is the max, {length} characters requested)"
-        )),
-    }
-}
-
 /// Upstream's rules (pkg/apis/core/v1/helper/qos): only CPU and memory count, init containers too; what the pod says for all
 /// of them counts instead (KEP-2837).
 pub fn qos(spec: &PodSpec) -> Qos {
@@ -332,41 +318,4 @@ pub fn qos(spec: &PodSpec) -> Qos {
         })
     });
     if guaranteed { Qos::Guaranteed } else { Qos::Burstable }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use serde_json::{Value, json};
-
-    fn named(spec: Value) -> Result<String, String> {
-        let pod = json!({"metadata": {"name": "web", "namespace": "ns"}, "spec": spec});
-        kernel_hostname(&serde_json::from_value(pod).unwrap(), "cluster.local")
-    }
-
-    #[test]
-    fn the_kernel_knows_a_pods_domain_when_the_pod_wants_it() {
-        let full = json!({"containers": [], "subdomain": "sub", "setHostnameAsFQDN": true});
-        assert_eq!(named(full).unwrap(), "web.sub.ns.svc.cluster.local");
-        let own = json!({"containers": [], "hostname": "h", "subdomain": "sub", "setHostnameAsFQDN": true});
-        assert_eq!(named(own).unwrap(), "h.sub.ns.svc.cluster.local");
-        for short in [
-            json!({"containers": [], "subdomain": "sub"}),
-            json!({"containers": [], "setHostnameAsFQDN": true}),
-        ] {
-            assert_eq!(named(short).unwrap(), "web");
-        }
-    }
-
-    #[test]
-    fn a_name_longer_than_the_kernels_is_refused_in_upstreams_words() {
-        // `web.` and `.ns.svc.cluster.local` around the subdomain are 25 characters.
-        let of = |length: usize| {
-            named(json!({"containers": [], "subdomain": "s".repeat(length), "setHostnameAsFQDN": true}))
-        };
-        assert_eq!(of(39).unwrap().len(), 64);
-        let refused = of(40).unwrap_err();
-        assert!(refused.starts_with("failed to construct FQDN from pod hostname and cluster domain, FQDN web.s"));
-        assert!(refused.ends_with("is too long (64 characters is the max, 65 characters requested)"));
-    }
 }

@@ -29,6 +29,7 @@ pub(super) fn check(config: &MachineConfig) -> Vec<(Place, String)> {
     broken.extend(ranges("cluster.pod-cidrs", &cluster.pod_cidrs));
     broken.extend(ranges("cluster.service-cidrs", &cluster.service_cidrs));
     broken.extend(too_small(cluster));
+    broken.extend(dns(cluster));
     broken.extend(overlaps(cluster));
     broken.extend(node_address(config));
     broken
@@ -84,6 +85,20 @@ fn too_small(cluster: &Cluster) -> Vec<(Place, String)> {
         }
     }
     broken
+}
+
+/// What resolvers take at most: man 5 resolv.conf, MAXNS.
+const MOST_NAMESERVERS: usize = 3;
+
+fn dns(cluster: &Cluster) -> Option<(Place, String)> {
+    let key = "cluster.dns-addresses";
+    if cluster.dns_addresses.len() > MOST_NAMESERVERS {
+        let message = format!("`{key}` names more than {MOST_NAMESERVERS} servers, and resolvers ask no further ones");
+        return Some((Place::of(key).index(MOST_NAMESERVERS), message));
+    }
+    let message = || format!("no service range has a tenth address for DNS; say where it answers, as `{key}`");
+    (cluster.dns().is_empty() && !cluster.service_cidrs.is_empty())
+        .then(|| (Place::of("cluster.service-cidrs"), message()))
 }
 
 fn overlaps(cluster: &Cluster) -> Vec<(Place, String)> {

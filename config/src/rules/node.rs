@@ -49,6 +49,7 @@ pub(super) fn check(config: &MachineConfig) -> Vec<(Place, String)> {
             format!("`node.shutdown.grace-seconds` is {seconds}; write at most {MOST_GRACE}"),
         );
     }
+    broken.extend(static_pods(node));
     broken
 }
 
@@ -79,6 +80,17 @@ fn eviction(eviction: &Eviction, refuse: &mut impl FnMut(&str, String)) {
             refuse(&key, message);
         }
     }
+}
+
+/// What can be known without the API's rules, which its agent knows.
+fn static_pods(node: &Node) -> impl Iterator<Item = (Place, String)> {
+    let pods = node.static_pods.iter().enumerate();
+    let wrong = pods.filter(|(_, pod)| !(pod.manifest.contains("Pod") && pod.manifest.contains("containers")));
+    wrong.map(|(nth, _)| {
+        let place = Place::of("node.static-pod").index(nth).key("manifest");
+        let message = format!("`{place}` is no Pod of v1; write its YAML here, not a file's name");
+        (place, message)
+    })
 }
 
 /// An hour: who waits longer than this for a machine to go down believes that it hangs.

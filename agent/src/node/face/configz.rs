@@ -16,6 +16,7 @@ pub fn document(context: &NodeContext) -> Value {
         "authorization": {
             "mode": "Webhook", "webhook": {"cacheAuthorizedTTL": "5m0s", "cacheUnauthorizedTTL": "30s"},
         },
+        "clusterDNS": context.config.cluster.dns(),
         "clusterDomain": context.config.cluster.dns_domain,
         "nodeStatusUpdateFrequency": "10s",
         "nodeStatusReportFrequency": "5m0s",

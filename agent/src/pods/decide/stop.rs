@@ -41,7 +41,7 @@ pub fn those_that_must_go(pod: &Pod, observed: &Observed, now: Timestamp, decisi
 fn grace(pod: &Pod, spec: &ContainerSpec, why: Why) -> i64 {
     let probe = match why {
         Why::ProbeFailed { kind, .. } => kind.of(spec),
-        Why::PodEnds | Why::PostStartFailed | Why::Changed { .. } | Why::Resized => None,
+        Why::PodEnds | Why::PostStartFailed | Why::Changed { .. } | Why::Resized | Why::AllRestart => None,
     };
     let own = probe.and_then(|probe| probe.termination_grace_period_seconds);
     own.unwrap_or_else(|| spec::grace(pod))

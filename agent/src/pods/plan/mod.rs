@@ -2,10 +2,11 @@
 
 mod container;
 mod devices;
+pub mod dns;
 pub mod downward;
 pub mod env;
 mod expand;
-pub mod files;
+pub mod hosts;
 mod mounts;
 mod pod;
 mod ports;

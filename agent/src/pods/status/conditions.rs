@@ -43,6 +43,7 @@ pub fn conditions(
         reason: None,
         message: None,
     };
+    let restarting = spec::may_restart_all(pod).then(|| all_restarting(pod, observed, phase));
     let ready = containers_ready(phase, containers);
     let gates = gates(pod, known, &ready);
     let verdicts = [sandbox, initialized(pod, observed, phase), gates, ready, scheduled];
@@ -60,6 +61,7 @@ pub fn conditions(
     });
     let ours: Vec<PodCondition> = verdicts
         .into_iter()
+        .chain(restarting)
         .chain(resize)
         .chain(disruption)
         .map(|verdict| dated(pod, known, verdict, now))
@@ -93,6 +95,26 @@ fn initialized(pod: &Pod, observed: &Observed, phase: Phase) -> Verdict {
     let names: Vec<&str> = incomplete.map(|spec| spec.name.as_str()).collect();
     let message = format!("containers with incomplete status: [{}]", names.join(" "));
     verdict(false, Some("ContainersNotInitialized"), Some(message))
+}
+
+/// Of pods with rules by which one container's end has all start again (KEP-5532).
+fn all_restarting(pod: &Pod, observed: &Observed, phase: Phase) -> Verdict {
+    let begins = spec::restart_sources(pod, observed).next().is_some();
+    let (reason, message) = match phase {
+        Phase::Succeeded => (Some("PodCompleted"), None),
+        Phase::Failed => (Some("PodFailed"), None),
+        Phase::Pending | Phase::Running if begins => (
+            Some("RestartAllContainersStarted"),
+            Some("container exited with restart policy rule".to_owned()),
+        ),
+        Phase::Pending | Phase::Running => (None, None),
+    };
+    Verdict {
+        kind: "AllContainersRestarting",
+        holds: begins && !phase.is_final(),
+        reason,
+        message,
+    }
 }
 
 fn containers_ready(phase: Phase, containers: &[&ContainerStatus]) -> Verdict {

@@ -1,8 +1,9 @@
 //! One container's status, with upstream's reasons and sentences.
 
-use super::super::observed::{Container, Ended, Hook, Image, Observed, Run, Sandbox};
+use super::super::observed::{Container, Ended, Hook, Image, Observed, RESTARTED, RESTARTED_MESSAGE, Run};
 use super::super::probes;
 use super::super::spec;
+use super::phase;
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{
     Container as Spec, ContainerState, ContainerStateRunning, ContainerStateTerminated, ContainerStateWaiting,
@@ -14,16 +15,10 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 pub const SCHEME: &str = "pintle://";
 
 /// What is said about one container, init container or ephemeral container.
-pub fn container_status(
-    pod: &Pod,
-    spec: &Spec,
-    observed: &Observed,
-    initialized: bool,
-    now: Timestamp,
-) -> ContainerStatus {
+pub fn container_status(pod: &Pod, spec: &Spec, observed: &Observed, now: Timestamp) -> ContainerStatus {
     let container = observed.container(&spec.name);
     let list = spec::list_of(pod, &spec.name);
-    let (state, last) = states(pod, spec, container, observed, initialized || list != "containers", now);
+    let (state, last) = states(pod, spec, container, observed, now);
     let running = container.runs();
     let image_id = match &container.image {
         Image::Here { id, named } if container.image_id.is_empty() => image_id(id, named),
@@ -48,7 +43,7 @@ pub fn container_status(
         image_id,
         ready,
         started,
-        restart_count: i32::try_from(container.attempt.saturating_sub(1)).unwrap_or(i32::MAX),
+        restart_count: restart_count(container),
         state: Some(state),
         last_state: Some(last),
         allocated_resources: allocated.and_then(|allocated| allocated.requests),
@@ -60,6 +55,15 @@ pub fn container_status(
         volume_mounts: volume_mounts(spec),
         ..ContainerStatus::default()
     }
+}
+
+/// How often it was started again; whoever begins anew with all of its pod's counts as started already.
+fn restart_count(container: &Container) -> i32 {
+    let restarts = match container.is_restarting() {
+        true => container.attempt,
+        false => container.attempt.saturating_sub(1),
+    };
+    i32::try_from(restarts).unwrap_or(i32::MAX)
 }
 
 /// What of the machine it sees, as it came to be: `IfPossible` is possible here.
@@ -77,9 +81,14 @@ fn volume_mounts(spec: &Spec) -> Option<Vec<VolumeMountStatus>> {
     Some(mounts.collect::<Vec<_>>()).filter(|mounts| !mounts.is_empty())
 }
 
-/// Whether ordinary containers may start: all init containers are done, all sidecars have started.
+/// Whether ordinary containers may start: all init containers are done, all sidecars have started. Upstream takes that back from
+/// nobody, not even from pods whose containers all begin anew.
 pub fn has_initialized(pod: &Pod, observed: &Observed) -> bool {
-    spec::is_initialized(pod, observed) || spec::init_containers(pod).iter().all(|spec| is_done(spec, observed))
+    let mut ordinary = spec::containers(pod).iter();
+    let begins_anew = ordinary.any(|spec| observed.container(&spec.name).is_restarting());
+    begins_anew
+        || spec::is_initialized(pod, observed)
+        || spec::init_containers(pod).iter().all(|spec| is_done(spec, observed))
 }
 
 /// Whether an init container is in nobody's way any more.
@@ -97,7 +106,6 @@ fn states(
     spec: &Spec,
     container: &Container,
     observed: &Observed,
-    initialized: bool,
     now: Timestamp,
 ) -> (ContainerState, ContainerState) {
     let before = || {
@@ -110,7 +118,7 @@ fn states(
     match &container.run {
         // Upstream's node says nothing about a container before the hook after its start is over.
         Run::Running { .. } if container.post_start == Hook::Running && container.stopping.is_none() => {
-            (waiting("ContainerCreating", String::new()), before())
+            (waiting(being_made(pod), String::new()), before())
         }
         Run::Running { since, .. } => {
             let running = ContainerStateRunning {
@@ -136,7 +144,36 @@ fn states(
                 None => (last, before()),
             }
         }
-        Run::Never => (first_wait(spec, container, observed, initialized), before()),
+        Run::Never if is_lost(pod, spec, observed) => (lost(), before()),
+        Run::Never => (first_wait(pod, spec, container), before()),
+    }
+}
+
+/// Whether a container never ran, had its turn, and its pod is gone (upstream: TerminatePod in pkg/kubelet/status).
+fn is_lost(pod: &Pod, spec: &Spec, observed: &Observed) -> bool {
+    let began = |spec: &Spec| !matches!(observed.container(&spec.name).run, Run::Never);
+    let had_turn = match spec::list_of(pod, &spec.name) {
+        "containers" => has_initialized(pod, observed),
+        "initContainers" => {
+            let later = spec::init_containers(pod).iter().rev();
+            later.take_while(|init| init.name != spec.name).any(began)
+        }
+        _ => false,
+    };
+    phase::is_gone(observed) && had_turn
+}
+
+/// Upstream's words for such a container: nobody knows whether it would have done well.
+fn lost() -> ContainerState {
+    let terminated = ContainerStateTerminated {
+        exit_code: 137,
+        reason: Some("ContainerStatusUnknown".to_owned()),
+        message: Some("The container could not be located when the pod was terminated".to_owned()),
+        ..ContainerStateTerminated::default()
+    };
+    ContainerState {
+        terminated: Some(terminated),
+        ..ContainerState::default()
     }
 }
 
@@ -165,20 +202,26 @@ fn waiting_again(
 }
 
 /// Why a container that never ran does not run yet.
-fn first_wait(spec: &Spec, container: &Container, observed: &Observed, initialized: bool) -> ContainerState {
+fn first_wait(pod: &Pod, spec: &Spec, container: &Container) -> ContainerState {
     if let Some(refused) = &container.refused {
         return waiting(refused.reason, refused.message.clone());
     }
     if let Some((reason, message)) = image_wait(spec, &container.image) {
         return waiting(reason, message);
     }
-    // Upstream tells a container that waits for its pod's init containers from one that is being made.
-    let reason = if initialized || observed.sandbox != Sandbox::Up {
-        "ContainerCreating"
-    } else {
-        "PodInitializing"
-    };
-    waiting(reason, String::new())
+    if container.is_restarting() {
+        return waiting(RESTARTED, RESTARTED_MESSAGE.to_owned());
+    }
+    waiting(being_made(pod), String::new())
+}
+
+/// Upstream's word for what waits for nothing that went wrong: in a pod with init containers it is one and the same for all of
+/// its containers, however far the pod is.
+fn being_made(pod: &Pod) -> &'static str {
+    match spec::init_containers(pod) {
+        [] => "ContainerCreating",
+        _ => "PodInitializing",
+    }
 }
 
 fn image_wait(spec: &Spec, image: &Image) -> Option<(&'static str, String)> {

@@ -17,11 +17,8 @@ use std::net::IpAddr;
 
 /// The whole status of a pod on a node with the addresses `host`.
 pub fn status(pod: &Pod, observed: &Observed, host: &[IpAddr], now: Timestamp) -> PodStatus {
-    let initialized = containers::has_initialized(pod, observed);
     let of = |specs: &[k8s_openapi::api::core::v1::Container]| {
-        let all = specs
-            .iter()
-            .map(|spec| container_status(pod, spec, observed, initialized, now));
+        let all = specs.iter().map(|spec| container_status(pod, spec, observed, now));
         Some(all.collect::<Vec<_>>()).filter(|all| !all.is_empty())
     };
     let container_statuses = of(spec::containers(pod));

@@ -1,6 +1,6 @@
 //! The one word for a pod (upstream: the kubelet's getPhase).
 
-use super::super::observed::{Hook, Observed, Run};
+use super::super::observed::{Hook, Observed, Run, Sandbox};
 use super::super::spec;
 use k8s_openapi::api::core::v1::{Container, Pod};
 
@@ -34,6 +34,11 @@ impl Phase {
     }
 }
 
+/// Whether the pod was deleted and nothing of it is left here: what did not run by now never will.
+pub fn is_gone(observed: &Observed) -> bool {
+    observed.deleted.is_some() && !observed.runs() && observed.sandbox != Sandbox::Up
+}
+
 /// Decides.
 pub fn phase(pod: &Pod, observed: &Observed) -> Phase {
     let stopped = observed.deleted.is_some() && !observed.runs();
@@ -50,9 +55,9 @@ pub fn phase(pod: &Pod, observed: &Observed) -> Phase {
     };
     let all_ended = ended().count() == runs.len() && !runs.is_empty();
     let ended_well = ended().all(|ended| ended.code == 0);
-    if spec::has_ended(pod, observed) || (stopped && all_ended) {
+    if spec::has_ended(pod, observed) || (stopped && all_ended) || is_gone(observed) {
         let init_failed = !all_ended;
-        // A pod that is deleted while it would be restarted ends as its containers did.
+        // A pod that is deleted while it would be restarted ends as its containers did; one that never ran has failed.
         return if ended_well && !init_failed {
             Phase::Succeeded
         } else {

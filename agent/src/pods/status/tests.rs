@@ -1,7 +1,7 @@
 //! What people see in `kubectl get` and `describe`, situation by situation.
 
 use super::super::backoff::Backoff;
-use super::super::observed::{Ended, Image, Refused, Run, Sandbox};
+use super::super::observed::{Deleted, Ended, Image, Refused, Run, Sandbox};
 use super::*;
 
 fn at(second: i64) -> Timestamp {
@@ -52,6 +52,16 @@ fn shown(pod: &Pod, observed: &Observed, now: i64) -> (String, String, bool) {
 
 fn is(phase: &str, reason: &str, ready: bool) -> (String, String, bool) {
     (phase.to_owned(), reason.to_owned(), ready)
+}
+
+#[test]
+fn pod_that_is_deleted_before_it_ran_has_failed() {
+    let pod = pod("Always");
+    let mut observed = up();
+    observed.deleted = Some(Deleted { grace: 1, in_api: true });
+    assert_eq!(shown(&pod, &observed, 0), is("Pending", "ContainerCreating", false));
+    observed.sandbox = Sandbox::Down;
+    assert_eq!(shown(&pod, &observed, 0), is("Failed", "ContainerStatusUnknown", false));
 }
 
 #[test]

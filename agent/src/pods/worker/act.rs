@@ -23,6 +23,7 @@ impl Worker {
             Action::Stop { container, grace, why } => self.stop(container, *grace, *why),
             Action::Signal { container, kill_at } => self.signal(container, *kill_at),
             Action::Kill(container) => self.kill(container).await,
+            Action::BeginAnew => self.begin_anew().await,
             Action::TearDown => self.tear_down().await,
             Action::Finish => return Flow::Over,
             Action::End { reason, message } => {
@@ -72,7 +73,7 @@ impl Worker {
             .await
             .map_err(|message| ("FailedMount", message))?;
         self.host.has_runtime(spec).await.map_err(failed)?;
-        let hostname = spec::kernel_hostname(&pod, &self.host.dns_domain).map_err(failed)?;
+        let hostname = self.host.names(&pod).map_err(failed)?.kernel;
         let users = (spec.host_users == Some(false)).then(|| self.host.users.give(&self.uid()));
         let users = users.transpose().map_err(|error| failed(crate::node::chain(&error)))?;
         let plan = plan::pod(&pod, spec, hostname, self.sandboxes, users, &self.host.machine);
@@ -115,24 +116,26 @@ impl Worker {
         });
     }
 
-    /// hosts and resolv.conf, the node's gift to every container.
+    /// hosts, resolv.conf and hostname, the node's gift to every container.
     fn write_files(&self) -> std::io::Result<()> {
         let Some(spec) = &self.pod.spec else { return Ok(()) };
         let dir = self.host.pod_dir(&self.uid());
         fs::create_dir_all(&dir)?;
         let aliases = spec.host_aliases.as_deref().unwrap_or_default();
-        let hostname = spec::hostname(&self.pod);
-        let domain = spec::domain(&self.pod, &self.host.dns_domain);
+        let names = self.host.names(&self.pod).map_err(std::io::Error::other)?;
         let hosts = if spec::host_network(&self.pod) {
-            plan::files::hosts_of_machine(&read_or_empty(Path::new("/etc/hosts")), aliases)
+            plan::hosts::of_machine(&read_or_empty(Path::new("/etc/hosts")), aliases)
         } else {
-            plan::files::hosts(&self.observed.ips, &hostname, &domain, aliases)
+            plan::hosts::of_pod(&self.observed.ips, &names.host, &names.domain, aliases)
         };
         fs::write(dir.join("etc-hosts"), hosts)?;
         let machine = read_or_empty(&self.host.paths.resolv_conf);
-        fs::write(dir.join("resolv.conf"), plan::files::resolv_conf(&machine, spec))?;
-        let called = spec::kernel_hostname(&self.pod, &self.host.dns_domain).map_err(std::io::Error::other)?;
-        fs::write(dir.join("hostname"), format!("{called}\n"))
+        let resolv_conf = plan::dns::resolv_conf(&machine, &self.host.dns, &self.pod);
+        for message in resolv_conf.exceeded {
+            self.host.events.warning(&self.pod, "", "DNSConfigForming", message);
+        }
+        fs::write(dir.join("resolv.conf"), resolv_conf.text)?;
+        fs::write(dir.join("hostname"), format!("{}\n", names.kernel))
     }
 
     /// Where the pod's managed files are, and where containers see them.
@@ -207,6 +210,23 @@ impl Worker {
         }
         if let Some(stopping) = &mut self.observed.container_mut(name).stopping {
             stopping.stage = Stage::Killed;
+        }
+    }
+
+    /// All containers but ephemeral ones begin anew; the supervisor forgets their runs, too, lest another agent takes them for
+    /// ends that ask for the same once more.
+    async fn begin_anew(&mut self) {
+        let pod = self.pod.clone();
+        let now = Timestamp::now();
+        let asked = spec::restart_sources(&pod, &self.observed).map(|spec| spec.name.clone());
+        let asked: Vec<String> = asked.collect();
+        tracing::info!(pod = %spec::full_name(&pod), because_of = ?asked, "all containers begin anew");
+        for spec in spec::init_containers(&pod).iter().chain(spec::containers(&pod)) {
+            let known = self.observed.container_mut(&spec.name);
+            known.begin_anew(asked.contains(&spec.name), now);
+            if let (Some(sandbox), Some(last)) = (&self.sandbox, known.attempt.checked_sub(1)) {
+                let _ = sandbox.remove_container(&spec.name, last).await;
+            }
         }
     }
 

@@ -4,7 +4,7 @@ use super::Input;
 use crate::pods::admit::{self, Rejection, Verdict};
 use crate::pods::cpus::{self, Set};
 use crate::pods::host::Host;
-use crate::pods::observed::{Container, Ended, Image, Observed, Run, Sandbox};
+use crate::pods::observed::{Container, Ended, Image, Observed, RESTARTED, Run, Sandbox};
 use crate::pods::plan::requests;
 use crate::pods::probes::Probes;
 use crate::pods::{plan, spec};
@@ -267,6 +267,7 @@ fn reason(said: Option<&str>, code: i32) -> &'static str {
         Some("OOMKilled") => "OOMKilled",
         Some("StartError") => "StartError",
         Some("ContainerStatusUnknown") => "ContainerStatusUnknown",
+        Some(RESTARTED) => RESTARTED,
         Some(_) | None if code == 0 => "Completed",
         Some(_) | None => "Error",
     }

@@ -10,6 +10,7 @@ mod resize;
 mod start;
 mod volumes;
 
+use super::admit::is_static;
 use super::decide::{Action, decide};
 use super::directory::Entry;
 use super::host::Host;
@@ -17,11 +18,11 @@ use super::images::{Got, Missing};
 use super::ledger::Ending;
 use super::observed::{Deleted, Ended, Observed, Run, Sandbox, Stage};
 use super::probes::{Answer, Kind};
-use super::{spec, status};
+use super::{spec, static_pods, status};
 use ask::Moment;
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{Pod, PodStatus};
-use publish::Wanted;
+pub use publish::Wanted;
 use sandbox::ContainerState;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -41,6 +42,8 @@ pub enum Input {
     Desired(Arc<Pod>),
     /// The API has it no more.
     Gone,
+    /// The machine config has it no more.
+    Dropped,
     /// A pull ended.
     Pulled {
         /// For which container.
@@ -139,7 +142,10 @@ impl Worker {
     ) -> (Self, mpsc::UnboundedSender<Input>) {
         let (sender, inputs) = mpsc::unbounded_channel();
         let (published, wanted) = watch::channel(None);
-        let publisher = tokio::spawn(publish::publish(host.clone(), pod.clone(), wanted));
+        let publisher = match is_static(&pod) {
+            true => tokio::spawn(static_pods::publish(host.clone(), pod.clone(), wanted)),
+            false => tokio::spawn(publish::publish(host.clone(), pod.clone(), wanted)),
+        };
         let mut observed = adopt::observed(&host, &pod, adopted.as_ref()).await;
         let after = adopt::admit(&host, &pod, &mut observed, &sender).await;
         let mut worker = Self {
@@ -240,6 +246,10 @@ impl Worker {
                 let grace = self.observed.deleted.map_or(1, |deleted| deleted.grace.min(1));
                 self.observed.deleted = Some(Deleted { grace, in_api: false });
                 self.hurry(grace);
+            }
+            Input::Dropped => {
+                let grace = spec::grace(&self.pod);
+                self.observed.deleted = Some(Deleted { grace, in_api: false });
             }
             Input::Pulled { container, result } => self.pulled(&container, *result),
             Input::VolumePulled { volume, result } => self.volume_pulled(&volume, result),
@@ -430,6 +440,7 @@ impl Worker {
             let _ = self.publisher.await;
         } else {
             self.publisher.abort();
+            let _ = self.publisher.await;
         }
         let uid = self.pod.metadata.uid.clone().unwrap_or_default();
         self.host.directory.remove(&self.pod);

@@ -139,16 +139,15 @@ impl Worker {
             .images
             .local(image_name)
             .ok_or_else(|| format!("image {image_name:?} is gone"))?;
-        let namespace = self.pod.metadata.namespace.as_deref().unwrap_or_default();
         let lookups = self.host.look_up(&self.pod, &plan::env::references(container)).await;
         let lookups = plan::Lookups {
-            services: self.host.services_of(namespace, spec).await?,
+            services: self.host.services_of(&self.pod, spec).await?,
             ..lookups?
         };
         let ips = &self.observed.ips;
         let env = plan::env::resolve(&self.pod, container, ips, &self.host.machine, &lookups);
         let env = env.map_err(|refusal| refusal.0)?;
-        let hostname = spec::kernel_hostname(&self.pod, &self.host.dns_domain)?;
+        let hostname = self.host.names(&self.pod)?.kernel;
         let volumes = self.prepare_volumes().await?;
         let mut files = self.files();
         let seccomp = self.local_filter(spec, container)?;

@@ -190,3 +190,35 @@ fn container_that_is_to_be_another_image_is_changed() {
         [stop("a", 30, Why::Changed { again: true })]
     );
 }
+
+#[test]
+fn one_containers_end_may_have_all_begin_anew() {
+    let rules = json!([{"action": "RestartAllContainers", "exitCodes": {"operator": "In", "values": [42]}}]);
+    let pod = pod(
+        json!({"restartPolicy": "Never", "initContainers": [{"name": "i", "image": "i"}],
+        "containers": [{"name": "a", "image": "i"}, {"name": "b", "image": "i", "restartPolicyRules": rules}]}),
+    );
+    let mut observed = up();
+    for (name, run) in [("i", ended(0, 1)), ("a", running()), ("b", ended(41, 5))] {
+        observed.container_mut(name).run = run;
+        observed.container_mut(name).attempt = 1;
+    }
+    assert!(actions(&pod, &observed, 6).is_empty());
+    observed.container_mut("b").run = ended(42, 5);
+    // Without grace: killed as soon as it is known to be stopped.
+    assert_eq!(actions(&pod, &observed, 6), [stop("a", 0, Why::AllRestart)]);
+    observed.container_mut("a").stopping = stopping(6, Stage::Turn);
+    assert_eq!(actions(&pod, &observed, 6), [Action::Kill("a".to_owned())]);
+    observed.container_mut("a").stopping = stopping(6, Stage::Killed);
+    assert!(actions(&pod, &observed, 6).is_empty());
+    observed.container_mut("a").stopping = None;
+    observed.container_mut("a").run = ended(137, 7);
+    assert_eq!(actions(&pod, &observed, 7), [Action::BeginAnew]);
+    for name in ["i", "a", "b"] {
+        observed.container_mut(name).begin_anew(name == "b", at(7));
+    }
+    assert_eq!(actions(&pod, &observed, 7), [Action::Pull("i".to_owned())]);
+    // Once more, it waits.
+    observed.container_mut("b").run = ended(42, 8);
+    assert_eq!(decide(&pod, &observed, at(8)).wake, Some(at(18)));
+}
