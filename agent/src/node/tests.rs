@@ -5,6 +5,7 @@
 
 mod clients;
 mod cluster;
+mod conformance;
 mod cri;
 mod csi;
 mod devices;
@@ -13,11 +14,16 @@ mod image;
 mod life;
 mod limits;
 mod ports;
+mod probing;
+mod programs;
+mod servers;
+mod static_pods;
 mod storage;
 mod streams;
 mod volumes;
 
-use cluster::{Cluster, INSIDE, programs};
+use cluster::{Cluster, INSIDE};
+use programs::programs;
 use serde_json::{Value, json};
 use std::process::Command;
 
@@ -61,10 +67,14 @@ fn inside() {
     cri::all(&cluster);
     devices::all(&cluster);
     life::all(&cluster);
+    probing::all(&cluster);
+    conformance::all(&cluster);
     limits::all(&cluster);
     ports::all(&cluster);
+    static_pods::all(&cluster);
     cluster.kill_agent();
     ports::lead_on(&cluster);
+    static_pods::without_the_api(&mut cluster);
     pod_outlives_the_agent(&cluster);
     ports::lead_on(&cluster);
     ports::close(&cluster);

@@ -1,12 +1,13 @@
 //! A control plane and a node of the tests' own, and what people do with them.
 
 use super::image;
+use super::programs::{admin, control, programs};
 use crate::node::{NodeContext, Paths};
 use client::{Http, Transport};
-use config::{Bundle, KeyPair, MachineConfig, Secrets};
+use config::{Bundle, KeyPair, MachineConfig, Secrets, StaticPod};
 use futures_util::{SinkExt, StreamExt};
 use http_body_util::BodyExt;
-use identity::{Authority, Leaf, Purpose, tls};
+use identity::tls;
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command};
@@ -24,7 +25,9 @@ const ADDRESS: &str = "10.77.0.11";
 
 pub struct Cluster {
     folder: tempfile::TempDir,
+    text: String,
     config: MachineConfig,
+    static_pods: Mutex<Vec<StaticPod>>,
     secrets: Secrets,
     bundle: Bundle,
     admin: KeyPair,
@@ -32,21 +35,6 @@ pub struct Cluster {
     runtime: Runtime,
     transport: Arc<dyn Transport>,
     agent: Mutex<Option<(Runtime, NodeContext)>>,
-}
-
-/// The folder with `control` and `pod-init`, or which of them is not built.
-pub fn programs() -> Result<PathBuf, String> {
-    let myself = std::env::current_exe().unwrap();
-    let folder = myself.ancestors().nth(2).unwrap().to_owned();
-    for name in ["control", "pod-init"] {
-        if !folder.join(name).exists() {
-            return Err(format!(
-                "the program {name} in {} (cargo build -p {name})",
-                folder.display()
-            ));
-        }
-    }
-    Ok(folder)
 }
 
 impl Cluster {
@@ -97,7 +85,9 @@ impl Cluster {
         let runtime = Runtime::new().unwrap();
         let cluster = Self {
             folder,
+            text,
             config,
+            static_pods: Mutex::default(),
             secrets,
             bundle,
             admin,
@@ -130,10 +120,35 @@ impl Cluster {
     /// A node in a runtime of its own.
     pub fn start_agent(&self) {
         let marks = Arc::new(|name: &str| eprintln!("mark {name}"));
-        let context = NodeContext::new(self.config.clone(), self.secrets.clone(), self.paths(), marks);
+        let mut config = self.config.clone();
+        config.node.static_pods = self.static_pods.lock().unwrap().clone();
+        let context = NodeContext::new(config, self.secrets.clone(), self.paths(), marks);
         let runtime = Runtime::new().unwrap();
         runtime.spawn(crate::node::run(context.clone()));
         *self.agent.lock().unwrap() = Some((runtime, context));
+    }
+
+    /// From now on the machine config has these static pods and no others.
+    pub fn configure(&self, manifests: &[String]) {
+        let pod = |manifest: &String| StaticPod {
+            manifest: manifest.clone(),
+        };
+        let pods: Vec<StaticPod> = manifests.iter().map(pod).collect();
+        *self.static_pods.lock().unwrap() = pods.clone();
+        if let Some((_, context)) = &*self.agent.lock().unwrap() {
+            context.static_pods.send_replace(pods);
+        }
+    }
+
+    /// No API answers any more.
+    pub fn stop_control(&mut self) {
+        self.control.kill().unwrap();
+        self.control.wait().unwrap();
+    }
+
+    /// It answers again, as it was.
+    pub fn start_control(&mut self) {
+        self.control = control(self.folder.path(), &self.text, &self.secrets);
     }
 
     /// Ends everything that the agent does, at once and without a word.
@@ -240,6 +255,11 @@ impl Cluster {
         let kubeconfig = self.folder.path().join("kubeconfig");
         std::fs::write(&kubeconfig, text).unwrap();
         kubeconfig
+    }
+
+    /// A server's certificate that nobody but this cluster vouches for.
+    pub fn certificate(&self) -> &KeyPair {
+        &self.secrets.node
     }
 
     pub fn folder(&self) -> &Path {
@@ -449,32 +469,6 @@ impl Drop for Cluster {
 fn mentions(process: &Path, folder: &Path) -> bool {
     let line = std::fs::read(process.join("cmdline")).unwrap_or_default();
     String::from_utf8_lossy(&line).contains(&*folder.to_string_lossy())
-}
-
-fn control(folder: &Path, config: &str, secrets: &Secrets) -> Child {
-    std::fs::write(folder.join("config.toml"), config).unwrap();
-    std::fs::write(folder.join("secrets.toml"), toml::to_string(secrets).unwrap()).unwrap();
-    let mut command = Command::new(programs().unwrap().join("control"));
-    command.arg("run");
-    for (option, name) in [
-        ("--config", "config.toml"),
-        ("--secrets", "secrets.toml"),
-        ("--data", "control"),
-    ] {
-        command.arg(option).arg(folder.join(name));
-    }
-    command.spawn().unwrap()
-}
-
-fn admin(bundle: &Bundle) -> KeyPair {
-    let authority = Authority::from_pem(&bundle.cluster_ca.certificate, &bundle.cluster_ca.key).unwrap();
-    let leaf = Leaf {
-        common_name: "kubernetes-admin".to_owned(),
-        organizations: vec!["system:masters".to_owned()],
-        names: Vec::new(),
-        purpose: Purpose::Client,
-    };
-    authority.issue(&leaf).unwrap()
 }
 
 /// Patches of the tests are lists of operations.

@@ -14,6 +14,8 @@ pub fn all(cluster: &Cluster) {
     containers_know_services_by_variables(cluster);
     containers_see_each_other_if_their_pod_says(cluster);
     pod_has_users_of_its_own(cluster);
+    pods_are_called_and_ask_for_names_as_they_say(cluster);
+    all_containers_restart_together(cluster);
 }
 
 fn create(cluster: &Cluster, name: &str, spec: Value) {
@@ -46,6 +48,8 @@ fn probes_start_restart_and_make_ready(cluster: &Cluster) {
     let exec = |script: &str| json!({"exec": {"command": sh(script)}, "periodSeconds": 1, "failureThreshold": 1, "timeoutSeconds": 30});
     let mut startup = exec("cat /tmp/started");
     startup["failureThreshold"] = json!(100);
+    // Of a pod that says much, later events are dropped.
+    startup["periodSeconds"] = json!(3);
     create(
         cluster,
         "probed",
@@ -242,4 +246,83 @@ fn pod_has_users_of_its_own(cluster: &Cluster) {
         .collect();
     assert!(map[0] == 0 && map[1] >= 65536 && map[2] == 65536, "{map:?}");
     remove(cluster, "mapped");
+}
+
+fn pods_are_called_and_ask_for_names_as_they_say(cluster: &Cluster) {
+    let spec = |more: Value| {
+        let mut spec = json!({"terminationGracePeriodSeconds": 1,
+            "containers": [{"name": "a", "command": sh("exec sleep 1000")}]});
+        let (spec_fields, more) = (spec.as_object_mut().unwrap(), more.as_object().unwrap().clone());
+        spec_fields.extend(more);
+        spec
+    };
+    let many = json!({"dnsConfig": {"nameservers": ["10.0.0.1", "10.0.0.2", "10.0.0.3"]}});
+    create(cluster, "called", spec(many));
+    create(cluster, "host", spec(json!({"hostNetwork": true})));
+    create(
+        cluster,
+        "overridden",
+        spec(json!({"hostnameOverride": "db.example.test"})),
+    );
+    let read = |pod: &str, file: &str| cluster.exec(pod, "a", &["cat", file], "").0;
+    let kernel = "/proc/sys/kernel/hostname";
+    for (pod, name) in [
+        ("called", "called\n"),
+        ("host", "n1\n"),
+        ("overridden", "db.example.test\n"),
+    ] {
+        cluster.wait_for(pod, "Ready", |pod| condition(pod, "Ready") == "True");
+        assert_eq!(
+            (read(pod, kernel), read(pod, "/etc/hostname")),
+            (name.to_owned(), name.to_owned())
+        );
+    }
+    let cluster_first = read("called", "/etc/resolv.conf");
+    let search = "search default.svc.cluster.local svc.cluster.local cluster.local";
+    let servers = "\nnameserver 10.96.0.10\nnameserver 10.0.0.1\nnameserver 10.0.0.2\noptions ndots:5\n";
+    assert!(
+        cluster_first.starts_with(search) && cluster_first.ends_with(servers),
+        "{cluster_first}"
+    );
+    cluster.wait_for_event("called", "DNSConfigForming", "Nameserver limits were exceeded, ");
+    assert!(!read("host", "/etc/resolv.conf").contains("cluster.local"));
+    ["called", "host", "overridden"]
+        .iter()
+        .for_each(|name| remove(cluster, name));
+}
+
+fn all_containers_restart_together(cluster: &Cluster) {
+    // The second time there is nothing to restart for.
+    let source = "[ -f /shared/once ] && exec sleep 1000; echo > /shared/once; exit 42";
+    let mounts = json!([{"name": "shared", "mountPath": "/shared"}]);
+    let rules = json!([{"action": "RestartAllContainers", "exitCodes": {"operator": "In", "values": [42]}}]);
+    create(
+        cluster,
+        "gang",
+        json!({"restartPolicy": "Never", "terminationGracePeriodSeconds": 1,
+        "initContainers": [{"name": "i", "command": sh("echo init >> /shared/runs"), "volumeMounts": mounts}],
+        "containers": [{"name": "a", "command": sh("exec sleep 1000"), "volumeMounts": mounts},
+            {"name": "b", "command": sh(source), "restartPolicy": "Never", "restartPolicyRules": rules, "volumeMounts": mounts}],
+        "volumes": [{"name": "shared", "emptyDir": {}}]}),
+    );
+    let counts = |pod: &Value| {
+        let of = |list: &str, name: &str| status(pod, list, name)["restartCount"].clone();
+        [
+            of("initContainerStatuses", "i"),
+            of("containerStatuses", "a"),
+            of("containerStatuses", "b"),
+        ]
+    };
+    let pod = cluster.wait_for("gang", "Ready again", |pod| {
+        counts(pod) == [json!(1), json!(1), json!(1)] && condition(pod, "Ready") == "True"
+    });
+    let last = &status(&pod, "containerStatuses", "a")["lastState"]["terminated"];
+    assert_eq!(
+        (&last["reason"], &last["exitCode"]),
+        (&json!("RestartingAllContainers"), &json!(137))
+    );
+    assert_eq!(condition(&pod, "AllContainersRestarting"), "False");
+    let (runs, ..) = cluster.exec("gang", "a", &["cat", "/shared/runs"], "");
+    assert_eq!(runs, "init\ninit\n");
+    remove(cluster, "gang");
 }
