@@ -15,6 +15,7 @@ mod maintenance;
 mod many_pods;
 mod pod_contents;
 mod power_cut;
+mod pressure;
 mod resize;
 mod survival;
 mod two_nodes;
