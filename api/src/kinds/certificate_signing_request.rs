@@ -92,10 +92,9 @@ impl Kind for CertificateSigningRequest {
         metadata::restore_member(new, old, "spec");
         match context.subresource {
             "approval" => {
-                let kept = conditions(old, |kind| !DECISIONS.contains(&kind));
-                let decided = conditions(new, |kind| DECISIONS.contains(&kind));
+                let all = conditions(new, |_| true);
                 metadata::restore_member(new, old, "status");
-                set_conditions(new, decided.into_iter().chain(kept).collect());
+                set_conditions(new, all);
             }
             "status" => {
                 let decided = conditions(old, |kind| DECISIONS.contains(&kind));
@@ -388,7 +387,8 @@ mod tests {
     fn each_subresource_writes_its_own_conditions() {
         let old = json!({ "spec": { "username": "a" }, "status": { "conditions": [{ "type": "Failed", "status": "True" }] } });
         let mut new = json!({ "spec": { "username": "b" }, "status": { "certificate": "x", "conditions": [
-            { "type": "Approved", "status": "True", "reason": "r" },
+            { "type": "Approved", "status": "True", "reason": "r" }, { "type": "Seen", "status": "True" },
+            { "type": "Failed", "status": "True" },
         ]}});
         CertificateSigningRequest::before_update(&mut new, &old, &context("approval"));
         assert_eq!(new["spec"]["username"], "a");
@@ -397,7 +397,7 @@ mod tests {
             .iter()
             .map(|c| text(c, "/type"))
             .collect();
-        assert_eq!(kinds, ["Approved", "Failed"]);
+        assert_eq!(kinds, ["Approved", "Seen", "Failed"]);
         assert_eq!(state(&new), "Approved,Failed");
         let mut issued = json!({ "status": { "certificate": "x" } });
         CertificateSigningRequest::before_update(&mut issued, &new, &context("status"));

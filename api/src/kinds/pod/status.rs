@@ -69,6 +69,9 @@ fn nominated(status: &At<'_>, before: &At<'_>, old_spec: &At<'_>) -> Vec<FieldEr
 /// Containers that have ended and would not be started again stay ended; ephemeral ones always.
 fn revived(status: &At<'_>, before: &At<'_>, kind: &str, spec: &At<'_>, of: &str) -> Vec<FieldError> {
     let mut errors = Vec::new();
+    if of != "ephemeralContainers" && may_begin_anew(spec) {
+        return errors;
+    }
     for ended in before.items(kind) {
         let Some(terminated) = ended.child("state").some("terminated") else {
             continue;
@@ -84,6 +87,15 @@ fn revived(status: &At<'_>, before: &At<'_>, kind: &str, spec: &At<'_>, of: &str
         }
     }
     errors
+}
+
+/// Whether a container's end may begin all of the pod's containers anew, those that have ended with it.
+fn may_begin_anew(spec: &At<'_>) -> bool {
+    let containers = ["initContainers", "containers"]
+        .into_iter()
+        .flat_map(|of| spec.items(of));
+    let mut rules = containers.flat_map(|container| container.items("restartPolicyRules"));
+    rules.any(|rule| rule.text("action") == "RestartAllContainers")
 }
 
 /// Whether a container that ended so is started again (api/v1/pod `ContainerShouldRestart`).

@@ -5,7 +5,7 @@ use crate::{at::At, field::FieldError};
 use std::collections::HashSet;
 
 const POLICIES: &[&str] = &["Always", "Never", "OnFailure"];
-const ACTIONS: &[&str] = &["Restart"];
+const ACTIONS: &[&str] = &["Restart", "RestartAllContainers"];
 const OPERATORS: &[&str] = &["In", "NotIn"];
 const RULES_MAX: usize = 20;
 const CODES_MAX: usize = 255;
