@@ -100,6 +100,8 @@ pub struct Paths {
     pub plugins_registry: PathBuf,
     /// System call filters that somebody has put on this node.
     pub seccomp: PathBuf,
+    /// What one agent leaves to the next, and no boot to the next one.
+    pub boot: PathBuf,
     /// State folders of running pods, the sandbox's.
     pub run: PathBuf,
     /// Records and upper layers of what was asked for by CRI.
@@ -132,6 +134,7 @@ impl Paths {
             plugins: root.join("var/lib/kubelet/plugins"),
             plugins_registry: root.join("var/lib/kubelet/plugins_registry"),
             seccomp: root.join("var/lib/kubelet/seccomp"),
+            boot: root.join("run/pintle"),
             run: root.join("run/pintle/pods"),
             cri: root.join("var/lib/pintle/cri"),
             cri_run: root.join("run/pintle/cri"),

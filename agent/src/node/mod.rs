@@ -189,7 +189,7 @@ fn open(
         ..Settings::default()
     };
     context.images.store()?;
-    image_check::start(context.images.clone(), &paths.run);
+    image_check::start(context.images.clone(), &paths.boot);
     let name = &context.config.machine.name;
     let ledger = context.ledger.clone();
     let (own, fallback) = (context.clone(), transport.clone());

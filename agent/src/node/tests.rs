@@ -5,7 +5,6 @@
 
 mod clients;
 mod cluster;
-mod conformance;
 mod cri;
 mod csi;
 mod devices;
@@ -68,7 +67,6 @@ fn inside() {
     devices::all(&cluster);
     life::all(&cluster);
     probing::all(&cluster);
-    conformance::all(&cluster);
     limits::all(&cluster);
     ports::all(&cluster);
     static_pods::all(&cluster);

@@ -246,7 +246,7 @@ fn go_on(pod: &Pod, observed: &Observed, now: Timestamp, decision: &mut Decision
     for spec in spec::containers(pod) {
         let container = observed.container(&spec.name);
         step_in_turn(pod, spec, container, in_turn, now, decision);
-        in_turn &= lets_others_start(container);
+        in_turn &= lets_others_start(spec, container);
     }
 }
 
@@ -267,10 +267,15 @@ fn step_in_turn(
     }
 }
 
-fn lets_others_start(container: &Container) -> bool {
-    let is_about_to_start =
-        matches!(container.run, Run::Never) && matches!(container.image, Image::Unknown | Image::Pulling);
-    !is_about_to_start && container.post_start != Hook::Running
+fn lets_others_start(spec: &ContainerSpec, container: &Container) -> bool {
+    let has_hook = spec.lifecycle.as_ref().is_some_and(|all| all.post_start.is_some());
+    let comes_first = match container.image {
+        Image::Unknown | Image::Pulling => true,
+        // It starts now, and its hook runs only then.
+        Image::Here { .. } => has_hook && container.refused.is_none(),
+        Image::Failed { .. } => false,
+    };
+    !(comes_first && matches!(container.run, Run::Never)) && container.post_start != Hook::Running
 }
 
 /// One container, one step nearer to running.

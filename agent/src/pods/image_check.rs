@@ -6,12 +6,12 @@ use oci::StoreError;
 use std::path::Path;
 use tracing::{error, info, warn};
 
-/// In the folder that every boot begins empty.
+/// In a folder that every boot begins empty.
 const MARK: &str = "images-checked";
 
 /// Begins to look, in a thread of its own.
-pub fn start(images: Images, run: &Path) {
-    let mark = run.join(MARK);
+pub fn start(images: Images, boot: &Path) {
+    let mark = boot.join(MARK);
     if mark.exists() {
         return;
     }

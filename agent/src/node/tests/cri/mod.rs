@@ -149,7 +149,7 @@ impl Node {
             .unwrap()
             .into_inner()
             .images;
-        assert!(all.len() == 2 && all.contains(&image), "{all:?}");
+        assert_eq!(all, [image]);
         let spec = cri::ImageSpec {
             image: "localhost:1/none:1".to_owned(),
             ..cri::ImageSpec::default()
