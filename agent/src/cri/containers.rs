@@ -203,6 +203,7 @@ impl Cri {
 
     /// What its supervisor says of it.
     pub(super) fn note(&self, state: &ContainerState) {
+        let _order = self.noting.lock().expect("this holds because nobody panics with it");
         let mut told = Vec::new();
         let changed = self.containers.change(&state.name, |record| {
             if record.started_at == 0 {

@@ -52,6 +52,8 @@ pub struct Cri {
     /// Sandboxes whose supervisor was started and has not been cleared away, by ID.
     live: Mutex<BTreeMap<String, sandbox::Pod>>,
     streams: Arc<Streams>,
+    /// Held while what a supervisor said is noted and told: nobody hears of an end before its beginning.
+    noting: Mutex<()>,
     events: broadcast::Sender<ContainerEventResponse>,
 }
 
@@ -155,6 +157,7 @@ impl Cri {
             containers: Shelf::open(&paths.cri.join("containers"))?,
             live: Mutex::default(),
             streams: Streams::start().await?,
+            noting: Mutex::default(),
             events: broadcast::Sender::new(EVENTS),
             host,
         });
