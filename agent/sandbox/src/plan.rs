@@ -2,6 +2,7 @@
 //!
 //! Both plans travel to pod-init as JSON over its socket, so they are data and nothing else.
 
+use crate::filter::Instruction;
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
 
@@ -291,19 +292,6 @@ pub enum Seccomp {
     Unconfined,
     /// This one.
     Program(Vec<Instruction>),
-}
-
-/// One instruction of classic BPF, as `struct sock_filter` has it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Instruction {
-    /// What it does.
-    pub code: u16,
-    /// How many instructions are skipped if it is so.
-    pub jt: u8,
-    /// And how many if not.
-    pub jf: u8,
-    /// A value, or a place.
-    pub k: u32,
 }
 
 /// cgroup v2 limits; `None` leaves the kernel's default.

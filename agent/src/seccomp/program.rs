@@ -1,15 +1,8 @@
-//! Rules as classic BPF: the number of a call is found by a binary search over runs of calls that are treated alike.
+//! Rules as a filter: one after the other, each with its conditions.
 
 use super::profile::{Condition, Operator, Rule, Rules};
 use nix::libc;
-use sandbox::Instruction;
-
-/// Places in `struct seccomp_data` (linux/seccomp.h); arguments are 64 bits wide, the lower half first.
-const NUMBER: u32 = 0;
-const ARCHITECTURE: u32 = 4;
-const ARGUMENTS: u32 = 16;
-/// linux/audit.h.
-const AUDIT_ARCH_X86_64: u32 = 0xc000_003e;
+use sandbox::filter::{self, ARGUMENTS, Instruction, answer, statement};
 
 /// Calls from this number on, up to the next run.
 struct Run<'a> {
@@ -40,15 +33,11 @@ struct Step {
 
 /// The filter.
 pub fn assemble(rules: &Rules) -> Vec<Instruction> {
-    let mut program = vec![
-        load(ARCHITECTURE),
-        // Another architecture counts its calls otherwise; no number means what the profile says.
-        jump(libc::BPF_JEQ, AUDIT_ARCH_X86_64, 1, 0),
-        answer(libc::SECCOMP_RET_KILL_PROCESS),
-        load(NUMBER),
-    ];
-    program.extend(search(&runs(rules)));
-    program
+    let runs = runs(rules).into_iter().map(|run| filter::Run {
+        first: run.first,
+        program: leaf(&run),
+    });
+    filter::assemble(&runs.collect::<Vec<_>>())
 }
 
 fn runs(rules: &Rules) -> Vec<Run<'_>> {
@@ -71,25 +60,6 @@ fn runs(rules: &Rules) -> Vec<Run<'_>> {
         otherwise: rules.newer,
     });
     runs
-}
-
-fn search(runs: &[Run<'_>]) -> Vec<Instruction> {
-    if let [only] = runs {
-        return leaf(only);
-    }
-    let (low, high) = runs.split_at(runs.len() / 2);
-    let (first, low, high) = (high[0].first, search(low), search(high));
-    let mut program = match u8::try_from(low.len()) {
-        Ok(length) => vec![jump(libc::BPF_JGE, first, length, 0)],
-        // A conditional jump reaches 255 instructions, an unconditional one any number.
-        Err(_) => vec![
-            jump(libc::BPF_JGE, first, 0, 1),
-            statement(libc::BPF_JMP | libc::BPF_JA, low.len() as u32),
-        ],
-    };
-    program.extend(low);
-    program.extend(high);
-    program
 }
 
 fn leaf(run: &Run<'_>) -> Vec<Instruction> {
@@ -188,85 +158,18 @@ fn steps(condition: &Condition) -> Vec<Step> {
     }
 }
 
-fn load(place: u32) -> Instruction {
-    statement(libc::BPF_LD | libc::BPF_W | libc::BPF_ABS, place)
-}
-
-fn jump(condition: u32, value: u32, if_true: u8, if_false: u8) -> Instruction {
-    Instruction {
-        code: (libc::BPF_JMP | condition | libc::BPF_K) as u16,
-        jt: if_true,
-        jf: if_false,
-        k: value,
-    }
-}
-
-fn answer(action: u32) -> Instruction {
-    statement(libc::BPF_RET | libc::BPF_K, action)
-}
-
-fn statement(code: u32, value: u32) -> Instruction {
-    Instruction {
-        code: code as u16,
-        jt: 0,
-        jf: 0,
-        k: value,
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::super::{calls, compile, profile::Profile};
     use super::*;
     use sandbox::Seccomp;
+    use sandbox::filter::AUDIT_ARCH_X86_64;
     use serde_json::{Value, json};
 
     const ALLOW: u32 = libc::SECCOMP_RET_ALLOW;
     const EPERM: u32 = libc::SECCOMP_RET_ERRNO | libc::EPERM as u32;
     const ENOSYS: u32 = libc::SECCOMP_RET_ERRNO | libc::ENOSYS as u32;
     const LOG: u32 = libc::SECCOMP_RET_LOG;
-
-    /// What the kernel's interpreter would answer.
-    fn interpret(program: &[Instruction], arch: u32, number: u32, arguments: [u64; 6]) -> u32 {
-        let (mut at, mut accumulator) = (0, 0_u32);
-        loop {
-            let Instruction { code, jt, jf, k } = program[at].clone();
-            at += 1;
-            let code = u32::from(code);
-            let condition = match (code & 0x07, code & 0xf0) {
-                (libc::BPF_RET, _) => return k,
-                (libc::BPF_LD, _) => {
-                    let half = |place: u32| {
-                        let argument = arguments[(place / 8) as usize];
-                        if place.is_multiple_of(8) {
-                            argument as u32
-                        } else {
-                            (argument >> 32) as u32
-                        }
-                    };
-                    accumulator = match k {
-                        NUMBER => number,
-                        ARCHITECTURE => arch,
-                        place => half(place - ARGUMENTS),
-                    };
-                    continue;
-                }
-                (libc::BPF_ALU, libc::BPF_AND) => {
-                    accumulator &= k;
-                    continue;
-                }
-                (libc::BPF_JMP, libc::BPF_JA) => {
-                    at += k as usize;
-                    continue;
-                }
-                (libc::BPF_JMP, libc::BPF_JEQ) => accumulator == k,
-                (libc::BPF_JMP, libc::BPF_JGE) => accumulator >= k,
-                (libc::BPF_JMP, libc::BPF_JGT) => accumulator > k,
-                other => panic!("instruction {other:?}"),
-            };
-            at += usize::from(if condition { jt } else { jf });
-        }
-    }
 
     fn filter(profile: &Value, capabilities: &[&str]) -> Vec<Instruction> {
         let capabilities: Vec<String> = capabilities.iter().map(|name| (*name).to_owned()).collect();
@@ -279,7 +182,7 @@ mod tests {
     fn ask(program: &[Instruction], call: &str, arguments: &[u64]) -> u32 {
         let mut all = [0; 6];
         all[..arguments.len()].copy_from_slice(arguments);
-        interpret(program, AUDIT_ARCH_X86_64, calls::number(call).unwrap(), all)
+        filter::interpret(program, AUDIT_ARCH_X86_64, calls::number(call).unwrap(), all).unwrap()
     }
 
     #[test]
@@ -315,7 +218,7 @@ mod tests {
             assert_eq!(ask(&program, call, &[argument]), expected, "{call} {argument}");
         }
         assert_eq!(
-            interpret(&program, 0x4000_0003, 0, [0; 6]),
+            filter::interpret(&program, 0x4000_0003, 0, [0; 6]).unwrap(),
             libc::SECCOMP_RET_KILL_PROCESS
         );
     }

@@ -29,7 +29,7 @@ pub enum IdentityError {
     },
 }
 
-fn instruction(given: &sandbox::Instruction) -> linux::seccomp::Instruction {
+fn instruction(given: &sandbox::filter::Instruction) -> linux::seccomp::Instruction {
     linux::seccomp::Instruction {
         code: given.code,
         jt: given.jt,
@@ -51,8 +51,9 @@ pub fn assume(identity: &Identity<'_>) -> Result<(), IdentityError> {
     let filter = match &identity.seccomp {
         Seccomp::RuntimeDefault => Some(seccomp::runtime_default(identity.capabilities)),
         Seccomp::Unconfined => None,
-        Seccomp::Program(program) => Some(program.iter().map(instruction).collect()),
+        Seccomp::Program(program) => Some(program.clone()),
     };
+    let filter: Option<Vec<_>> = filter.map(|program| program.iter().map(instruction).collect());
     let install = |filter: &[linux::seccomp::Instruction]| {
         linux::seccomp::install(filter).map_err(kernel("install the system call filter"))
     };

@@ -1,7 +1,7 @@
-//! Assembles the filter: the number of a call is found by a binary search over runs of equal verdicts.
+//! The default filter: what the list says of each call.
 
 use super::list::{ALWAYS, FORBIDDEN_FAMILY, NEW_NAMESPACES, NEWEST, PERSONALITIES, WITH};
-use linux::seccomp::Instruction;
+use sandbox::filter::{self, ARGUMENTS, Instruction, answer, jump, load};
 
 /// What happens to a call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,24 +23,13 @@ struct Run {
     verdict: Verdict,
 }
 
-/// Places in `struct seccomp_data` (linux/seccomp.h); arguments are 64 bits wide, these are their lower halves.
-const NUMBER: u32 = 0;
-const ARCHITECTURE: u32 = 4;
-const FIRST_ARGUMENT: u32 = 16;
-/// linux/audit.h.
-const AUDIT_ARCH_X86_64: u32 = 0xc000_003e;
-
 /// The filter for a container with these capabilities.
 pub fn runtime_default(capabilities: &[String]) -> Vec<Instruction> {
-    let mut program = vec![
-        load(ARCHITECTURE),
-        // Another architecture counts its calls otherwise; no number means what the list says.
-        jump(libc::BPF_JEQ, AUDIT_ARCH_X86_64, 1, 0),
-        answer(libc::SECCOMP_RET_KILL_PROCESS),
-        load(NUMBER),
-    ];
-    program.extend(search(&runs(capabilities)));
-    program
+    let runs = runs(capabilities).into_iter().map(|run| filter::Run {
+        first: run.first,
+        program: leaf(run.verdict),
+    });
+    filter::assemble(&runs.collect::<Vec<_>>())
 }
 
 fn runs(capabilities: &[String]) -> Vec<Run> {
@@ -75,37 +64,18 @@ fn verdict(number: i64, capabilities: &[String]) -> Verdict {
     }
 }
 
-fn search(runs: &[Run]) -> Vec<Instruction> {
-    if let [only] = runs {
-        return leaf(only.verdict);
-    }
-    let (low, high) = runs.split_at(runs.len() / 2);
-    let (first, low, high) = (high[0].first, search(low), search(high));
-    let mut program = match u8::try_from(low.len()) {
-        Ok(length) => vec![jump(libc::BPF_JGE, first, length, 0)],
-        // A conditional jump reaches 255 instructions, an unconditional one any number.
-        Err(_) => vec![
-            jump(libc::BPF_JGE, first, 0, 1),
-            statement(libc::BPF_JMP | libc::BPF_JA, low.len() as u32),
-        ],
-    };
-    program.extend(low);
-    program.extend(high);
-    program
-}
-
 fn leaf(verdict: Verdict) -> Vec<Instruction> {
     match verdict {
         Verdict::Allow => vec![answer(libc::SECCOMP_RET_ALLOW)],
         Verdict::Fail(errno) => vec![fail(errno)],
         Verdict::CloneFlags => vec![
-            load(FIRST_ARGUMENT),
+            load(ARGUMENTS),
             jump(libc::BPF_JSET, NEW_NAMESPACES, 1, 0),
             answer(libc::SECCOMP_RET_ALLOW),
             fail(libc::EPERM),
         ],
         Verdict::Personality => {
-            let mut program = vec![load(FIRST_ARGUMENT)];
+            let mut program = vec![load(ARGUMENTS)];
             for (nth, value) in PERSONALITIES.iter().enumerate() {
                 program.push(jump(libc::BPF_JEQ, *value, (PERSONALITIES.len() - nth) as u8, 0));
             }
@@ -113,7 +83,7 @@ fn leaf(verdict: Verdict) -> Vec<Instruction> {
             program
         }
         Verdict::Socket => vec![
-            load(FIRST_ARGUMENT),
+            load(ARGUMENTS),
             jump(libc::BPF_JEQ, FORBIDDEN_FAMILY, 1, 0),
             answer(libc::SECCOMP_RET_ALLOW),
             fail(libc::EPERM),
@@ -121,73 +91,23 @@ fn leaf(verdict: Verdict) -> Vec<Instruction> {
     }
 }
 
-fn load(place: u32) -> Instruction {
-    statement(libc::BPF_LD | libc::BPF_W | libc::BPF_ABS, place)
-}
-
-fn jump(condition: u32, value: u32, if_true: u8, if_false: u8) -> Instruction {
-    Instruction {
-        code: (libc::BPF_JMP | condition | libc::BPF_K) as u16,
-        jt: if_true,
-        jf: if_false,
-        k: value,
-    }
-}
-
 fn fail(errno: i32) -> Instruction {
     answer(libc::SECCOMP_RET_ERRNO | errno as u32)
-}
-
-fn answer(action: u32) -> Instruction {
-    statement(libc::BPF_RET | libc::BPF_K, action)
-}
-
-fn statement(code: u32, value: u32) -> Instruction {
-    Instruction {
-        code: code as u16,
-        jt: 0,
-        jf: 0,
-        k: value,
-    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use sandbox::filter::AUDIT_ARCH_X86_64;
 
     const ALLOW: u32 = libc::SECCOMP_RET_ALLOW;
     const KILL: u32 = libc::SECCOMP_RET_KILL_PROCESS;
     const EPERM: u32 = libc::SECCOMP_RET_ERRNO | libc::EPERM as u32;
     const ENOSYS: u32 = libc::SECCOMP_RET_ERRNO | libc::ENOSYS as u32;
 
-    /// What the kernel's interpreter would answer.
-    fn interpret(program: &[Instruction], arch: u32, number: u32, argument: u32) -> u32 {
-        let (mut at, mut accumulator) = (0, 0);
-        loop {
-            let Instruction { code, jt, jf, k } = program[at];
-            at += 1;
-            let condition = match u32::from(code) & 0xf0 {
-                _ if u32::from(code) & 7 == libc::BPF_RET => return k,
-                _ if u32::from(code) & 7 == libc::BPF_LD => {
-                    accumulator = match k {
-                        NUMBER => number,
-                        ARCHITECTURE => arch,
-                        FIRST_ARGUMENT => argument,
-                        other => panic!("loads from {other}"),
-                    };
-                    continue;
-                }
-                libc::BPF_JA => {
-                    at += k as usize;
-                    continue;
-                }
-                libc::BPF_JEQ => accumulator == k,
-                libc::BPF_JGE => accumulator >= k,
-                libc::BPF_JSET => accumulator & k != 0,
-                other => panic!("instruction {other:#x}"),
-            };
-            at += usize::from(if condition { jt } else { jf });
-        }
+    fn said(program: &[Instruction], architecture: u32, number: u32, argument: u32) -> u32 {
+        let arguments = [argument.into(), 0, 0, 0, 0, 0];
+        filter::interpret(program, architecture, number, arguments).unwrap()
     }
 
     #[test]
@@ -209,10 +129,10 @@ mod tests {
             (0x4000_0000, 0, ENOSYS),
         ];
         for (number, argument, expected) in table {
-            let said = interpret(&program, AUDIT_ARCH_X86_64, number as u32, argument);
-            assert_eq!(said, expected, "call {number} with {argument:#x}");
+            let answer = said(&program, AUDIT_ARCH_X86_64, number as u32, argument);
+            assert_eq!(answer, expected, "call {number} with {argument:#x}");
         }
-        assert_eq!(interpret(&program, 0x4000_0003, 0, 0), KILL);
+        assert_eq!(said(&program, 0x4000_0003, 0, 0), KILL);
     }
 
     #[test]
@@ -224,11 +144,7 @@ mod tests {
                 Verdict::Allow | Verdict::CloneFlags | Verdict::Personality | Verdict::Socket => ALLOW,
                 Verdict::Fail(errno) => libc::SECCOMP_RET_ERRNO | errno as u32,
             };
-            assert_eq!(
-                interpret(&program, AUDIT_ARCH_X86_64, number, 0),
-                expected,
-                "call {number}"
-            );
+            assert_eq!(said(&program, AUDIT_ARCH_X86_64, number, 0), expected, "call {number}");
         }
     }
 }
