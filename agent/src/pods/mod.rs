@@ -161,10 +161,10 @@ async fn take(
 
 /// Stops pods that nobody wants and removes what former ones left.
 async fn remove_orphans(host: &Arc<Host>, adopted: &mut BTreeMap<String, sandbox::Pod>, wanted: &BTreeSet<String>) {
-    let orphans: Vec<String> = adopted.keys().filter(|uid| !wanted.contains(*uid)).cloned().collect();
-    for uid in orphans {
-        let Some(sandbox) = adopted.remove(&uid) else { continue };
+    let mut known = wanted.clone();
+    for (uid, sandbox) in adopted.extract_if(.., |uid, _| !wanted.contains(uid)) {
         tracing::info!(uid, "the API has no such pod, stopping it");
+        known.insert(uid.clone());
         let host = host.clone();
         tokio::spawn(async move { stop_orphan(&host, &uid, &sandbox).await });
     }
@@ -174,16 +174,17 @@ async fn remove_orphans(host: &Arc<Host>, adopted: &mut BTreeMap<String, sandbox
         tracing::warn!(%error, "addresses of former pods not taken back");
     }
     host.devices.keep_only(wanted);
-    for folder in [&host.paths.kubelet, &host.paths.pods] {
-        for uid in names_in(folder).into_iter().filter(|uid| !wanted.contains(uid)) {
-            forget(host, uid);
-        }
+    // An orphan's are removed when it has stopped: until then it uses them.
+    let folders = [&host.paths.kubelet, &host.paths.pods].into_iter();
+    let left: BTreeSet<String> = folders.flat_map(|folder| names_in(folder)).collect();
+    for uid in left.into_iter().filter(|uid| !known.contains(uid)) {
+        forget(host, uid);
     }
     let of_cri = crate::cri::pod_uids(&host.paths);
     for name in names_in(&host.paths.logs) {
         let uid = name.rsplit_once('_').map(|(_, uid)| uid);
-        let is_wanted = uid.is_some_and(|uid| wanted.contains(uid) || of_cri.contains(uid));
-        if !is_wanted {
+        let is_known = uid.is_some_and(|uid| known.contains(uid) || of_cri.contains(uid));
+        if !is_known {
             let _ = fs::remove_dir_all(host.paths.logs.join(name));
         }
     }

@@ -402,16 +402,24 @@ fn mounted_volumes_outlive_the_agent(cluster: &mut Cluster, driver: &Driver) {
     pod(cluster, "left", of_claim("left"), json!({}));
     cluster.wait_for_log("kept", "a", "kept\n");
     cluster.wait_for_log("left", "a", "left\n");
+    let (staged, published) = (driver.heard.of("stage h5"), driver.heard.of("publish h5"));
     cluster.kill_agent();
     let options = json!({"gracePeriodSeconds": 0});
     let gone = cluster.ask("DELETE", "/api/v1/namespaces/default/pods/left", Some(options));
     assert_eq!(gone.0, 200, "{}", gone.1);
     cluster.start_agent();
     cluster.eventually("what a removed pod had is unmounted", || {
-        (!driver.heard.of("unpublish h6").is_empty() && !driver.heard.of("unstage h6").is_empty()).then_some(())
+        (driver.heard.of("unpublish h6").len() == 1 && driver.heard.of("unstage h6").len() == 1).then_some(())
     });
     cluster.wait_for_log("kept", "a", "kept\n");
     assert_eq!(cluster.exec("kept", "a", &["cat", "/data/word"], "").0, "kept\n");
+    // It is not mounted anew; the driver wants to hear of it again and again, and hears the same.
+    assert_eq!((staged.len(), driver.heard.of("stage h5")), (1, staged));
+    let again = driver.heard.of("publish h5");
+    assert!(
+        !published.is_empty() && again.iter().all(|heard| *heard == published[0]),
+        "{again:?}"
+    );
     cluster.eventually("the node still says what it uses", || {
         (in_use(cluster) == json!([format!("kubernetes.io/csi/{NAME}^h5")])).then_some(())
     });
