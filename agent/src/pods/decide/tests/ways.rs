@@ -146,6 +146,24 @@ fn hook_after_a_start_holds_up_the_containers_after_it() {
 }
 
 #[test]
+fn container_with_a_hook_starts_alone_where_all_images_are_there() {
+    let hook = json!({"postStart": {"exec": {"command": ["x"]}}});
+    let pod = pod(json!({"containers": [{"name": "a", "image": "i", "lifecycle": hook}, {"name": "b", "image": "i"}]}));
+    let mut observed = up();
+    for name in ["a", "b"] {
+        observed.container_mut(name).image = here();
+    }
+    assert_eq!(actions(&pod, &observed, 0), [Action::Start("a".to_owned())]);
+    // One that cannot be started holds up nobody.
+    observed.container_mut("a").refused = Some(Refused {
+        reason: "CreateContainerError",
+        message: "no".to_owned(),
+        retry: at(9),
+    });
+    assert_eq!(actions(&pod, &observed, 0), [Action::Start("b".to_owned())]);
+}
+
+#[test]
 fn ephemeral_container_runs_once_beside_the_others() {
     let pod =
         pod(json!({"containers": [{"name": "a", "image": "i"}], "ephemeralContainers": [{"name": "e", "image": "i"}]}));
