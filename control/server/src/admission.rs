@@ -37,7 +37,7 @@ pub(crate) async fn mutate(call: &Call, object: &mut Value, old: Option<&Value>)
         }
         return Ok(());
     }
-    namespace_lifecycle::admit(call, Some(object), None)?;
+    namespace_lifecycle::admit(call, object)?;
     match kind {
         _ if !main => {}
         ("", "pods") => {
@@ -62,7 +62,7 @@ pub(crate) async fn mutate(call: &Call, object: &mut Value, old: Option<&Value>)
 /// Refuses what the cluster forbids. `object` is none for a delete, `old` for a create.
 pub(crate) fn validate(call: &Call, object: Option<&Value>, old: Option<&Value>) -> Result<(), Status> {
     if object.is_none() {
-        namespace_lifecycle::admit(call, object, old)?;
+        namespace_lifecycle::spare(call)?;
     }
     node_restriction::admit(call, object, old)?;
     certificate::admit(call, object, old)?;

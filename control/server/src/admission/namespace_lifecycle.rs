@@ -13,22 +13,11 @@ const IMMORTAL: [&str; 3] = ["default", "kube-system", "kube-public"];
 /// The phase of a namespace that is on its way out.
 const ENDING: &str = "Terminating";
 
-pub(super) fn admit(call: &Call, object: Option<&Value>, old: Option<&Value>) -> Result<(), Status> {
-    if call.rules.key == "namespaces" {
-        let deletes = object.is_none();
-        return if deletes && IMMORTAL.contains(&call.name.as_str()) {
-            Err(status::forbidden(
-                &call.rules,
-                &call.name,
-                "this namespace may not be deleted",
-            ))
-        } else {
-            Ok(())
-        };
-    }
-    let (Some(object), None, true) = (object, old, call.rules.namespaced) else {
+/// Whether a new object may be made where it is to be.
+pub(super) fn admit(call: &Call, object: &Value) -> Result<(), Status> {
+    if !call.rules.namespaced {
         return Ok(());
-    };
+    }
     let Some(namespaces) = api::find("", "v1", "namespaces") else {
         return Ok(());
     };
@@ -50,4 +39,13 @@ pub(super) fn admit(call: &Call, object: Option<&Value>, old: Option<&Value>) ->
         &cause,
         "metadata.namespace",
     ))
+}
+
+/// Whether an object may be deleted.
+pub(super) fn spare(call: &Call) -> Result<(), Status> {
+    if call.rules.key == "namespaces" && IMMORTAL.contains(&call.name.as_str()) {
+        let why = "this namespace may not be deleted";
+        return Err(status::forbidden(&call.rules, &call.name, why));
+    }
+    Ok(())
 }
