@@ -9,11 +9,17 @@ use crate::{
 };
 use anyhow::{Context, Result, bail, ensure};
 use machine_client::IdentityFile;
-use std::process::{Command, Output};
+use rustix::process::{Pid, Signal};
+use std::os::unix::process::ExitStatusExt;
+use std::process::{Command, Output, Stdio};
+use std::sync::mpsc::{self, RecvTimeoutError};
 use std::time::Duration;
 
 /// Killing processes takes milliseconds, unless the host's disk is stuck.
 const STOP_DEADLINE: Duration = Duration::from_secs(30);
+
+/// Above what a thousand pods take to go under emulation; only a hang reaches it.
+const KUBECTL_DEADLINE: Duration = Duration::from_secs(600);
 
 /// A cluster that exists: its folder, and whoever supervises it.
 pub struct Cluster {
@@ -199,10 +205,29 @@ impl Cluster {
         command
     }
 
-    /// Run kubectl to its end.
+    /// Run kubectl to its end, which must come by itself: some of its commands wait for others without a deadline.
     pub fn kubectl(&self, arguments: &[&str]) -> Result<Output> {
-        (self.kubectl_command().args(arguments).output())
-            .with_context(|| format!("run kubectl {}", arguments.join(" ")))
+        let what = || format!("run kubectl {}", arguments.join(" "));
+        let mut command = self.kubectl_command();
+        command.args(arguments).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let child = command.spawn().with_context(what)?;
+        let process = Pid::from_child(&child);
+        let (ended, end) = mpsc::channel::<()>();
+        let output = std::thread::scope(|scope| {
+            scope.spawn(move || {
+                if end.recv_timeout(KUBECTL_DEADLINE) == Err(RecvTimeoutError::Timeout) {
+                    // It may end at this moment.
+                    let _ = rustix::process::kill_process(process, Signal::KILL);
+                }
+            });
+            let output = child.wait_with_output();
+            drop(ended);
+            output
+        });
+        let output = output.with_context(what)?;
+        let killed = output.status.signal() == Some(Signal::KILL.as_raw());
+        ensure!(!killed, "{} for {KUBECTL_DEADLINE:?}: it did not end", what());
+        Ok(output)
     }
 
     /// Switch every machine off and end the supervisor; disks stay.

@@ -185,3 +185,46 @@ async fn a_large_list_comes_in_pieces_and_is_one_document() {
         .collect();
     assert_eq!(names, (0..20).map(|n| format!("m{n:02}")).collect::<Vec<_>>());
 }
+
+/// What `kubectl delete` waits by: it lists the one name, and watches from there.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_list_of_one_name_is_as_of_its_revision() {
+    let cluster = Cluster::start().await;
+    let admin = cluster.admin();
+    let named = format!("{MAPS}?fieldSelector=metadata.name%3Dm");
+    post(&admin, MAPS, &config_map("m-besides", &json!({}), &json!({}))).await;
+    let comes_and_goes = async {
+        for _ in 0..300 {
+            post(&admin, MAPS, &config_map("m", &json!({}), &json!({}))).await;
+            delete(&admin, &format!("{MAPS}/m")).await;
+        }
+    };
+    let (reader, mut both) = (cluster.admin(), [0, 0]);
+    let looks = async {
+        loop {
+            let list = get(&reader, &named).await.body;
+            let revision = text(&list, "/metadata/resourceVersion");
+            let exact = format!("{MAPS}?resourceVersion={revision}&resourceVersionMatch=Exact");
+            let whole = get(&reader, &exact).await.body;
+            let is_m = |item: &&serde_json::Value| text(item, "/metadata/name") == "m";
+            let expected: Vec<_> = whole["items"].as_array().unwrap().iter().filter(is_m).collect();
+            let found: Vec<_> = list["items"].as_array().unwrap().iter().collect();
+            assert_eq!(found, expected, "as of {revision}");
+            let again = get(
+                &reader,
+                &format!("{named}&resourceVersion={revision}&resourceVersionMatch=Exact"),
+            )
+            .await;
+            assert_eq!(again.body["items"], list["items"], "as of {revision}, asked for it");
+            both[found.len()] += 1;
+        }
+    };
+    tokio::select! {
+        () = comes_and_goes => {}
+        () = looks => {}
+    }
+    assert!(
+        both.iter().all(|seen| *seen > 0),
+        "it was there and it was not: {both:?}"
+    );
+}

@@ -123,19 +123,7 @@ fn filtered(
         .name()
         .filter(|_| !call.rules.namespaced || !call.namespace.is_empty())
     {
-        let entry = call.server.store.get(&call.rules.key_of(&call.namespace, name));
-        entry.iter().try_for_each(readable)?;
-        let entries = entry
-            .into_iter()
-            .filter(|entry| filter.matches(&call.object(entry)))
-            .collect();
-        return Ok((
-            entries,
-            ListMeta {
-                revision: call.server.store.revision(),
-                ..ListMeta::default()
-            },
-        ));
+        return named(call, filter, name, revision);
     }
     let mut matching = Vec::new();
     // Without a limit one reading has everything.
@@ -174,6 +162,28 @@ fn filtered(
         }
         after = snapshot.entries.last().map(|entry| entry.key.to_string());
     }
+}
+
+/// The one object that can have this name, and the revision as of which it is so: a watch from there must find what became
+/// of it.
+fn named(
+    call: &Call,
+    filter: &Filter,
+    name: &str,
+    revision: Option<Revision>,
+) -> Result<(Vec<Entry>, ListMeta), Status> {
+    let key = call.rules.key_of(&call.namespace, name);
+    // A key comes before all that it begins.
+    let page = call.server.store.page(&key, None, 1, revision);
+    let mut snapshot = page.map_err(|_| too_old(false))?;
+    snapshot.entries.retain(|entry| *entry.key == *key);
+    are_readable(call, &snapshot)?;
+    snapshot.entries.retain(|entry| filter.matches(&call.object(entry)));
+    let meta = ListMeta {
+        revision: snapshot.revision,
+        ..ListMeta::default()
+    };
+    Ok((snapshot.entries, meta))
 }
 
 fn are_readable(call: &Call, snapshot: &Snapshot) -> Result<(), Status> {
