@@ -133,30 +133,38 @@ fn scale(suffix: &str) -> Result<(i128, i32, Format), QuantityError> {
 
 /// `whole.fraction × multiply × 10^shift` in billionths, rounded up, capped.
 fn billionths(whole: &str, fraction: &str, multiply: i128, shift: i32) -> i128 {
-    let digits = format!("{whole}{fraction}");
-    let significant = digits.trim_start_matches('0');
-    if significant.is_empty() {
+    let digits = whole
+        .bytes()
+        .chain(fraction.bytes())
+        .map(|digit| i128::from(digit - b'0'));
+    let digits: Vec<i128> = digits.skip_while(|digit| *digit == 0).collect();
+    if digits.is_empty() {
         return 0;
     }
-    let mut power = shift
+    let power = shift
         .saturating_add(9)
         .saturating_sub(i32::try_from(fraction.len()).unwrap_or(i32::MAX));
-    // 18 digits more than the cap has can only be the cap or lie below a billionth.
-    let kept = &significant[..significant.len().min(19)];
-    power = power.saturating_add(i32::try_from(significant.len() - kept.len()).unwrap_or(i32::MAX));
-    let rest = significant[kept.len()..].bytes().any(|b| b != b'0');
-    let mut value = kept.parse::<i128>().unwrap_or(MAX).saturating_mul(multiply);
-    let mut inexact = rest;
-    while power > 0 && value < MAX {
+    // So many of the digits lie below a billionth, until they are multiplied.
+    let below = power.min(0).unsigned_abs() as usize;
+    let (above, fine) = digits.split_at(digits.len().saturating_sub(below));
+    let mut value = above.iter().fold(0_i128, |sum, digit| {
+        sum.saturating_mul(10).saturating_add(digit * multiply)
+    });
+    for _ in 0..power {
+        if value >= MAX {
+            break;
+        }
         value = value.saturating_mul(10);
-        power -= 1;
     }
-    while power < 0 && value > 0 {
-        inexact |= value % 10 != 0;
-        value /= 10;
-        power += 1;
+    // What is carried stays below `multiply`, so that forty zeros more leave nothing of it.
+    let zeros = std::iter::repeat_n(0, (below - fine.len()).min(40));
+    let (mut carried, mut inexact) = (0_i128, false);
+    for digit in fine.iter().rev().copied().chain(zeros) {
+        let sum = carried + digit * multiply;
+        inexact |= sum % 10 != 0;
+        carried = sum / 10;
     }
-    value + i128::from(inexact)
+    value.saturating_add(carried + i128::from(inexact))
 }
 
 impl PartialEq for Quantity {
@@ -268,6 +276,13 @@ mod tests {
             ("100u", "100u"),
             ("9223372036854775807", "9223372036854775807"),
             ("99999999999999999999", "9223372036854775807"),
+            ("5.991Ei", "6907152734099620233216m"),
+            ("6907152734099620233216m", "6907152734099620233216m"),
+            ("1.0000000000000000000000000000001", "1000000001n"),
+            ("9223372036854775806.999999999", "9223372036854775806999999999n"),
+            ("0.0000000000000000000000000000000000001Ki", "1n"),
+            ("1e-2000000000", "1e-9"),
+            ("1e2000000000", "9223372036854775807"),
         ] {
             assert_eq!(
                 Quantity::parse(text).map(|q| q.to_string()),

@@ -13,6 +13,9 @@ use std::path::Path;
 use std::process::{Command, ExitCode};
 use std::time::{Duration, Instant};
 
+/// For each target of the fuzzing: what a person waits for, not what finds the last fault.
+const FUZZ_SECONDS: u64 = 10;
+
 /// What it is told.
 #[derive(Args)]
 pub struct Verify {
@@ -82,6 +85,7 @@ pub fn run(verify: Verify) -> Result<ExitCode> {
             command.envs(told.iter().map(|(name, value)| (name, value)));
             outcome(command.args(["test", "--workspace", "--no-fail-fast"]))
         }),
+        step("fuzz", || fuzz::run(&source, FUZZ_SECONDS, &[])),
     ];
     elevate::give_back_builds()?;
     Ok(summary(&steps))
