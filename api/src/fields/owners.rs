@@ -180,10 +180,10 @@ pub fn sort(owners: &mut Owners) {
 pub(super) fn cap(owners: &mut Owners) {
     let by_age =
         |a: &Owner, b: &Owner| -> Ordering { a.since().cmp(&b.since()).then_with(|| a.identity().cmp(&b.identity())) };
-    let mut updates: Vec<Owner> = owners.iter().filter(|o| !o.applies).cloned().collect();
-    if updates.len() <= MAX_UPDATES {
+    if owners.iter().filter(|o| !o.applies).count() <= MAX_UPDATES {
         return;
     }
+    let mut updates: Vec<Owner> = owners.iter().filter(|o| !o.applies).cloned().collect();
     updates.sort_by(by_age);
     let mut left = updates.len();
     let mut first_of: Vec<Owner> = Vec::new();

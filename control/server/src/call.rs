@@ -8,6 +8,7 @@ use crate::user::User;
 use api::{Context, RulesRef, Verb};
 use bytes::Bytes;
 use http::HeaderMap;
+use jiff::fmt::temporal::DateTimePrinter;
 use jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
 use std::sync::{Arc, Mutex};
@@ -167,10 +168,28 @@ impl Draw {
 
 /// RFC 3339 in UTC with whole seconds, as `metav1.Time` is written.
 pub fn timestamp(when: Timestamp) -> String {
-    when.strftime("%Y-%m-%dT%H:%M:%SZ").to_string()
+    static PRINTER: DateTimePrinter = DateTimePrinter::new().precision(Some(0));
+    PRINTER.timestamp_to_string(&when)
 }
 
 /// The time `seconds` after `when`.
 pub fn after(when: Timestamp, seconds: i64) -> Timestamp {
     when.checked_add(SignedDuration::from_secs(seconds)).unwrap_or(when)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_are_written_in_whole_seconds_that_have_begun() {
+        for (millis, expected) in [
+            (0, "1970-01-01T00:00:00Z"),
+            (1_999, "1970-01-01T00:00:01Z"),
+            (1_795_868_063_500, "2026-11-28T12:14:23Z"),
+        ] {
+            let when = Timestamp::from_millisecond(millis).expect("it is a time");
+            assert_eq!(timestamp(when), expected);
+        }
+    }
 }

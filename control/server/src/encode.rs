@@ -6,11 +6,16 @@
 
 use bytes::{BufMut, Bytes, BytesMut};
 use memchr::memmem;
+use serde_json::value::RawValue;
 use serde_json::{Map, Value};
+use std::sync::LazyLock;
 use store::{Entry, Revision};
 
 /// What stands right before the place of the digits.
 const MARK: &[u8] = b"\"metadata\":{\"resourceVersion\":\"";
+
+/// What the metadata are called, at the beginning of the mark.
+const METADATA: &[u8] = b"\"metadata\":";
 
 /// The bytes of `object` for the store, which keeps them: not one more than they are.
 pub fn stored(object: &Value) -> Bytes {
@@ -55,8 +60,7 @@ pub fn append(out: &mut BytesMut, stored: &[u8], revision: Revision) {
         Some(at) => {
             out.reserve(stored.len() + 20);
             out.put_slice(&stored[..at]);
-            let mut digits = [0; 20];
-            out.put_slice(decimal(revision, &mut digits));
+            out.put_slice(decimal(revision, &mut [0; 20]));
             out.put_slice(&stored[at..]);
         }
         None => out.put_slice(stored),
@@ -77,6 +81,26 @@ pub fn append_item(out: &mut BytesMut, stored: &[u8], revision: Revision, head: 
         }
         None => append(out, stored, revision),
     }
+}
+
+/// Appends nothing but the metadata of the object in `stored`, as a `PartialObjectMetadata` of that version; false where they
+/// are not where [`stored`] puts them.
+pub fn append_metadata(out: &mut BytesMut, stored: &[u8], revision: Revision, api_version: &str) -> bool {
+    let Some(at) = place(stored) else { return false };
+    let from = &stored[at - MARK.len() + METADATA.len()..];
+    let mut values = serde_json::Deserializer::from_slice(from).into_iter::<&RawValue>();
+    let Some(Ok(metadata)) = values.next() else {
+        return false;
+    };
+    let (before, after) = metadata.get().as_bytes().split_at(MARK.len() - METADATA.len());
+    out.reserve(metadata.get().len() + 128);
+    out.put_slice(head(api_version, "PartialObjectMetadata").as_bytes());
+    out.put_slice(METADATA);
+    out.put_slice(before);
+    out.put_slice(decimal(revision, &mut [0; 20]));
+    out.put_slice(after);
+    out.put_u8(b'}');
+    true
 }
 
 /// The object in `stored` as of `revision`, as JSON text.
@@ -106,7 +130,8 @@ pub fn set_revision(object: &mut Value, revision: Revision) {
 }
 
 fn place(stored: &[u8]) -> Option<usize> {
-    memmem::find(stored, MARK).map(|at| at + MARK.len())
+    static FINDER: LazyLock<memmem::Finder<'static>> = LazyLock::new(|| memmem::Finder::new(MARK));
+    FINDER.find(stored).map(|at| at + MARK.len())
 }
 
 fn decimal(number: u64, digits: &mut [u8; 20]) -> &[u8] {
@@ -138,6 +163,13 @@ mod tests {
         let mut expected = object;
         expected["metadata"]["resourceVersion"] = json!("1234");
         assert_eq!(read, expected);
+
+        let mut partial = BytesMut::new();
+        assert!(append_metadata(&mut partial, &bytes, 1234, "meta.k8s.io/v1"));
+        assert_eq!(
+            serde_json::from_slice::<Value>(&partial).unwrap(),
+            api::table::partial(&expected)
+        );
 
         let mut item = BytesMut::new();
         append_item(&mut item, &bytes, 1234, &head("v1", "Pod"));

@@ -148,10 +148,19 @@ fn put(out: &mut BytesMut, encoding: Encoding, event: &str, object: &Value) {
             Some(enveloped) => out.put_slice(&protobuf::frame(event, &enveloped)),
             None => warn!(event, kind = %object["kind"], "an event's object does not fit its protobuf message"),
         },
-        Encoding::Json | Encoding::Yaml => {
-            out.put_slice(format!("{}\n", json!({ "type": event, "object": object })).as_bytes());
-        }
+        Encoding::Json | Encoding::Yaml => put_json(out, event, |out| {
+            serde_json::to_writer(out.writer(), object).expect("memory takes all that is written to it");
+        }),
     }
+}
+
+/// Appends an event in JSON whose object `append` appends.
+fn put_json(out: &mut BytesMut, event: &str, append: impl FnOnce(&mut BytesMut)) {
+    out.put_slice(b"{\"type\":\"");
+    out.put_slice(event.as_bytes());
+    out.put_slice(b"\",\"object\":");
+    append(out);
+    out.put_slice(b"}\n");
 }
 
 // === impl Watching ===
@@ -331,15 +340,13 @@ impl Watching {
     /// The bytes of an event; empty where the object cannot be shown.
     fn event(&self, event: &str, entry: &Entry, revision: Revision, object: impl FnOnce() -> Value) -> Bytes {
         let mut out = BytesMut::new();
-        let is_plain = self.encoding == Encoding::Json && self.call.accepted.form == Form::Whole;
-        if is_plain && self.call.rules.is_kept_as_served() {
-            out.reserve(entry.value.len() + 64);
-            out.put_slice(b"{\"type\":\"");
-            out.put_slice(event.as_bytes());
-            out.put_slice(b"\",\"object\":");
-            encode::append(&mut out, &entry.value, revision);
-            out.put_slice(b"}\n");
-            return out.freeze();
+        if self.encoding == Encoding::Json && self.call.rules.is_kept_as_served() {
+            let mut is_whole = false;
+            put_json(&mut out, event, |out| is_whole = self.append_kept(out, entry, revision));
+            if is_whole {
+                return out.freeze();
+            }
+            out.clear();
         }
         let mut object = object();
         encode::set_revision(&mut object, revision);
@@ -347,5 +354,17 @@ impl Watching {
             put(&mut out, self.encoding, event, &object);
         }
         out.freeze()
+    }
+
+    /// Appends the object out of the bytes that are kept; false where the form needs it parsed.
+    fn append_kept(&self, out: &mut BytesMut, entry: &Entry, revision: Revision) -> bool {
+        match self.call.accepted.form {
+            Form::Whole => encode::append(out, &entry.value, revision),
+            Form::Metadata(version) => {
+                return encode::append_metadata(out, &entry.value, revision, version.api_version());
+            }
+            Form::Table(_) => return false,
+        }
+        true
     }
 }
