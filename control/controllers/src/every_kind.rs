@@ -15,7 +15,8 @@ const SETTLE: Duration = Duration::from_millis(100);
 /// After discovery failed.
 const TRY_AGAIN: Duration = Duration::from_secs(1);
 
-/// An object's metadata, as much of it as matters for any kind.
+/// An object's metadata, as much of it as matters for any kind. There is one for every object of the cluster, so that they are
+/// no larger than what is in them.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Outline {
     pub(crate) metadata: Metadata,
@@ -25,17 +26,17 @@ pub(crate) struct Outline {
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Metadata {
-    pub(crate) name: String,
+    pub(crate) name: Box<str>,
     #[serde(default)]
-    pub(crate) namespace: String,
+    pub(crate) namespace: Box<str>,
     pub(crate) uid: Arc<str>,
     #[serde(default)]
-    pub(crate) resource_version: String,
+    pub(crate) resource_version: Box<str>,
     #[serde(default)]
-    pub(crate) owner_references: Vec<Owner>,
+    pub(crate) owner_references: Box<[Owner]>,
     #[serde(default)]
-    pub(crate) finalizers: Vec<String>,
-    pub(crate) deletion_timestamp: Option<String>,
+    pub(crate) finalizers: Box<[String]>,
+    pub(crate) deletion_timestamp: Option<Box<str>>,
 }
 
 /// Whom an object belongs to.
