@@ -130,10 +130,13 @@ impl Lines {
         self.rest.extend_from_slice(bytes);
     }
 
-    /// The stream has ended: a last line without its end is a line.
+    /// The stream has ended: a last line without its end is a partial one, as containerd has it, so that readers add no end to it.
     pub fn finish(&mut self, now: SystemTime, log: &mut Log) {
         if !self.rest.is_empty() {
-            self.push(b"\n", now, log);
+            let mut records = Vec::new();
+            record(&mut records, now, self.stream, 'P', &self.rest);
+            self.rest.clear();
+            log.write(&records);
         }
     }
 }
@@ -209,7 +212,7 @@ mod tests {
             .collect();
         assert_eq!(tails[..2], ["stderr F one", "stderr F two"]);
         assert_eq!(tails[2], format!("stderr P {}", "x".repeat(LONGEST_LINE)));
-        assert_eq!(tails[3], "stderr F xxx");
+        assert_eq!(tails[3], "stderr P xxx");
     }
 
     #[test]

@@ -286,8 +286,16 @@ fn log_tail(path: &Path) -> io::Result<String> {
     let mut bytes = Vec::new();
     file.read_to_end(&mut bytes)?;
     let text = String::from_utf8_lossy(&bytes);
-    let lines: Vec<&str> = text.lines().filter_map(|line| line.splitn(4, ' ').nth(3)).collect();
-    let mut tail = lines[lines.len().saturating_sub(LOG_LINES)..].join("\n");
+    let lines: Vec<&str> = text.lines().collect();
+    let mut tail = String::new();
+    for line in &lines[lines.len().saturating_sub(LOG_LINES)..] {
+        // Time, stream, whether it is whole, and what was said.
+        let mut parts = line.splitn(4, ' ').skip(2);
+        if let (Some(tag), Some(said)) = (parts.next(), parts.next()) {
+            tail.push_str(said);
+            tail.push_str(if tag == "F" { "\n" } else { "" });
+        }
+    }
     let limit = usize::try_from(LOG_BYTES).unwrap_or(usize::MAX);
     while tail.len() > limit {
         tail.remove(0);

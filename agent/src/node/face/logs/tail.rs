@@ -164,17 +164,22 @@ impl Tail {
     /// afterwards.
     fn count(&self, files: &mut [File], sizes: &[u64]) -> io::Result<usize> {
         let mut count = 0;
+        let mut unfinished = false;
         for (file, size) in files.iter_mut().zip(sizes) {
             let mut reader = BufReader::with_capacity(CHUNK, file.by_ref().take(*size));
             let mut bytes = Vec::new();
             while reader.read_until(b'\n', &mut bytes)? > 0 {
                 let line = Line::parse(&bytes);
-                count += usize::from(self.wants(&line) && line.is_full && bytes.ends_with(b"\n"));
+                if self.wants(&line) && bytes.ends_with(b"\n") {
+                    count += usize::from(line.is_full);
+                    unfinished = !line.is_full;
+                }
                 bytes.clear();
             }
             file.rewind()?;
         }
-        Ok(count)
+        // A program's last words may lack their end.
+        Ok(count + usize::from(unfinished))
     }
 }
 
@@ -332,6 +337,26 @@ mod tests {
             assert_eq!(read(&path, wish.clone()).await, expected, "{wish:?}");
         }
         assert_eq!(read(Path::new("/nonexistent/0.log"), Wish::default()).await, "");
+    }
+
+    #[tokio::test]
+    async fn last_words_without_their_end_are_a_line() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("0.log");
+        let lines = "2026-11-20T13:00:00Z stdout F one\n2026-11-20T13:00:01Z stdout P two\n";
+        fs::write(&path, lines).unwrap();
+        for (tail, expected) in [
+            (None, "one\ntwo"),
+            (Some(2), "one\ntwo"),
+            (Some(1), "two"),
+            (Some(0), ""),
+        ] {
+            let wish = Wish {
+                tail,
+                ..Wish::default()
+            };
+            assert_eq!(read(&path, wish).await, expected, "{tail:?}");
+        }
     }
 
     #[tokio::test]
