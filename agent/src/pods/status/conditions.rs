@@ -11,6 +11,27 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 /// Conditions of this node's that are there only while they hold.
 pub const PASSING: [&str; 2] = ["PodResizePending", "PodResizeInProgress"];
 
+/// Conditions that nobody but this node says (upstream: kubelet/types, PodConditionByKubelet).
+const OWN: [&str; 8] = [
+    "PodReadyToStartContainers",
+    "Initialized",
+    "Ready",
+    "ContainersReady",
+    "PodScheduled",
+    "AllContainersRestarting",
+    PASSING[0],
+    PASSING[1],
+];
+
+/// Why this node, and not somebody else, disrupts a pod.
+const BY_NODE: &str = "TerminationByKubelet";
+
+/// Whether this node says it, and takes nobody else's word for it.
+pub fn is_own(condition: &PodCondition) -> bool {
+    let disrupts = condition.type_ == "DisruptionTarget" && condition.reason.as_deref() == Some(BY_NODE);
+    OWN.contains(&condition.type_.as_str()) || disrupts
+}
+
 struct Verdict {
     kind: &'static str,
     holds: bool,
@@ -56,7 +77,7 @@ pub fn conditions(
     let disruption = observed.disruption.iter().map(|message| Verdict {
         kind: "DisruptionTarget",
         holds: true,
-        reason: Some("TerminationByKubelet"),
+        reason: Some(BY_NODE),
         message: Some(message.clone()),
     });
     let ours: Vec<PodCondition> = verdicts

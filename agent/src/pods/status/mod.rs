@@ -7,6 +7,7 @@ mod phase;
 use super::observed::Observed;
 use super::spec;
 use conditions::conditions;
+pub use conditions::is_own;
 use containers::container_status;
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{HostIP, Pod, PodIP, PodStatus};
@@ -76,8 +77,11 @@ pub fn patch(pod: &Pod, sent: Option<&PodStatus>, wanted: &PodStatus) -> Option<
             changed.insert(name.clone(), value.clone());
         }
     }
-    if let Some(Value::Array(conditions)) = changed.get_mut("conditions") {
-        conditions.extend(past(sent, wanted));
+    if changed.remove("conditions").is_some() {
+        let conditions: Vec<Value> = said(sent, wanted).chain(past(sent, wanted)).collect();
+        if !conditions.is_empty() {
+            changed.insert("conditions".to_owned(), Value::Array(conditions));
+        }
     }
     for name in old
         .keys()
@@ -86,6 +90,25 @@ pub fn patch(pod: &Pod, sent: Option<&PodStatus>, wanted: &PodStatus) -> Option<
         changed.insert(name.clone(), Value::Null);
     }
     (!changed.is_empty()).then(|| json!({"metadata": {"uid": pod.metadata.uid}, "status": changed}))
+}
+
+/// This node's conditions that are others than before; what one no longer says is taken back. Others' conditions are theirs.
+fn said<'a>(sent: Option<&'a PodStatus>, wanted: &'a PodStatus) -> impl Iterator<Item = Value> + 'a {
+    let old = move |kind: &str| {
+        let mut old = sent?.conditions.iter().flatten();
+        old.find(|condition| condition.type_ == kind)
+    };
+    let own = wanted.conditions.iter().flatten().filter(|condition| is_own(condition));
+    own.filter_map(move |condition| {
+        let before = old(&condition.type_);
+        let mut new = json!(condition);
+        for (key, _) in json!(before).as_object().into_iter().flatten() {
+            if new[key].is_null() {
+                new[key] = Value::Null;
+            }
+        }
+        (before != Some(condition)).then_some(new)
+    })
 }
 
 /// What takes conditions back that hold no more: a merge by type would keep them.

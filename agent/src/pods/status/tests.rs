@@ -190,3 +190,34 @@ fn patch_has_only_what_changed() {
         Value::Null
     );
 }
+
+#[test]
+fn patch_says_its_own_conditions_and_takes_back_what_they_no_longer_say() {
+    let mut pod = pod("Always");
+    let conditions = |status: &str| json!({"conditions": [{"type": "example.test/gate", "status": status}]});
+    pod.status = serde_json::from_value(conditions("False")).unwrap();
+    let shut = status(&pod, &Observed::default(), &[], at(0));
+    pod.status = serde_json::from_value(conditions("True")).unwrap();
+    let mut open = status(&pod, &Observed::default(), &[], at(0));
+    assert!(
+        patch(&pod, Some(&shut), &open).is_none(),
+        "others' conditions are theirs"
+    );
+    let ready = open
+        .conditions
+        .as_mut()
+        .unwrap()
+        .iter_mut()
+        .find(|condition| condition.type_ == "Ready");
+    let ready = ready.unwrap();
+    assert!(ready.reason.is_some() && ready.message.is_some());
+    (ready.status, ready.reason, ready.message) = ("True".to_owned(), None, None);
+    let sent = patch(&pod, Some(&shut), &open).unwrap()["status"]["conditions"].clone();
+    assert_eq!(sent.as_array().unwrap().len(), 1, "{sent}");
+    let ready = sent[0].as_object().unwrap();
+    assert_eq!((&ready["type"], &ready["status"]), (&json!("Ready"), &json!("True")));
+    assert_eq!(
+        (ready.get("reason"), ready.get("message")),
+        (Some(&Value::Null), Some(&Value::Null))
+    );
+}

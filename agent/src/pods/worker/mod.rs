@@ -286,10 +286,14 @@ impl Worker {
         let mut pod = (*pod).clone();
         if let (Some(theirs), Some(ours)) = (&mut pod.status, &self.status.conditions) {
             let foreign = theirs.conditions.take().unwrap_or_default();
-            let foreign = foreign
-                .into_iter()
-                .filter(|known| ours.iter().all(|own| own.type_ != known.type_));
-            theirs.conditions = Some(ours.iter().cloned().chain(foreign).collect());
+            let ours: Vec<_> = ours.iter().filter(|own| status::is_own(own)).cloned().collect();
+            let mut all = ours.clone();
+            all.extend(
+                foreign
+                    .into_iter()
+                    .filter(|known| ours.iter().all(|own| own.type_ != known.type_)),
+            );
+            theirs.conditions = Some(all);
         }
         self.pod = Arc::new(pod);
     }
