@@ -82,6 +82,7 @@ pub async fn admit(host: &Host, pod: &Arc<Pod>) -> Verdict {
     };
     let state = host.readiness.borrow().clone();
     let rejection = pressure(pod, spec, &state.pressures).or_else(|| rejection(spec));
+    let rejection = rejection.or_else(|| system(pod, spec));
     let rejection = rejection.or_else(|| state.shutting_down.then(shutdown));
     if let Some(rejection) = rejection {
         return Verdict::Rejected(rejection);
@@ -149,6 +150,24 @@ fn make_room(host: &Host, pod: &Pod, failures: &[Failure]) -> Verdict {
     }
     let after = victims.iter().filter_map(|victim| victim.metadata.uid.clone());
     Verdict::taken(after.collect())
+}
+
+/// Pods of another system than this one (upstream: pkg/kubelet/lifecycle/predicate.go).
+fn system(pod: &Pod, spec: &PodSpec) -> Option<Rejection> {
+    let labelled = pod
+        .metadata
+        .labels
+        .as_ref()
+        .and_then(|labels| labels.get("kubernetes.io/os"));
+    if labelled.is_some_and(|system| system != "linux") {
+        let message = "Failed to admit pod as the `kubernetes.io/os` label doesn't match node label";
+        return Some(("PodOSSelectorNodeLabelDoesNotMatch".to_owned(), message.to_owned()));
+    }
+    let asked = spec.os.as_ref().map(|system| system.name.as_str());
+    asked.filter(|system| *system != "linux").map(|_| {
+        let message = "Failed to admit pod as the OS field doesn't match node OS";
+        ("PodOSNotSupported".to_owned(), message.to_owned())
+    })
 }
 
 /// Upstream: nodeshutdown's Admit.
@@ -270,6 +289,26 @@ mod tests {
         assert_eq!(judge(profile("Unconfined")), None);
         assert_eq!(judge(profile("RuntimeDefault")).unwrap().0, "AppArmor");
         assert_eq!(judge(json!({})), None);
+    }
+
+    #[test]
+    fn pods_of_another_system_are_refused() {
+        let reason = |label: &str, name: &str| {
+            let pod = json!({"metadata": {"labels": {"kubernetes.io/os": label}}});
+            let spec = json!({"containers": [], "os": {"name": name}});
+            let refused = system(
+                &serde_json::from_value(pod).unwrap(),
+                &serde_json::from_value(spec).unwrap(),
+            );
+            refused.map(|(reason, _)| reason)
+        };
+        assert_eq!(reason("linux", "linux"), None);
+        assert_eq!(reason("linux", "windows").as_deref(), Some("PodOSNotSupported"));
+        assert_eq!(
+            reason("windows", "linux").as_deref(),
+            Some("PodOSSelectorNodeLabelDoesNotMatch")
+        );
+        assert_eq!(system(&Pod::default(), &PodSpec::default()), None);
     }
 
     #[test]
