@@ -5,6 +5,7 @@
 
 mod clients;
 mod cluster;
+mod conformance;
 mod cri;
 mod csi;
 mod devices;
@@ -15,6 +16,7 @@ mod limits;
 mod ports;
 mod probing;
 mod programs;
+mod registry;
 mod servers;
 mod static_pods;
 mod storage;

@@ -38,8 +38,13 @@ pub struct Cluster {
 }
 
 impl Cluster {
-    /// A network, a control plane, and a node that is Ready.
+    /// A network, a control plane, and a node that is Ready and has the tests' image.
     pub fn start() -> Self {
+        Self::with(|folder| vec![image::archive(folder)])
+    }
+
+    /// The same with the images in these archives.
+    pub fn with(archives: impl FnOnce(&Path) -> Vec<PathBuf>) -> Self {
         let _ = tracing_subscriber::fmt()
             .with_ansi(false)
             .with_writer(std::io::stderr)
@@ -77,11 +82,11 @@ impl Cluster {
         let transport = Http::new(&endpoint, bundle.cluster_ca.certificate.as_bytes(), Some(&identity)).unwrap();
         let paths = Paths::below(folder.path());
         std::fs::create_dir_all(&paths.oci).unwrap();
-        let archive = image::archive(folder.path());
-        oci::Store::open(&paths.oci)
-            .unwrap()
-            .import(std::fs::File::open(archive).unwrap())
-            .unwrap();
+        let store = oci::Store::open(&paths.oci).unwrap();
+        for archive in archives(folder.path()) {
+            store.import(std::fs::File::open(archive).unwrap()).unwrap();
+        }
+        drop(store);
         let runtime = Runtime::new().unwrap();
         let cluster = Self {
             folder,
@@ -170,12 +175,23 @@ impl Cluster {
         (code, serde_json::from_str(&text).unwrap_or(Value::String(text)))
     }
 
-    fn ask_text(&self, method: &str, path: &str, body: Option<Value>) -> (u16, String) {
+    /// Merges a change into an object, lists by their keys.
+    pub fn merge(&self, path: &str, change: &Value) -> (u16, Value) {
+        let kind = "application/strategic-merge-patch+json";
+        let (code, text) = self.send("PATCH", path, kind, change.to_string());
+        (code, serde_json::from_str(&text).unwrap_or(Value::String(text)))
+    }
+
+    pub fn ask_text(&self, method: &str, path: &str, body: Option<Value>) -> (u16, String) {
         let body = body.map(|body| body.to_string()).unwrap_or_default();
+        self.send(method, path, content_type(method), body)
+    }
+
+    fn send(&self, method: &str, path: &str, kind: &str, body: String) -> (u16, String) {
         let request = http::Request::builder()
             .method(method)
             .uri(path)
-            .header("content-type", content_type(method));
+            .header("content-type", kind);
         let request = request.body(bytes::Bytes::from(body)).unwrap();
         self.runtime.block_on(async {
             match self.transport.send(request).await {

@@ -1,13 +1,10 @@
 //! What callers ask for beyond the usual: users of their own, ambient capabilities, images behind credentials.
 
 use super::client::{Node, container_config, context};
+use crate::node::tests::registry;
 use futures_util::StreamExt;
 use proto::cri::runtime::v1 as cri;
-use sha2::Digest;
-use std::collections::{BTreeMap, HashMap};
-use std::io::{BufRead, BufReader, Write};
-use std::net::{TcpListener, TcpStream};
-use std::path::Path;
+use std::collections::HashMap;
 use tonic::Code;
 
 impl Node {
@@ -100,7 +97,7 @@ impl Node {
     }
 
     pub async fn pulls_with_credentials(&mut self) {
-        let registry = serve_image(&self.folder);
+        let registry = registry::serve(&self.folder, registry::Callers::Me);
         let name = format!("{registry}/shell:1");
         let pull = |auth: Option<cri::AuthConfig>| cri::PullImageRequest {
             image: Some(cri::ImageSpec {
@@ -164,60 +161,4 @@ impl Node {
         assert!(first.iter().any(|item| item.id == sandbox), "{first:?}");
         self.remove_sandbox(&sandbox).await;
     }
-}
-
-/// A registry with one image, that of the tests with a label more, for whoever knows the password; its address.
-fn serve_image(folder: &Path) -> String {
-    let digest = |bytes: &[u8]| {
-        let hex: String = sha2::Sha256::digest(bytes)
-            .iter()
-            .map(|byte| format!("{byte:02x}"))
-            .collect();
-        format!("sha256:{hex}")
-    };
-    let read = |name: &str| std::fs::read(folder.join(name)).unwrap();
-    let saved: serde_json::Value = serde_json::from_slice(&read("manifest.json")).unwrap();
-    let mut config: serde_json::Value = serde_json::from_slice(&read(saved[0]["Config"].as_str().unwrap())).unwrap();
-    config["config"]["Labels"] = serde_json::json!({"from": "a registry"});
-    let blobs = [config.to_string().into_bytes(), read("layer.tar")];
-    let [config, layer] = blobs
-        .each_ref()
-        .map(|blob| serde_json::json!({"digest": digest(blob), "size": blob.len()}));
-    let manifest = serde_json::json!({"schemaVersion": 2, "config": config, "layers": [layer]}).to_string();
-    let mut files = BTreeMap::from([("/v2/shell/manifests/1".to_owned(), manifest.into_bytes())]);
-    files.extend(blobs.map(|blob| (format!("/v2/shell/blobs/{}", digest(&blob)), blob)));
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let address = listener.local_addr().unwrap().to_string();
-    std::thread::spawn(move || {
-        for stream in listener.incoming().flatten() {
-            // A caller that goes away early has its reasons.
-            let _ = answer(stream, &files);
-        }
-    });
-    address
-}
-
-fn answer(mut stream: TcpStream, files: &BTreeMap<String, Vec<u8>>) -> std::io::Result<()> {
-    let mut lines = BufReader::new(stream.try_clone()?).lines();
-    let request = lines.next().transpose()?.unwrap_or_default();
-    let head: Vec<String> = lines
-        .map_while(Result::ok)
-        .take_while(|line| !line.is_empty())
-        .collect();
-    // me:secret
-    let knows = head
-        .iter()
-        .any(|line| line.eq_ignore_ascii_case("authorization: Basic bWU6c2VjcmV0"));
-    let file = request.split(' ').nth(1).and_then(|path| files.get(path));
-    let (status, body): (&str, &[u8]) = match (knows, file) {
-        (false, _) => ("401 Unauthorized\r\nwww-authenticate: Basic realm=\"test\"", b""),
-        (true, None) => ("404 Not Found", b""),
-        (true, Some(body)) => ("200 OK", body),
-    };
-    write!(
-        stream,
-        "HTTP/1.1 {status}\r\nconnection: close\r\ncontent-length: {}\r\n\r\n",
-        body.len()
-    )?;
-    stream.write_all(body)
 }
