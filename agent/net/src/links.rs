@@ -95,9 +95,14 @@ impl Links {
         Ok(links)
     }
 
-    /// The link of that name, if there is one.
+    /// The link of that name, if there is one. The kernel is asked for it alone: a node has a link for each of its pods.
     pub async fn find(&self, name: &str) -> Result<Option<Link>, LinkError> {
-        Ok(self.all().await?.into_iter().find(|link| link.name == name))
+        let mut found = self.0.link().get().match_name(name.to_owned()).execute();
+        match found.try_next().await {
+            Ok(message) => Ok(message.as_ref().map(Link::from_message)),
+            Err(rtnetlink::Error::NetlinkError(error)) if error.raw_code() == -(nix::errno::Errno::ENODEV as i32) => Ok(None),
+            Err(cause) => Err(refused("look for interface", name)(cause)),
+        }
     }
 
     /// The link of that name.
