@@ -215,10 +215,13 @@ async fn a_program_dies_with_whoever_asked_for_it() {
     pod.start_container(&world.container("hangup", "main", "sleep 1000"))
         .await
         .unwrap();
-    let forgotten = pod.exec(&exec("main", "exec sleep 4321")).await.unwrap();
-    eventually(|| processes("4321") > 0).await;
+    // Nobody else's command line has it.
+    let words = format!("sleep 4321{}", std::process::id());
+    let forgotten = pod.exec(&exec("main", &format!("exec {words}"))).await.unwrap();
+    let words = words.replace(' ', "\0");
+    eventually(|| processes(&words) > 0).await;
     drop(forgotten);
-    eventually(|| processes("4321") == 0).await;
+    eventually(|| processes(&words) == 0).await;
     pod.destroy().await.unwrap();
 }
 
