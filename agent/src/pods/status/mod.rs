@@ -4,7 +4,7 @@ mod conditions;
 mod containers;
 mod phase;
 
-use super::observed::Observed;
+use super::observed::{Container, Observed, Run, Sandbox};
 use super::spec;
 use conditions::conditions;
 pub use conditions::is_own;
@@ -37,11 +37,14 @@ pub fn status(pod: &Pod, observed: &Observed, host: &[IpAddr], now: Timestamp) -
         .ended
         .clone()
         .map_or((None, None), |(reason, message)| (Some(reason), Some(message)));
+    let conditions = conditions(pod, observed, phase, &lasting, now);
+    // Nothing is waited for: with a waiting container kubectl shows what that waits for in place of the pod's reason.
+    let began = !is_refused(observed);
     PodStatus {
-        conditions: Some(conditions(pod, observed, phase, &lasting, now)),
-        container_statuses,
-        init_container_statuses,
-        ephemeral_container_statuses,
+        conditions: Some(conditions),
+        container_statuses: container_statuses.filter(|_| began),
+        init_container_statuses: init_container_statuses.filter(|_| began),
+        ephemeral_container_statuses: ephemeral_container_statuses.filter(|_| began),
         host_ip: host.first().map(ToString::to_string),
         host_ips: Some(host.iter().map(|ip| HostIP { ip: ip.to_string() }).collect()),
         pod_ip: observed.ips.first().map(ToString::to_string),
@@ -61,6 +64,12 @@ pub fn status(pod: &Pod, observed: &Observed, host: &[IpAddr], now: Timestamp) -
         start_time: Some(Time(observed.seen)),
         ..PodStatus::default()
     }
+}
+
+/// Whether the node ended the pod before anything of it began.
+fn is_refused(observed: &Observed) -> bool {
+    let never = |container: &Container| container.run == Run::Never;
+    observed.ended.is_some() && observed.sandbox == Sandbox::Absent && observed.containers.values().all(never)
 }
 
 /// What to send so that the API's status becomes `wanted`: only fields that differ; None when none does. The pod's UID

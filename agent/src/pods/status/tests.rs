@@ -221,3 +221,26 @@ fn patch_says_its_own_conditions_and_takes_back_what_they_no_longer_say() {
         (Some(&Value::Null), Some(&Value::Null))
     );
 }
+
+#[test]
+fn a_pod_that_the_node_refuses_waits_for_nothing() {
+    let pod = pod("Always");
+    let mut observed = Observed {
+        ended: Some((
+            "OutOfcpu".to_owned(),
+            "Pod was rejected: it asks for too much".to_owned(),
+        )),
+        ..Observed::default()
+    };
+    let refused = status(&pod, &observed, &[], at(0));
+    assert_eq!(
+        (
+            refused.phase.as_deref(),
+            refused.reason.as_deref(),
+            refused.container_statuses
+        ),
+        (Some("Failed"), Some("OutOfcpu"), None)
+    );
+    observed.sandbox = Sandbox::Down;
+    assert!(status(&pod, &observed, &[], at(0)).container_statuses.is_some());
+}
