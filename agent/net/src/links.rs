@@ -100,7 +100,9 @@ impl Links {
         let mut found = self.0.link().get().match_name(name.to_owned()).execute();
         match found.try_next().await {
             Ok(message) => Ok(message.as_ref().map(Link::from_message)),
-            Err(rtnetlink::Error::NetlinkError(error)) if error.raw_code() == -(nix::errno::Errno::ENODEV as i32) => Ok(None),
+            Err(rtnetlink::Error::NetlinkError(error)) if error.raw_code() == -(nix::errno::Errno::ENODEV as i32) => {
+                Ok(None)
+            }
             Err(cause) => Err(refused("look for interface", name)(cause)),
         }
     }

@@ -34,6 +34,10 @@ pub fn default_spec(spec: &mut Value) {
         read::set_default_text(spec, key, value);
     }
     read::set_default(spec, "terminationGracePeriodSeconds", 30);
+    if read::int(spec, "/terminationGracePeriodSeconds") < 0 {
+        // Upstream accepts these and takes them for 1 since v1.27.
+        spec["terminationGracePeriodSeconds"] = 1.into();
+    }
     read::set_default(spec, "securityContext", json!({}));
     mirror_service_account(spec);
 }
@@ -325,6 +329,15 @@ mod tests {
         assert_eq!(pod["spec"], expected);
         pods.default(&mut pod);
         assert_eq!(pod["spec"], expected, "defaulting twice changes nothing");
+    }
+
+    #[test]
+    fn a_negative_grace_period_is_a_second() {
+        for (asked, given) in [(-1, 1), (i64::MIN, 1), (0, 0), (7, 7)] {
+            let mut spec = json!({ "containers": [], "terminationGracePeriodSeconds": asked });
+            default_spec(&mut spec);
+            assert_eq!(spec["terminationGracePeriodSeconds"], given, "{asked}");
+        }
     }
 
     #[test]

@@ -59,12 +59,6 @@ pub(super) fn metadata_and_spec(pod: &Value) -> Vec<FieldError> {
                 .map(|source| source.forbidden("serviceAccountToken", why)),
         );
     }
-    errors.extend(
-        spec.judge_number("terminationGracePeriodSeconds", |seconds| match seconds {
-            ..0 => vec!["must be greater than or equal to 0".to_owned()],
-            _ => Vec::new(),
-        }),
-    );
     for kind in ["containers", "initContainers"] {
         errors.extend(spec.items(kind).iter().flat_map(container::image_of_pod));
     }
