@@ -145,11 +145,9 @@ async fn a_store_follows_a_streaming_list(maps: &Api<ConfigMap>) {
         .resource_version
         .unwrap();
     maps.delete("late", &DeleteParams::default()).await.unwrap();
-    let mut events = maps
-        .watch(&kube::api::WatchParams::default(), &revision)
-        .await
-        .unwrap()
-        .boxed();
+    // The cluster's own ConfigMaps come to the namespace when they will.
+    let ours = kube::api::WatchParams::default().labels("of=rust");
+    let mut events = maps.watch(&ours, &revision).await.unwrap().boxed();
     let event = tokio::time::timeout(DEADLINE, events.try_next())
         .await
         .unwrap()
