@@ -285,14 +285,10 @@ impl Worker {
         self.is_stale |= before.labels != now.labels || before.annotations != now.annotations;
         let mut pod = (*pod).clone();
         if let (Some(theirs), Some(ours)) = (&mut pod.status, &self.status.conditions) {
-            let foreign = theirs.conditions.take().unwrap_or_default();
-            let ours: Vec<_> = ours.iter().filter(|own| status::is_own(own)).cloned().collect();
-            let mut all = ours.clone();
-            all.extend(
-                foreign
-                    .into_iter()
-                    .filter(|known| ours.iter().all(|own| own.type_ != known.type_)),
-            );
+            let mut foreign = theirs.conditions.take().unwrap_or_default();
+            let mut all: Vec<_> = ours.iter().filter(|own| status::is_own(own)).cloned().collect();
+            foreign.retain(|known| all.iter().all(|own| own.type_ != known.type_));
+            all.append(&mut foreign);
             theirs.conditions = Some(all);
         }
         self.pod = Arc::new(pod);

@@ -64,6 +64,11 @@ fn failing_for_ever(cluster: &Cluster) {
             .is_some_and(|first| first["restartCount"].as_u64() >= Some(3))
     });
     assert_eq!(pod["status"]["phase"], "Pending");
+    is_not_initialized(&pod, "init1 init2");
+}
+
+/// The condition says that `names` have not ended well.
+fn is_not_initialized(pod: &Value, names: &str) {
     let conditions = pod["status"]["conditions"].as_array().unwrap();
     let initialized = conditions
         .iter()
@@ -74,26 +79,14 @@ fn failing_for_ever(cluster: &Cluster) {
         (
             &json!("False"),
             &json!("ContainersNotInitialized"),
-            &json!("containers with incomplete status: [init1 init2]")
+            &json!(format!("containers with incomplete status: [{names}]"))
         )
     );
 }
 
 fn failed(cluster: &Cluster) {
     let pod = cluster.wait_for("init-ends", "Failed", |pod| pod["status"]["phase"] == "Failed");
-    let conditions = pod["status"]["conditions"].as_array().unwrap();
-    let initialized = conditions
-        .iter()
-        .find(|condition| condition["type"] == "Initialized")
-        .unwrap();
-    assert_eq!(
-        (&initialized["status"], &initialized["reason"], &initialized["message"]),
-        (
-            &json!("False"),
-            &json!("ContainersNotInitialized"),
-            &json!("containers with incomplete status: [init2]")
-        )
-    );
+    is_not_initialized(&pod, "init2");
     let codes: Vec<&Value> = pod["status"]["initContainerStatuses"]
         .as_array()
         .unwrap()
