@@ -52,6 +52,8 @@ const PACKAGES: &[&str] = &[
     "etcd-server",
     "etcd-client",
     "ca-certificates",
+    // tests of volumes: an NFS server that runs as a program and keeps its files in memory
+    "nfs-ganesha-mem",
 ];
 
 /// A tools tree on this machine.

@@ -38,3 +38,20 @@ fn a_host_port_leads_to_its_pod_from_machine_and_pods() {
     ask("outside", "127.0.0.1", &|said| said == "nobody\n");
     kubectl(cluster, &["delete", "pod", "outside", "neighbour"]);
 }
+
+/// No image here speaks SCTP, so this is what the machine offers to those that do: sockets, and tracking by which ports are led.
+#[test]
+fn a_host_port_may_be_of_sctp() {
+    let cluster = shared();
+    let image = qemu::oci_images::reference("demo");
+    apply(
+        cluster,
+        &format!(
+            "apiVersion: v1\nkind: Pod\nmetadata: {{name: sctp}}\nspec:\n  terminationGracePeriodSeconds: 1\n  containers:\n  - name: main\n    image: {image}\n    command: [sh, -c, 'exec sleep 100000']\n    ports: [{{containerPort: 36412, hostPort: 36412, protocol: SCTP}}]\n"
+        ),
+    );
+    wait_phase(cluster, "sctp", "Running");
+    let look = "cut -d' ' -f1 /proc/net/protocols | grep -x SCTP; ls /proc/sys/net/netfilter | grep -c '^nf_conntrack_sctp_timeout_established$'";
+    assert_eq!(kubectl(cluster, &["exec", "sctp", "--", "sh", "-c", look]), "SCTP\n1\n");
+    kubectl(cluster, &["delete", "pod", "sctp"]);
+}
