@@ -11,6 +11,7 @@ mod host;
 mod init;
 mod machine;
 mod maintenance;
+mod nfs;
 mod node;
 mod places;
 mod pods;
@@ -39,6 +40,10 @@ const THREADS: usize = 2;
 const BLOCKING_THREADS: usize = 8;
 
 fn main() -> ExitCode {
+    let mut arguments = std::env::args_os().skip(1);
+    if arguments.next().is_some_and(|word| word == nfs::WORD) {
+        return nfs::run(arguments);
+    }
     tracing_subscriber::fmt()
         .with_writer(std::io::stderr)
         .with_ansi(false)

@@ -60,7 +60,7 @@ impl Attributes {
     }
 }
 
-/// Makes a file system; options in their order.
+/// Makes a file system; options in their order, one with an empty value as a word that stands alone.
 pub fn make(fstype: &'static str, options: &[(&str, &Path)], attributes: Attributes) -> Result<OwnedFd, NotMounted> {
     let refused = |call: &'static str| {
         move |errno| NotMounted {
@@ -75,9 +75,11 @@ pub fn make(fstype: &'static str, options: &[(&str, &Path)], attributes: Attribu
         error
     };
     for (key, value) in options {
-        rustix::mount::fsconfig_set_string(&context, *key, *value)
-            .map_err(refused("fsconfig"))
-            .map_err(heard)?;
+        let set = match value.as_os_str().is_empty() {
+            true => rustix::mount::fsconfig_set_flag(&context, *key),
+            false => rustix::mount::fsconfig_set_string(&context, *key, *value),
+        };
+        set.map_err(refused("fsconfig")).map_err(heard)?;
     }
     rustix::mount::fsconfig_create(&context)
         .map_err(refused("fsconfig(CREATE)"))

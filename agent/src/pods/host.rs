@@ -159,6 +159,17 @@ impl Host {
         })
     }
 
+    /// Whether drivers or servers have, or may have, mounted something for a pod.
+    pub fn serves_volumes(&self, pod_uid: &str) -> bool {
+        self.drivers.serves(pod_uid) || crate::nfs::holds(&self.pod_dir(pod_uid))
+    }
+
+    /// Returns when none of them has anything of the pod any more; `told` hears what goes wrong meanwhile.
+    pub async fn release_volumes(&self, pod_uid: &str, told: impl Fn(String)) {
+        let dir = self.pod_dir(pod_uid);
+        tokio::join!(self.drivers.release(pod_uid, &told), crate::nfs::release(&dir, &told));
+    }
+
     /// A pod refers to nothing any more.
     pub fn forget_objects(&self, pod_uid: &str) {
         self.config_maps.forget(pod_uid);

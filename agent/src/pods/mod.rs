@@ -203,17 +203,17 @@ async fn stop_orphan(host: &Arc<Host>, uid: &str, sandbox: &sandbox::Pod) {
     forget(host, uid.to_owned());
 }
 
-/// Removes what is left of a pod that the API does not have, once drivers have let go of its volumes.
+/// Removes what is left of a pod that the API does not have, once whoever brought its volumes has let go of them.
 fn forget(host: &Arc<Host>, uid: String) {
     let none = host.paths.logs.join("none");
-    if !host.drivers.serves(&uid) {
+    if !host.serves_volumes(&uid) {
         return remove_traces(host, &uid, &none);
     }
     let host = host.clone();
     tokio::spawn(async move {
         let told =
             |why: String| tracing::warn!(uid, why, "a volume of a former pod is not unmounted yet, trying again");
-        host.drivers.release(&uid, told).await;
+        host.release_volumes(&uid, told).await;
         remove_traces(&host, &uid, &none);
     });
 }

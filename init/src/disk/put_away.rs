@@ -36,6 +36,7 @@ pub fn run(work: Work) {
             {
                 console::warn(format_args!("leave a random seed for the next boot: {why}"));
             }
+            let_go_of_servers();
             sync();
             unmount_all();
             to_wipe
@@ -53,6 +54,24 @@ fn wipe_partition(volume: Volume, partition: Option<&Partition>) {
         Some(Ok(())) => {}
         Some(Err(why)) => console::error(format_args!("wipe {volume}: {why}; it may still hold config and keys")),
     }
+}
+
+/// A server that does not answer would be waited for, and the disks would not be written. Whoever wrote to one has ended and closed its
+/// files by now, which waits until the server has everything (man 5 nfs, "Close-to-open cache consistency").
+fn let_go_of_servers() {
+    let table = fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
+    for target in to_unmount(&of_servers(&table)) {
+        // What waits there fails; that the mount is busy still is no failure of ours.
+        let _ = umount2(target.as_str(), MntFlags::MNT_FORCE);
+        let _ = umount2(target.as_str(), MntFlags::MNT_DETACH);
+    }
+}
+
+/// The lines of mountinfo that are NFS.
+fn of_servers(mountinfo: &str) -> String {
+    let lines = mountinfo.lines();
+    let of_servers = lines.filter(|line| line.contains(" - nfs ") || line.contains(" - nfs4 "));
+    of_servers.map(|line| format!("{line}\n")).collect()
 }
 
 /// Innermost mounts first. What is still busy becomes read-only, so that its file system is whole.
@@ -120,6 +139,14 @@ mod tests {
             26 25 0:40 / /var/lib/a\\040b rw - overlay overlay rw\n\
             27 22 254:6 / /state rw - ext4 /dev/vda6 rw\n";
         assert_eq!(to_unmount(table), ["/state", "/var/lib/a b", "/var"]);
+    }
+
+    #[test]
+    fn servers_are_known_by_their_file_system() {
+        let table = "25 22 254:7 / /var rw - ext4 /dev/vda7 rw\n\
+            26 25 0:40 / /var/v\\040w rw - nfs4 10.0.0.1:/x rw,vers=4.2\n\
+            27 25 0:41 / /var/w rw - nfs 10.0.0.1:/y rw,vers=3\n";
+        assert_eq!(to_unmount(&of_servers(table)), ["/var/w", "/var/v w"]);
     }
 
     #[test]

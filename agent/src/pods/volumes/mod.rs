@@ -13,6 +13,7 @@ pub use mounted::take_away;
 
 use super::plan::{Lookups, Machine, References, Volume, Volumes, What};
 use super::tokens::TokenReference;
+use crate::nfs;
 use k8s_openapi::api::core::v1::{EmptyDirVolumeSource, Pod, Volume as Spec};
 use ownership::Ownership;
 use std::fs;
@@ -116,6 +117,9 @@ fn one(source: &Source<'_>, volume: &Spec, dir: &Path) -> Result<Volume, VolumeE
     if let Some(found) = source.lookups.driven.get(&volume.name) {
         return Ok(found.clone());
     }
+    if let Some(wanted) = nfs::wanted(source.pod, volume, source.lookups).map_err(refused)? {
+        return nfs::found(&wanted, dir).ok_or_else(|| refused("it is not mounted".to_owned()));
+    }
     if let Some((name, readonly)) = claim::name(source.pod, volume) {
         let (_, spec) = claim::bound(source.pod, volume, &name, source.lookups).map_err(refused)?;
         let found = claim::own(spec, readonly, ownership_of(source.pod)).unwrap_or_else(|| Err(unsupported()));
@@ -142,7 +146,7 @@ fn place(dir: &Path, kind: &str, volume: &Spec) -> PathBuf {
 }
 
 fn unsupported() -> String {
-    "this node supports emptyDir, configMap, secret, projected, downwardAPI, hostPath, image and csi volumes, and claims of local, hostPath and csi volumes"
+    "this node supports emptyDir, configMap, secret, projected, downwardAPI, hostPath, image, nfs and csi volumes, and claims of local, hostPath, nfs and csi volumes"
         .to_owned()
 }
 

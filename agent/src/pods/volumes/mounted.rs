@@ -5,11 +5,15 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-/// Unmounts and removes every volume below `dir`; what is not there is gone already. What a driver has is the driver's to unmount.
+/// Unmounts and removes every volume below `dir`; what is not there is gone already. What a driver has is
+/// the driver's to unmount, and what a server has must be let go of first.
 pub fn take_away(dir: &Path) -> io::Result<()> {
     let driven = dir.join("plugins/kubernetes.io~csi");
     if fs::read_dir(driven).is_ok_and(|mut records| records.next().is_some()) {
         return Err(io::Error::other("a storage driver has not let go of a volume yet"));
+    }
+    if crate::nfs::holds(dir) {
+        return Err(io::Error::other("a volume of an NFS server is not unmounted yet"));
     }
     let volumes = dir.join("volumes");
     for mounted in below(&volumes)? {

@@ -114,14 +114,17 @@ fn missing_things_are_named_unless_they_are_optional() {
     )
     .unwrap();
     assert!(path.join("..data").exists());
-    assert!(
-        make(
-            json!({"nfs": {"server": "s", "path": "/"}}),
-            &lookups("blue"),
-            dir.path()
-        )
-        .is_err()
-    );
+    for (source, why) in [
+        (json!({"nfs": {"server": "s", "path": "/"}}), "it is not mounted"),
+        (
+            json!({"iscsi": {"targetPortal": "s", "iqn": "i", "lun": 0}}),
+            "this node supports emptyDir",
+        ),
+    ] {
+        let refused = make(source, &lookups("blue"), dir.path()).unwrap_err();
+        let expected = format!("MountVolume.SetUp failed for volume \"v\" : {why}");
+        assert!(refused.to_string().starts_with(&expected), "{refused}");
+    }
 }
 
 #[test]

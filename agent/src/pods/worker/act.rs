@@ -67,7 +67,9 @@ impl Worker {
             )
         };
         let images = self.have_volume_images();
-        self.have_driven_volumes().await?;
+        let driven = self.have_driven_volumes().await;
+        self.have_nfs_volumes().await?;
+        driven?;
         images?;
         self.prepare_volumes()
             .await
@@ -211,6 +213,7 @@ impl Worker {
         if let Some(stopping) = &mut self.observed.container_mut(name).stopping {
             stopping.stage = Stage::Killed;
         }
+        self.unblock_nfs(name);
     }
 
     /// All containers but ephemeral ones begin anew; the supervisor forgets their runs, too, lest another agent takes them for
@@ -248,6 +251,7 @@ impl Worker {
             && let Err(error) = sandbox.destroy().await
         {
             tracing::warn!(pod = %spec::full_name(&self.pod), %error, "pod not taken down yet");
+            self.unblock_nfs("");
             // The decision is the same again; not in a circle without a pause.
             return tokio::time::sleep(Duration::from_secs(1)).await;
         }

@@ -5,8 +5,9 @@ use super::volumes::BEING_PULLED;
 use super::{Input, Worker};
 use crate::csi::{self, Failure, Wanted};
 use crate::pods::observed::{Driven, Sandbox};
-use crate::pods::plan::Volume;
+use crate::pods::plan::{self, Lookups};
 use crate::pods::{spec, volumes};
+use k8s_openapi::api::core::v1::{Pod, Volume};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use tokio::task::JoinHandle;
@@ -19,14 +20,14 @@ pub enum Mount {
     /// The driver is at it.
     Waiting(JoinHandle<()>),
     /// Mounted.
-    Here(Volume),
+    Here(plan::Volume),
 }
 
 impl Worker {
     /// Takes over what is mounted already in a pod that outlived an agent.
     pub(super) fn adopt_mounts(&mut self) {
         let uid = self.uid();
-        if self.host.drivers.serves(&uid) {
+        if self.host.serves_volumes(&uid) {
             self.observed.driven = Driven::Held;
         }
         if self.observed.sandbox == Sandbox::Up {
@@ -36,7 +37,7 @@ impl Worker {
     }
 
     /// What drivers have mounted so far.
-    pub(super) fn driven(&self) -> BTreeMap<String, Volume> {
+    pub(super) fn driven(&self) -> BTreeMap<String, plan::Volume> {
         let here = |(name, mount): (&String, &Mount)| match mount {
             Mount::Here(volume) => Some((name.clone(), volume.clone())),
             Mount::Waiting(_) => None,
@@ -66,16 +67,25 @@ impl Worker {
 
     /// What the pod wants of drivers; an error is one sentence.
     async fn wanted_of_drivers(&self) -> Result<Vec<Wanted>, String> {
+        self.wanted_of_others(|volume| volume.csi.is_some(), csi::wanted).await
+    }
+
+    /// What the pod wants, by itself or by claims, of those who bring volumes to this node; `is_own` knows a volume that needs no claim.
+    pub(super) async fn wanted_of_others<T>(
+        &self,
+        is_own: impl Fn(&Volume) -> bool,
+        wanted: impl Fn(&Pod, &Volume, &Lookups) -> Result<Option<T>, String>,
+    ) -> Result<Vec<T>, String> {
         let pod = &self.pod;
         let all = pod.spec.iter().flat_map(|spec| spec.volumes.iter().flatten());
         let (mut claims, mut found) = (volumes::references(pod), Vec::new());
-        if claims.claims.is_empty() && !all.clone().any(|volume| volume.csi.is_some()) {
+        if claims.claims.is_empty() && !all.clone().any(is_own) {
             return Ok(found);
         }
         (claims.config_maps, claims.secrets, claims.tokens) = Default::default();
         let lookups = self.host.look_up(pod, &claims).await?;
         for volume in all {
-            let wanted = csi::wanted(pod, volume, &lookups).map_err(|why| {
+            let wanted = wanted(pod, volume, &lookups).map_err(|why| {
                 let name = &volume.name;
                 format!("MountVolume.SetUp failed for volume {name:?} : {why}")
             })?;
@@ -102,7 +112,7 @@ impl Worker {
     }
 
     /// Takes over how that went, and has the pod tried again.
-    pub(super) fn mounted(&mut self, volume: &str, result: Result<Volume, Failure>) {
+    pub(super) fn mounted(&mut self, volume: &str, result: Result<plan::Volume, Failure>) {
         match result {
             Ok(here) => {
                 self.mounts.insert(volume.to_owned(), Mount::Here(here));
@@ -112,7 +122,7 @@ impl Worker {
             }
             Err(Failure { reason, message }) => {
                 self.mounts.remove(volume);
-                tracing::warn!(pod = %spec::full_name(&self.pod), message, "a driver has not mounted a volume");
+                tracing::warn!(pod = %spec::full_name(&self.pod), message, "a volume is not mounted");
                 self.host.events.warning(&self.pod, "", reason, message);
             }
         }
@@ -173,10 +183,10 @@ impl Worker {
     }
 }
 
-async fn release(host: &Arc<super::Host>, pod: &k8s_openapi::api::core::v1::Pod, uid: &str) {
+async fn release(host: &Arc<super::Host>, pod: &Pod, uid: &str) {
     let told = |why: String| {
         tracing::warn!(pod = %spec::full_name(pod), why, "a volume is not unmounted yet, trying again");
         host.events.warning(pod, "", "FailedUnmount", why);
     };
-    host.drivers.release(uid, told).await;
+    host.release_volumes(uid, told).await;
 }

@@ -4,6 +4,7 @@ mod act;
 pub mod adopt;
 mod ask;
 mod drivers;
+mod nfs;
 mod publish;
 mod pulled;
 mod resize;
@@ -117,6 +118,8 @@ pub struct Worker {
     hooks: BTreeMap<String, AbortHandle>,
     published: watch::Sender<Option<Wanted>>,
     publisher: tokio::task::JoinHandle<()>,
+    /// What has killed processes end that wait for servers of volumes, by container; "" for all that is left.
+    unblocking: BTreeMap<String, AbortHandle>,
     /// Volumes that are images, once somebody asked for them.
     volume_images: volumes::Images,
     /// Volumes that drivers mount, once somebody asked for them.
@@ -161,6 +164,7 @@ impl Worker {
             hooks: BTreeMap::new(),
             published,
             publisher,
+            unblocking: BTreeMap::new(),
             volume_images: volumes::Images::default(),
             mounts: drivers::Mounts::new(),
             is_stale: false,
@@ -349,8 +353,11 @@ impl Worker {
     /// A run is over, and with it what was asked of it.
     fn end_container(&mut self, name: &str, ended: Ended) {
         self.observed.container_mut(name).end(ended);
-        if let Some(hook) = self.hooks.remove(name) {
-            hook.abort();
+        for task in [self.hooks.remove(name), self.unblocking.remove(name)]
+            .into_iter()
+            .flatten()
+        {
+            task.abort();
         }
     }
 
@@ -428,7 +435,10 @@ impl Worker {
 
     /// The last status, the API's goodbye, and nothing left on disk.
     async fn end(mut self) {
-        self.hooks.values().for_each(AbortHandle::abort);
+        self.hooks
+            .values()
+            .chain(self.unblocking.values())
+            .for_each(AbortHandle::abort);
         self.publish();
         let finish = self.observed.deleted.is_some_and(|deleted| deleted.in_api);
         self.published.send_replace(Some(Wanted {

@@ -181,6 +181,8 @@ impl Worker {
             machine: &self.host.machine,
         })
         .map_err(|refusal| refusal.0)?;
+        // From here on the volumes' files are touched, by this agent and by pod-init.
+        crate::nfs::answers(&self.host.pod_dir(&self.uid())).await?;
         crate::pods::volumes::sub_path::prepare(container, &plan)?;
         for artifacts in self.host.devices.artifacts(&self.uid(), name) {
             plan::with_devices(&mut plan, artifacts);
