@@ -13,9 +13,11 @@ mod kubectl_everyday;
 mod machine_api;
 mod maintenance;
 mod many_pods;
+mod nfs;
 mod pod_contents;
 mod power_cut;
 mod pressure;
+mod raw_disk;
 mod resize;
 mod survival;
 mod two_nodes;
@@ -80,6 +82,15 @@ fn wait_phase(cluster: &Cluster, pod: &str, phase: &str) {
         &["get", "pod", pod, "-o", "jsonpath={.status.phase}"],
         |said| said == phase,
     );
+}
+
+/// Claims and the volumes of the same names. Nobody takes the finalizers away yet that protect what is in use.
+fn forget_claims(cluster: &Cluster, names: &[&str]) {
+    let unprotected = r#"{"metadata":{"finalizers":null}}"#;
+    for (kind, name) in names.iter().flat_map(|name| [("pvc", name), ("pv", name)]) {
+        kubectl(cluster, &["patch", kind, name, "--patch", unprotected]);
+        kubectl(cluster, &["delete", kind, name]);
+    }
 }
 
 /// A pod of the demo image that runs `script` in a shell.

@@ -15,7 +15,8 @@ pub use mount::{answers, mount};
 pub use release::{release, unblock};
 
 use crate::pods::plan::{Lookups, Volume, What};
-use crate::pods::volumes::{claim, mounted};
+use crate::pods::volumes::claim;
+use crate::pods::volumes::mounted::is_mounted;
 use k8s_openapi::api::core::v1::{NFSVolumeSource, Pod, Volume as Spec};
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -87,11 +88,6 @@ fn targets(pod_dir: &Path) -> Vec<PathBuf> {
 
 fn folder(pod_dir: &Path) -> PathBuf {
     pod_dir.join("volumes/kubernetes.io~nfs")
-}
-
-fn is_mounted(target: &Path) -> bool {
-    // Who cannot read the table knows of no mount; making or removing the folder says the truth then.
-    mounted::below(target).is_ok_and(|points| points.iter().any(|point| point == target))
 }
 
 // === impl Wanted ===

@@ -94,9 +94,7 @@ fn folder(path: &Path, ownership: Option<Ownership>) -> Result<What, String> {
     match fs::metadata(path) {
         Ok(found) if found.is_dir() => {}
         Ok(_) => {
-            return Err(format!(
-                "path {path:?} is not a folder: this node makes no file systems on local volumes"
-            ));
+            return Err(format!("path {path:?} is neither a folder nor a block device"));
         }
         Err(_) => return Err(format!("path {path:?} does not exist")),
     }

@@ -7,6 +7,7 @@ mod host_path;
 pub mod mounted;
 mod ownership;
 mod payload;
+pub mod raw_disk;
 pub mod sub_path;
 
 pub use mounted::take_away;
@@ -119,6 +120,9 @@ fn one(source: &Source<'_>, volume: &Spec, dir: &Path) -> Result<Volume, VolumeE
     }
     if let Some(wanted) = nfs::wanted(source.pod, volume, source.lookups).map_err(refused)? {
         return nfs::found(&wanted, dir).ok_or_else(|| refused("it is not mounted".to_owned()));
+    }
+    if let Some(wanted) = raw_disk::wanted(source.pod, volume, source.lookups).map_err(refused)? {
+        return wanted.found(dir).ok_or_else(|| refused("it is not mounted".to_owned()));
     }
     if let Some((name, readonly)) = claim::name(source.pod, volume) {
         let (_, spec) = claim::bound(source.pod, volume, &name, source.lookups).map_err(refused)?;

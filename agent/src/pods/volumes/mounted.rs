@@ -37,6 +37,12 @@ pub fn below(folder: &Path) -> io::Result<Vec<PathBuf>> {
     Ok(below)
 }
 
+/// Whether something is mounted there, which touches nothing of what is. Who cannot read the table knows of no mount; making or
+/// removing the folder says the truth then.
+pub fn is_mounted(target: &Path) -> bool {
+    below(target).is_ok_and(|points| points.iter().any(|point| point == target))
+}
+
 /// mountinfo writes spaces as `\040`, man 5 proc_pid_mountinfo.
 fn unescape(point: &str) -> String {
     point

@@ -68,7 +68,9 @@ impl Worker {
         };
         let images = self.have_volume_images();
         let driven = self.have_driven_volumes().await;
-        self.have_nfs_volumes().await?;
+        let servers = self.have_nfs_volumes().await;
+        self.have_raw_disks().await?;
+        servers?;
         driven?;
         images?;
         self.prepare_volumes()

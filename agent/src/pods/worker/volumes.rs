@@ -1,9 +1,11 @@
 //! The pod's volumes from the worker's side: fetching what they are made of, and bringing them up to date.
 
 use super::act::pull_secrets;
+use super::drivers::Mount;
 use super::{Input, Worker};
+use crate::csi::Failure;
 use crate::pods::images::Missing;
-use crate::pods::observed::Sandbox;
+use crate::pods::observed::{Driven, Sandbox};
 use crate::pods::{plan, spec, volumes};
 use std::collections::BTreeMap;
 
@@ -88,6 +90,42 @@ impl Worker {
                 self.host.events.warning(&self.pod, "", "FailedMount", message);
             }
         }
+    }
+
+    /// Sees to it that disks that are volumes are mounted; an error while they are not. Making a file system takes its time.
+    pub(super) async fn have_raw_disks(&mut self) -> Result<(), (&'static str, String)> {
+        let wanted = self.wanted_of_others(|_| false, volumes::raw_disk::wanted).await;
+        let mut waits = false;
+        for wanted in wanted.map_err(|message| ("FailedMount", message))? {
+            match self.mounts.get(&wanted.volume) {
+                Some(Mount::Here(_)) => {}
+                Some(Mount::Waiting(_)) => waits = true,
+                None => {
+                    waits = true;
+                    self.have_disk_mounted(wanted);
+                }
+            }
+        }
+        match waits {
+            true => Err((BEING_PULLED, String::new())),
+            false => Ok(()),
+        }
+    }
+
+    /// Whoever gives the pod's volumes back waits for this to end: it cannot be stopped.
+    fn have_disk_mounted(&mut self, wanted: volumes::raw_disk::Wanted) {
+        self.observed.driven = Driven::Held;
+        let (dir, sender) = (self.host.pod_dir(&self.uid()), self.sender.clone());
+        let (volume, name) = (wanted.volume.clone(), wanted.name.clone());
+        let task = tokio::task::spawn_blocking(move || {
+            let result = wanted.mount(&dir).map_err(|why| Failure {
+                reason: "FailedMount",
+                message: format!("MountVolume.SetUp failed for volume {name:?} : {why}"),
+            });
+            let volume = wanted.volume;
+            let _ = sender.send(Input::Mounted { volume, result });
+        });
+        self.mounts.insert(volume, Mount::Waiting(task));
     }
 
     pub(super) async fn refresh_volumes(&mut self) {
