@@ -76,7 +76,10 @@ fn carry_out(order: &Order) -> Result<(), String> {
             detach(target)
         }
         Order::Fail(target) => {
-            // It is busy as long as it has users, and that is no failure.
+            // The kernel fails requests only on the way to an unmount, which would succeed where only containers use the volume; then
+            // nobody could do it again. So it is a copy that goes, in a mount namespace of this process's own.
+            linux::namespaces::unshare_mounts().map_err(|error| error.to_string())?;
+            mounts::make_slave().map_err(|error| error.to_string())?;
             let _ = umount2(target, MntFlags::MNT_FORCE | MntFlags::UMOUNT_NOFOLLOW);
             Ok(())
         }
