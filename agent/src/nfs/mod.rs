@@ -5,9 +5,9 @@
 //! a process of its own, with a deadline.
 
 mod child;
-mod helper;
 mod mount;
 mod options;
+mod process;
 mod release;
 
 pub use child::{WORD, run};

@@ -2,8 +2,8 @@
 
 use super::Wanted;
 use super::child::Order;
-use super::helper::{Undone, carry_out};
 use super::options;
+use super::process::{Undone, carry_out};
 use crate::csi::Failure;
 use crate::pods::plan::Volume;
 use std::fs;

@@ -1,7 +1,7 @@
 //! Letting go of a pod's volumes, whether their servers answer or not.
 
 use super::child::Order;
-use super::helper::{Helper, Undone, carry_out};
+use super::process::{Helper, Undone, carry_out};
 use client::Backoff;
 use std::path::Path;
 use std::time::Duration;
