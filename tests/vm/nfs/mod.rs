@@ -22,7 +22,7 @@ fn pods_share_what_a_server_keeps_and_outlive_its_end() {
     );
     wait_phase(cluster, "writer", "Succeeded");
     kubectl(cluster, &["delete", "pod", "writer"]);
-    assert_eq!(mounted(cluster), Vec::<String>::new());
+    assert_eq!(mounted(cluster, &["share"]), Vec::<String>::new());
 
     let reads = "cat /data/note\ntouch /data/more || true\ngrep ' /data nfs4 ' /proc/mounts";
     apply(cluster, &pod("reader", "{claimName: share, readOnly: true}", reads));
@@ -43,11 +43,8 @@ fn pods_share_what_a_server_keeps_and_outlive_its_end() {
         said.lines().count() > 3
     });
     let uid = kubectl(cluster, &["get", "pod", "stuck", "-o", "jsonpath={.metadata.uid}"]);
-    assert!(
-        mounted(cluster).iter().any(|line| line.contains(&uid)),
-        "{:?}",
-        mounted(cluster)
-    );
+    let mounts = mounted(cluster, &["share"]);
+    assert!(mounts.iter().any(|line| line.contains(&uid)), "{mounts:?}");
 
     server.hang();
     kubectl(cluster, &["delete", "pod", "stuck", "--wait=false"]);
@@ -57,7 +54,7 @@ fn pods_share_what_a_server_keeps_and_outlive_its_end() {
     assert_eq!(kubectl(cluster, &["logs", "beside"]), "not held up\n");
     kubectl(cluster, &["delete", "pod", "beside"]);
     gone(cluster, "stuck");
-    assert_eq!(mounted(cluster), Vec::<String>::new());
+    assert_eq!(mounted(cluster, &["share"]), Vec::<String>::new());
     server.go_on();
     forget_claims(cluster, &["share"]);
 }
@@ -109,7 +106,7 @@ fn what_is_not_to_be_had_is_said_in_one_event_and_the_pod_can_be_deleted() {
     );
     kubectl(cluster, &["delete", "pod", "silent", "--wait=false"]);
     gone(cluster, "silent");
-    assert_eq!(mounted(cluster), Vec::<String>::new());
+    assert_eq!(mounted(cluster, &["odd", "old", "data"]), Vec::<String>::new());
     forget_claims(cluster, &["odd", "old"]);
 }
 
@@ -149,13 +146,13 @@ fn with(pod: &str, source: &str) -> String {
     format!("{pod}    volumeMounts: [{{name: data, mountPath: /data}}]\n  volumes:\n  - name: data\n    {source}\n")
 }
 
-/// What of any server is mounted on the machine, a line each.
-fn mounted(cluster: &Cluster) -> Vec<String> {
+/// Where the machine has these volumes mounted, a line each.
+fn mounted(cluster: &Cluster, volumes: &[&str]) -> Vec<String> {
     let output = pintlectl(cluster, &["mounts"]);
     assert!(output.status.success(), "{}", text(&output.stderr));
     let all = text(&output.stdout);
     all.lines()
-        .filter(|line| line.contains("~nfs"))
+        .filter(|line| volumes.iter().any(|name| line.contains(&format!("~nfs/{name} "))))
         .map(str::to_owned)
         .collect()
 }
