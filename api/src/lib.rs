@@ -28,6 +28,7 @@ pub mod schema;
 pub mod selector;
 pub mod status;
 pub mod table;
+pub mod tolerations;
 
 pub use catalog::Catalog;
 pub use field::FieldError;

@@ -2,7 +2,7 @@
 
 use crate::certificates::Signer;
 use crate::every_kind::EveryKind;
-use crate::pod::Pod;
+use crate::pod::{BY_NODE, Pod};
 use crate::service_account_tokens::AccountTokens;
 use client::{Api, Cache, ListOptions, Object, Recorder, Transport};
 use ipnet::IpNet;
@@ -57,10 +57,12 @@ pub struct Context {
 
 impl Context {
     pub(crate) fn start(transport: Arc<dyn Transport>, settings: Settings, stop: CancellationToken) -> Context {
+        let pods = cache(Api::<Pod>::at(transport.clone(), &Pod::resource(), None), &stop);
+        pods.index(BY_NODE, |pod| pod.node().map(str::to_owned).into_iter().collect());
         Context {
             namespaces: cache(Api::all(transport.clone()), &stop),
             nodes: cache(Api::all(transport.clone()), &stop),
-            pods: cache(Api::at(transport.clone(), &Pod::resource(), None), &stop),
+            pods,
             leases: cache(Api::namespaced(transport.clone(), NODE_LEASES), &stop),
             kinds: EveryKind::start(transport.clone(), stop.clone()),
             events: Recorder::new(transport.clone(), "controllers", ""),

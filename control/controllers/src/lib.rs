@@ -24,6 +24,7 @@ mod service_account_tokens;
 mod service_cidrs;
 mod storage_protection;
 mod table;
+mod taint_eviction;
 
 pub use certificates::Signer;
 pub use context::{Context, PodNetwork, Settings};

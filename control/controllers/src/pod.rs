@@ -2,9 +2,13 @@
 //! is there: what nobody reads is left out.
 
 use client::{Object, Resource};
-use k8s_openapi::api::core::v1 as core;
+use k8s_openapi::api::core::v1::{self as core, Toleration};
 use serde::de::IgnoredAny;
 use serde::{Deserialize, Serialize};
+use std::sync::LazyLock;
+
+/// The index of pods by the node that they are on.
+pub(crate) const BY_NODE: &str = "pods of a node";
 
 /// Of a pod.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -24,9 +28,53 @@ pub(crate) struct Pod {
     pub(crate) grace: Option<i64>,
     /// The names of the claims that its volumes are made of, those made for it alone among them.
     pub(crate) claims: Box<[Box<str>]>,
+    /// Those that are of use against being evicted.
+    pub(crate) tolerations: Tolerations,
+}
+
+/// What a pod tolerates while it runs. Nearly all pods have what admission gives to those that say nothing: kept once for all.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub(crate) enum Tolerations {
+    Usual,
+    Own(Box<[Toleration]>),
+}
+
+static USUAL: LazyLock<[Toleration; 2]> = LazyLock::new(|| {
+    ["node.kubernetes.io/not-ready", "node.kubernetes.io/unreachable"].map(|key| Toleration {
+        key: Some(key.into()),
+        operator: Some("Exists".into()),
+        effect: Some("NoExecute".into()),
+        toleration_seconds: Some(300),
+        value: None,
+    })
+});
+
+impl Tolerations {
+    pub(crate) fn list(&self) -> &[Toleration] {
+        match self {
+            Tolerations::Usual => &*USUAL,
+            Tolerations::Own(own) => own,
+        }
+    }
+}
+
+impl From<Vec<Toleration>> for Tolerations {
+    fn from(mut all: Vec<Toleration>) -> Tolerations {
+        all.retain(|one| matches!(one.effect.as_deref(), None | Some("" | "NoExecute")));
+        if all == *USUAL {
+            Tolerations::Usual
+        } else {
+            Tolerations::Own(all.into())
+        }
+    }
 }
 
 impl Pod {
+    /// Where it is.
+    pub(crate) fn node(&self) -> Option<&str> {
+        Some(&*self.node).filter(|node| !node.is_empty())
+    }
+
     /// Where pods are served.
     pub(crate) fn resource() -> Resource {
         Resource::of::<core::Pod>()
@@ -78,6 +126,7 @@ struct Spec {
     node_name: Box<str>,
     termination_grace_period_seconds: Option<i64>,
     volumes: Vec<Volume>,
+    tolerations: Option<Vec<Toleration>>,
 }
 
 #[derive(Default, Deserialize)]
@@ -118,6 +167,7 @@ impl From<Read> for Pod {
             phase: status.phase,
             is_ending: metadata.deletion_timestamp.is_some(),
             grace: spec.termination_grace_period_seconds,
+            tolerations: spec.tolerations.unwrap_or_default().into(),
         }
     }
 }
@@ -139,5 +189,26 @@ mod tests {
         }))
         .unwrap();
         assert_eq!(pod.claims.iter().map(|name| &**name).collect::<Vec<_>>(), ["c", "p-b"]);
+    }
+
+    #[test]
+    fn only_tolerations_that_are_unlike_other_pods_cost_memory() {
+        let usual = |key| json!({"key": key, "operator": "Exists", "effect": "NoExecute", "tolerationSeconds": 300});
+        let usual = || {
+            vec![
+                usual("node.kubernetes.io/not-ready"),
+                usual("node.kubernetes.io/unreachable"),
+            ]
+        };
+        let of = |tolerations: Vec<serde_json::Value>| {
+            let pod = json!({"metadata": {"name": "p"}, "spec": {"tolerations": tolerations}});
+            serde_json::from_value::<Pod>(pod).unwrap().tolerations
+        };
+        let scheduling = json!({"key": "gpu", "operator": "Exists", "effect": "NoSchedule"});
+        let any = json!({"operator": "Exists"});
+        assert_eq!(of(usual()), Tolerations::Usual);
+        assert_eq!(of([usual(), vec![scheduling]].concat()), Tolerations::Usual);
+        assert_eq!(of([vec![any], usual()].concat()).list().len(), 3);
+        assert_eq!(of(vec![]).list(), []);
     }
 }

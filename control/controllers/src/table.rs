@@ -4,7 +4,7 @@ use crate::context::{Context, Settings};
 use crate::{
     bootstrap_tokens, certificates, cluster_authentication, cluster_role_aggregation, event_ttl, garbage_collector,
     kubernetes_service, namespace, node_ipam, node_lifecycle, pod_gc, resource_quota, root_ca, service_account,
-    service_account_tokens, service_cidrs, storage_protection,
+    service_account_tokens, service_cidrs, storage_protection, taint_eviction,
 };
 use client::Transport;
 use std::pin::Pin;
@@ -32,6 +32,9 @@ const CONTROLLERS: &[(&str, Controller)] = &[
     ("node-ipam-controller", |context| Box::pin(node_ipam::run(context))),
     ("node-lifecycle-controller", |context| {
         Box::pin(node_lifecycle::run(context))
+    }),
+    ("taint-eviction-controller", |context| {
+        Box::pin(taint_eviction::run(context))
     }),
     ("pod-garbage-collector-controller", |context| {
         Box::pin(pod_gc::run(context))

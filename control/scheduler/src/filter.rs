@@ -2,6 +2,7 @@
 
 use crate::cluster::{Cluster, Room, Slot};
 use crate::pod::{HostPort, Pod};
+use api::tolerations::tolerates;
 use k8s_openapi::api::core::v1::{Taint, Toleration};
 use std::fmt;
 
@@ -124,19 +125,7 @@ impl<'a> Filter<'a> {
 
 /// Whether any of the tolerations is for this taint (upstream `v1helper.TolerationsTolerateTaint`).
 pub(crate) fn is_tolerated(taint: &Taint, tolerations: &[Toleration]) -> bool {
-    tolerations.iter().any(|toleration| {
-        let effect = toleration.effect.as_deref().unwrap_or("");
-        let key = toleration.key.as_deref().unwrap_or("");
-        let same_value = || toleration.value.as_deref().unwrap_or("") == taint.value.as_deref().unwrap_or("");
-        let operator = toleration.operator.as_deref().unwrap_or("");
-        (effect.is_empty() || effect == taint.effect)
-            && (key.is_empty() || key == taint.key)
-            && match operator {
-                "Exists" => true,
-                "" | "Equal" => !key.is_empty() && same_value(),
-                _ => false,
-            }
-    })
+    tolerations.iter().any(|toleration| tolerates(toleration, taint))
 }
 
 fn collide(a: &HostPort, b: &HostPort) -> bool {

@@ -4,9 +4,8 @@
 use super::Rejection;
 use crate::pods::plan::requests::Amounts;
 use crate::pods::plan::wanted;
-use k8s_openapi::api::core::v1::{
-    ContainerPort, Node, NodeSelectorRequirement, NodeSelectorTerm, Pod, PodSpec, Toleration,
-};
+use api::tolerations::tolerates;
+use k8s_openapi::api::core::v1::{ContainerPort, Node, NodeSelectorRequirement, NodeSelectorTerm, Pod, PodSpec};
 use std::collections::BTreeMap;
 
 /// One thing that is not as the pod wants it.
@@ -169,25 +168,6 @@ fn holds(requirement: &NodeSelectorRequirement, value: Option<&str>) -> bool {
         // The API server stores no other.
         _ => false,
     }
-}
-
-/// Whether a pod may be on a node with that taint.
-pub fn tolerates(toleration: &Toleration, taint: &k8s_openapi::api::core::v1::Taint) -> bool {
-    let (key, effect) = (
-        toleration.key.as_deref().unwrap_or_default(),
-        toleration.effect.as_deref(),
-    );
-    let effect_fits = effect.is_none_or(|effect| effect.is_empty() || effect == taint.effect);
-    let key_fits = key.is_empty() || key == taint.key;
-    effect_fits
-        && key_fits
-        && match toleration.operator.as_deref() {
-            Some("Exists") => true,
-            _ => {
-                !key.is_empty()
-                    && toleration.value.as_deref().unwrap_or_default() == taint.value.as_deref().unwrap_or_default()
-            }
-        }
 }
 
 #[cfg(test)]

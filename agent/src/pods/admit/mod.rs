@@ -10,6 +10,7 @@ use super::ledger::Ending;
 use super::plan::requests;
 use super::spec::{Qos, qos};
 use crate::node::Pressures;
+use api::tolerations::tolerates;
 use client::Api;
 use fits::Failure;
 use k8s_openapi::api::core::v1::{Container, Node, Pod, PodSpec, Taint};
@@ -188,7 +189,7 @@ fn pressure(pod: &Pod, spec: &PodSpec, pressures: &Pressures) -> Option<Rejectio
         effect: "NoSchedule".to_owned(),
         ..Taint::default()
     };
-    let is_patient = || tolerations.iter().any(|toleration| fits::tolerates(toleration, &taint));
+    let is_patient = || tolerations.iter().any(|toleration| tolerates(toleration, &taint));
     if conditions == ["MemoryPressure"] && (qos(spec) != Qos::BestEffort || is_patient()) {
         return None;
     }

@@ -1,4 +1,4 @@
-//! Which taints a node's conditions ask for (upstream `TaintNodesByCondition`).
+//! Which taints a node's conditions ask for (upstream `TaintNodesByCondition`), and those by which it loses its pods.
 
 use super::health::condition;
 use jiff::Timestamp;
@@ -16,6 +16,9 @@ const BY_CONDITION: [(&str, &str, &str); 6] = [
 ];
 const CORDONED: &str = "node.kubernetes.io/unschedulable";
 const EFFECT: &str = "NoSchedule";
+/// What evicts, in the same words.
+const EVICTS: &str = "NoExecute";
+const LOST: [&str; 2] = ["node.kubernetes.io/not-ready", "node.kubernetes.io/unreachable"];
 
 /// The keys of the NoSchedule taints that a node must have, and that it must not have otherwise.
 pub fn taints(node: &Node) -> Vec<&'static str> {
@@ -28,24 +31,41 @@ pub fn taints(node: &Node) -> Vec<&'static str> {
     keys
 }
 
-/// All taints of the node as they should be; none if they are so.
-pub(super) fn changed(node: &Node, now: Timestamp) -> Option<Vec<Taint>> {
+/// The key of the evicting taint that a lost node has.
+pub(super) fn lost(node: &Node) -> Option<&'static str> {
+    LOST.into_iter().find(|key| taints(node).contains(key))
+}
+
+/// Whether its pods are being evicted because it was lost.
+pub(super) fn is_evicting(node: &Node) -> bool {
+    let taints = node.spec.as_ref().and_then(|spec| spec.taints.as_ref());
+    taints.into_iter().flatten().any(evicts)
+}
+
+fn evicts(taint: &Taint) -> bool {
+    taint.effect == EVICTS && LOST.contains(&&*taint.key)
+}
+
+/// All taints of the node as they should be, `evicting` among them; none if they are so.
+pub(super) fn changed(node: &Node, evicting: Option<&'static str>, now: Timestamp) -> Option<Vec<Taint>> {
     let present = node
         .spec
         .as_ref()
         .and_then(|spec| spec.taints.clone())
         .unwrap_or_default();
-    let wanted = taints(node);
-    let ours = |taint: &Taint| {
-        taint.effect == EFFECT && (taint.key == CORDONED || BY_CONDITION.iter().any(|(_, _, key)| taint.key == *key))
+    let by_condition = taints(node).into_iter().map(|key| (key, EFFECT));
+    let wanted: Vec<_> = by_condition.chain(evicting.map(|key| (key, EVICTS))).collect();
+    let is_ours = |taint: &Taint| {
+        let by_condition = || BY_CONDITION.iter().any(|(_, _, key)| taint.key == *key);
+        taint.effect == EFFECT && (taint.key == CORDONED || by_condition()) || evicts(taint)
     };
     let mut next: Vec<Taint> = present.clone();
-    next.retain(|taint| !ours(taint) || wanted.contains(&taint.key.as_str()));
-    for key in wanted {
-        if !next.iter().any(|taint| taint.key == key && taint.effect == EFFECT) {
+    next.retain(|taint| !is_ours(taint) || wanted.contains(&(&taint.key, &taint.effect)));
+    for (key, effect) in wanted {
+        if !next.iter().any(|taint| taint.key == key && taint.effect == effect) {
             next.push(Taint {
                 key: key.into(),
-                effect: EFFECT.into(),
+                effect: effect.into(),
                 value: None,
                 time_added: Some(Time(now)),
             });
@@ -70,30 +90,56 @@ mod tests {
         let user = json!({"key": "gpu", "value": "yes", "effect": "NoSchedule"});
         let not_ready = json!({"key": "node.kubernetes.io/not-ready", "effect": "NoSchedule"});
         let evicting = json!({"key": "node.kubernetes.io/not-ready", "effect": "NoExecute"});
+        let [not_ready_key, unreachable_key] = LOST;
         let table = [
-            (json!({}), "True", None),
-            (json!({"taints": [user]}), "True", None),
-            (json!({}), "False", Some(vec!["node.kubernetes.io/not-ready"])),
-            (json!({"taints": [not_ready]}), "False", None),
+            (json!({}), "True", None, None),
+            (json!({"taints": [user]}), "True", None, None),
+            (json!({}), "False", None, Some(vec![not_ready_key])),
+            (json!({"taints": [not_ready]}), "False", None, None),
+            (
+                json!({"taints": [not_ready]}),
+                "False",
+                Some(not_ready_key),
+                Some(vec![not_ready_key, "node.kubernetes.io/not-ready:NoExecute"]),
+            ),
+            (
+                json!({"taints": [not_ready, evicting]}),
+                "False",
+                Some(not_ready_key),
+                None,
+            ),
+            (
+                json!({"taints": [not_ready, evicting]}),
+                "Unknown",
+                Some(unreachable_key),
+                Some(vec![unreachable_key, "node.kubernetes.io/unreachable:NoExecute"]),
+            ),
             (
                 json!({"taints": [user, not_ready]}),
                 "Unknown",
-                Some(vec!["gpu", "node.kubernetes.io/unreachable"]),
+                None,
+                Some(vec!["gpu", unreachable_key]),
             ),
             (
                 json!({"taints": [user, not_ready, evicting]}),
                 "True",
-                Some(vec!["gpu", "node.kubernetes.io/not-ready"]),
+                None,
+                Some(vec!["gpu"]),
             ),
             (
                 json!({"unschedulable": true}),
                 "True",
+                None,
                 Some(vec!["node.kubernetes.io/unschedulable"]),
             ),
         ];
-        for (spec, ready, expected) in table {
-            let found = changed(&node(spec.clone(), ready), Timestamp::UNIX_EPOCH);
-            let keys = found.map(|taints| taints.iter().map(|taint| taint.key.clone()).collect::<Vec<_>>());
+        for (spec, ready, lost_as, expected) in table {
+            let found = changed(&node(spec.clone(), ready), lost_as, Timestamp::UNIX_EPOCH);
+            let name = |taint: &Taint| match &*taint.effect {
+                EFFECT => taint.key.clone(),
+                effect => format!("{}:{effect}", taint.key),
+            };
+            let keys = found.map(|taints| taints.iter().map(name).collect::<Vec<_>>());
             assert_eq!(
                 keys,
                 expected.map(|keys| keys.iter().map(ToString::to_string).collect()),

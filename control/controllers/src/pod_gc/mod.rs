@@ -1,7 +1,7 @@
 //! pod-garbage-collector-controller: pods of nodes that are gone, and ending pods that never had a node, are removed.
 
 use crate::context::Context;
-use crate::pod::Pod;
+use crate::pod::{BY_NODE, Pod};
 use client::{Api, Error, Key, Object, Patch, Queue, work};
 use k8s_openapi::api::core::v1 as core;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{DeleteOptions, Preconditions};
@@ -11,15 +11,10 @@ use std::time::Duration;
 /// How long a node must be gone (upstream's `quarantineTime`): it may have been deleted to register anew.
 const QUARANTINE: Duration = Duration::from_secs(40);
 
-const BY_NODE: &str = "pods of a node";
-
 pub(crate) async fn run(context: Context) {
     if !(context.nodes.ready().await && context.pods.ready().await) {
         return;
     }
-    context
-        .pods
-        .index(BY_NODE, |pod| node_of(pod).map(str::to_owned).into_iter().collect());
     let queue = Queue::<Key>::new();
     let (mut nodes, mut pods) = (context.nodes.follow(), context.pods.follow());
     let feed = async {
@@ -71,7 +66,7 @@ enum Fate {
 }
 
 fn fate(pod: &Pod, exists: impl Fn(&str) -> bool) -> Fate {
-    match node_of(pod) {
+    match pod.node() {
         None if pod.is_ending => Fate::Ends,
         None => Fate::Stays,
         Some(node) if exists(node) => Fate::Stays,
@@ -79,12 +74,8 @@ fn fate(pod: &Pod, exists: impl Fn(&str) -> bool) -> Fate {
     }
 }
 
-fn node_of(pod: &Pod) -> Option<&str> {
-    Some(&*pod.node).filter(|node| !node.is_empty())
-}
-
 fn same_node(before: &Option<std::sync::Arc<Pod>>, pod: &Pod) -> bool {
-    before.as_deref().and_then(node_of) == node_of(pod)
+    before.as_deref().and_then(Pod::node) == pod.node()
 }
 
 async fn collect(context: &Context, key: &Key) -> Result<(), Error> {
@@ -95,7 +86,7 @@ async fn collect(context: &Context, key: &Key) -> Result<(), Error> {
         Fate::Stays => return Ok(()),
         Fate::Ends => {}
         Fate::Orphaned => {
-            let node = node_of(&pod).unwrap_or_default();
+            let node = pod.node().unwrap_or_default();
             // The cache may be behind; a pod must not die of that.
             match Api::<core::Node>::all(context.transport.clone()).get(node).await {
                 Err(error) if error.is_not_found() => {}
@@ -110,7 +101,7 @@ async fn collect(context: &Context, key: &Key) -> Result<(), Error> {
 /// Says that the pod failed, if it had not ended, and removes it without waiting for an agent.
 async fn remove(context: &Context, pod: &Pod) -> Result<(), Error> {
     let api = Api::<core::Pod>::namespaced(context.transport.clone(), pod.namespace());
-    if node_of(pod).is_some() && !matches!(&*pod.phase, "Succeeded" | "Failed") {
+    if pod.node().is_some() && !matches!(&*pod.phase, "Succeeded" | "Failed") {
         let patch = json!({"metadata": {"uid": pod.uid()}, "status": {"phase": "Failed"}});
         api.patch_status(pod.name(), &Patch::Merge(patch)).await?;
     }
