@@ -4,7 +4,8 @@ use crate::Error;
 use rustix::fs::{AtFlags, FileType, Mode, OFlags, ResolveFlags};
 use std::collections::VecDeque;
 use std::ffi::{OsStr, OsString};
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::fs::File;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::path::{Component, Path, PathBuf};
 
 /// A folder whose inside may be written by somebody who wishes us harm.
@@ -44,6 +45,21 @@ impl Folder {
             path
         };
         openat2(self.as_fd(), path, flags, Mode::from_raw_mode(mode), resolve)
+    }
+
+    /// Opens a regular file below to read it, as [`Folder::open_beneath`] does; none if something else is there. Whatever that is,
+    /// it is not touched, and nobody is waited for: neither a pipe's writer nor who has a lease on the file.
+    pub fn open_file_beneath(&self, path: &Path) -> Result<Option<File>, Error> {
+        let found = self.open_beneath(path, OFlags::PATH, 0)?;
+        let stat = rustix::fs::fstat(&found).map_err(Error::rustix("fstat"))?;
+        if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile {
+            return Ok(None);
+        }
+        // What was looked at, and not what has its name by now: man 5 proc, /proc/pid/fd.
+        let same = format!("/proc/self/fd/{}", found.as_raw_fd());
+        let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC;
+        let file = rustix::fs::open(same, flags, Mode::empty()).map_err(Error::rustix("open"))?;
+        Ok(Some(File::from(file)))
     }
 
     /// Opens whatever is at `path`, as [`Folder::open_beneath`] does, or makes folders there with exactly these permissions.

@@ -1,6 +1,7 @@
 //! What upstream's conformance tests of nodes and volumes do and assert, step by step and grouped by upstream's files (test/e2e of
 //! kubernetes/kubernetes), on a node of its own. Programs are the shell's here, and waits are shorter; what is compared is upstream's.
 
+mod env_files;
 mod environment;
 mod ephemeral;
 mod hooks;
@@ -42,7 +43,8 @@ fn inside() {
     let probed = probes::begin(&cluster);
     let mut failures = outputs(&cluster);
     type Group = fn(&Cluster);
-    let groups: [(&str, Group); 12] = [
+    let groups: [(&str, Group); 13] = [
+        ("env-files", env_files::refused),
         ("expansion", environment::parts_of_volumes_by_variables),
         ("security", security::refused_by_the_node),
         ("users", users::all),
@@ -75,6 +77,7 @@ fn tried(name: &str, what: impl FnOnce()) -> Option<String> {
 /// All pods that run once and say something; the names of those that went wrong.
 fn outputs(cluster: &Cluster) -> Vec<String> {
     let mut cases = environment::cases(cluster);
+    cases.extend(env_files::cases());
     cases.extend(security::cases());
     cases.extend(hosts::cases());
     cases.extend(volumes::cases(cluster));

@@ -1,7 +1,7 @@
 //! A container's environment: the image's, then envFrom, then env, later ones over earlier ones.
 
 use super::expand::expand;
-use super::{Lookups, Machine, References, Refusal, downward, services};
+use super::{Lookups, Machine, References, Refusal, downward, env_file, services};
 use k8s_openapi::api::core::v1::{Container, EnvVar, EnvVarSource, Pod};
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -98,6 +98,9 @@ fn from_source(
             ))
         };
         return optional(value.ok_or_else(missing), from.optional);
+    }
+    if let Some(from) = &source.file_key_ref {
+        return env_file::from_file(from, lookups);
     }
     Err(Refusal(
         "an environment variable's valueFrom names no source that this node knows".to_owned(),

@@ -5,6 +5,7 @@ mod devices;
 pub mod dns;
 pub mod downward;
 pub mod env;
+pub mod env_file;
 mod expand;
 pub mod hosts;
 mod mounts;
@@ -98,6 +99,8 @@ pub struct Lookups {
     pub driven: Volumes,
     /// Services of which containers learn by variables.
     pub services: Vec<Arc<Service>>,
+    /// Files of the pod's volumes that have values of variables.
+    pub env_files: env_file::EnvFiles,
 }
 
 /// A claim, and its volume once it is bound.

@@ -3,6 +3,7 @@
 mod atomic;
 pub mod claim;
 mod empty_dir;
+pub mod env_file;
 mod host_path;
 pub mod mounted;
 mod ownership;

@@ -140,15 +140,17 @@ impl Worker {
             .local(image_name)
             .ok_or_else(|| format!("image {image_name:?} is gone"))?;
         let lookups = self.host.look_up(&self.pod, &plan::env::references(container)).await;
+        let lookups = lookups?;
+        let volumes = self.prepare_volumes().await?;
         let lookups = plan::Lookups {
             services: self.host.services_of(&self.pod, spec).await?,
-            ..lookups?
+            env_files: crate::pods::volumes::env_file::read(spec, container, &volumes),
+            ..lookups
         };
         let ips = &self.observed.ips;
         let env = plan::env::resolve(&self.pod, container, ips, &self.host.machine, &lookups);
         let env = env.map_err(|refusal| refusal.0)?;
         let hostname = self.host.names(&self.pod)?.kernel;
-        let volumes = self.prepare_volumes().await?;
         let mut files = self.files();
         let seccomp = self.local_filter(spec, container)?;
         let attempt = known.attempt;
