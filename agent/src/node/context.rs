@@ -86,7 +86,7 @@ pub struct Paths {
     pub oci: PathBuf,
     /// Upper layers of containers.
     pub pods: PathBuf,
-    /// Addresses given to pods.
+    /// The ranges that the node's pods have addresses of.
     pub net: PathBuf,
     /// Container logs, `<namespace>_<name>_<uid>/<container>/<attempt>.log`.
     pub logs: PathBuf,

@@ -118,7 +118,7 @@ fn connect(context: &NodeContext) -> Result<Arc<dyn Transport>, client::ConnectE
 async fn network(context: &NodeContext, transport: &Arc<dyn Transport>) -> Arc<PodNetwork> {
     let cidrs = pod_cidrs::known_or_given(context, transport).await;
     loop {
-        match PodNetwork::open(&context.paths.net, &cidrs, &context.config.cluster.pod_cidrs).await {
+        match PodNetwork::open(&context.paths.boot, &cidrs, &context.config.cluster.pod_cidrs).await {
             Ok(network) => return Arc::new(network),
             Err(error) => tracing::error!(error = %chain(&error), "pod network cannot be made, trying again"),
         }

@@ -218,7 +218,7 @@ fn deleted_pod_leaves_nothing(cluster: &Cluster) {
             .all(|folder| left(folder) == 0)
             .then_some(())
     });
-    assert_eq!(std::fs::read_to_string(paths.net.join("addresses")).unwrap(), "");
+    assert_eq!(std::fs::read_to_string(paths.boot.join("addresses")).unwrap(), "");
 }
 
 fn condition(pod: &Value, kind: &str) -> String {

@@ -88,7 +88,8 @@ pub enum PodNetworkError {
 impl PodNetwork {
     /// Makes the bridge with the first address of each of the node's `cidrs`, lets packets through, and hides the pods'
     /// addresses from everybody outside of `cluster`, the prefixes in which pod addresses are known. May be called
-    /// again at any time, also while pods run. `folder` keeps the addresses given out across restarts.
+    /// again at any time, also while pods run. `folder` keeps the addresses given out while agents come and go, and is to be
+    /// empty after a boot: no pod outlives one.
     pub async fn open(folder: &Path, cidrs: &[IpNet], cluster: &[IpNet]) -> Result<Self, PodNetworkError> {
         let (store, given) = Store::open(folder, "addresses")?;
         forward(cidrs)?;
@@ -106,7 +107,7 @@ impl PodNetwork {
         })
     }
 
-    /// Gives `owner` one address of each family, durably; the same ones however often it is asked.
+    /// Gives `owner` one address of each family; the same ones however often it is asked.
     pub async fn give(&self, owner: &str) -> Result<Vec<IpAddr>, PodNetworkError> {
         let mut guard = self.allocator.lock().await;
         let (allocator, store) = &mut *guard;
@@ -115,7 +116,7 @@ impl PodNetwork {
         Ok(addresses)
     }
 
-    /// Lets these ports of the machine, and no others, lead to `owner`, who has `addresses`; durably, until it gives them back.
+    /// Lets these ports of the machine, and no others, lead to `owner`, who has `addresses`, until it gives them back.
     pub async fn open_ports(
         &self,
         owner: &str,

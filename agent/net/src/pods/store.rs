@@ -1,10 +1,12 @@
-//! A book of who has what as a file: one owner a line, its things after it, replaced whole and synced.
+//! A book of who has what as a file: one owner a line, its things after it, replaced whole.
+//!
+//! It outlives this process and not the machine, as pods do, so nothing waits for a disk.
 
 use super::PodNetworkError;
 use std::collections::BTreeMap;
 use std::fmt::Display;
-use std::fs::{self, File};
-use std::io::{self, Write};
+use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
@@ -31,7 +33,7 @@ impl Store {
         Ok((Self { path }, given))
     }
 
-    /// Replaces the file, durably.
+    /// Replaces the file.
     pub fn save<T: Display>(&self, given: &BTreeMap<String, Vec<T>>) -> Result<(), PodNetworkError> {
         replace(&self.path, given).map_err(|cause| PodNetworkError::Store {
             path: self.path.clone(),
@@ -51,9 +53,7 @@ fn replace<T: Display>(path: &Path, given: &BTreeMap<String, Vec<T>>) -> io::Res
         text.push('\n');
     }
     let new = path.with_extension("new");
-    let mut file = File::create(&new)?;
-    file.write_all(text.as_bytes())?;
-    file.sync_all()?;
+    fs::write(&new, text)?;
     fs::rename(&new, path)
 }
 

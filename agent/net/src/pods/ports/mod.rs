@@ -1,4 +1,4 @@
-//! Which ports of the machine lead to which pods: the book of them, durable, so that they stay open while agents come and go.
+//! Which ports of the machine lead to which pods: the book of them, in a file, so that they stay open while agents come and go.
 
 mod rules;
 
