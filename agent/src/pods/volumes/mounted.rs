@@ -1,6 +1,7 @@
 //! What is mounted in a pod's folder: memory, and taking everything away.
 
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
+use rustix::fs::{AtFlags, CWD, StatxAttributes, StatxFlags, statx};
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -43,6 +44,13 @@ pub fn is_mounted(target: &Path) -> bool {
     below(target).is_ok_and(|points| points.iter().any(|point| point == target))
 }
 
+/// Whether a folder of this machine's own is the root of a mount. The table of all mounts, which grows with the pods, is not
+/// read for it; a folder that a server has might be waited for.
+fn is_root(folder: &Path) -> io::Result<bool> {
+    let status = statx(CWD, folder, AtFlags::SYMLINK_NOFOLLOW, StatxFlags::empty())?;
+    Ok(status.stx_attributes.contains(StatxAttributes::MOUNT_ROOT))
+}
+
 /// mountinfo writes spaces as `\040`, man 5 proc_pid_mountinfo.
 fn unescape(point: &str) -> String {
     point
@@ -54,7 +62,7 @@ fn unescape(point: &str) -> String {
 /// Huge pages of so many bytes each on `path`; those that are there already stay.
 pub fn hugetlbfs(path: &Path, page: i64) -> io::Result<()> {
     fs::create_dir_all(path)?;
-    if below(path)?.iter().any(|point| point == path) {
+    if is_root(path)? {
         return Ok(());
     }
     let flags = MsFlags::MS_NOSUID | MsFlags::MS_NODEV;
@@ -71,7 +79,7 @@ pub fn hugetlbfs(path: &Path, page: i64) -> io::Result<()> {
 /// A tmpfs on `path`, of at most `size` bytes (0: half of RAM); the one that is there already stays.
 pub fn tmpfs(path: &Path, size: u64) -> io::Result<()> {
     fs::create_dir_all(path)?;
-    if below(path)?.iter().any(|point| point == path) {
+    if is_root(path)? {
         return Ok(());
     }
     let options = if size == 0 {
