@@ -2,6 +2,7 @@
 
 mod acquire;
 mod boottime;
+mod cdi;
 mod control;
 mod cri;
 mod csi;

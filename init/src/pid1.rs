@@ -11,6 +11,7 @@ use crate::supervise::Supervisor;
 use crate::{console, entropy, mounts, sysctl};
 use init_protocol::{Found, LOG_DIR, VOLUMES, Volume};
 use std::fs;
+use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::thread;
@@ -105,9 +106,21 @@ fn leave_folders(volumes: &[Prepared]) {
             console::warn(format_args!("make {folder}: {why}"));
         }
     }
+    if let Err(why) = link_run(Path::new("/var/run")) {
+        console::warn(format_args!("link /var/run to /run: {why}"));
+    }
     let lines: String = volumes.iter().map(|volume| format!("{}\n", volume.report)).collect();
     if let Err(why) = fs::write(VOLUMES, lines) {
         console::warn(format_args!("write {VOLUMES}: {why}"));
+    }
+}
+
+/// Programs of others know /run by its old name as well, and what they leave there must not outlive the boot. A folder of
+/// before stays as it is.
+fn link_run(link: &Path) -> io::Result<()> {
+    match std::os::unix::fs::symlink("/run", link) {
+        Err(why) if why.kind() == io::ErrorKind::AlreadyExists => Ok(()),
+        done => done,
     }
 }
 
@@ -124,4 +137,23 @@ fn environment(provider: Provider) -> Vec<(String, String)> {
         variables.extend(std::env::vars().filter(|(name, _)| passed_on(name)));
     }
     variables
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn run_has_its_old_name_unless_something_else_has_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let (link, taken) = (folder.path().join("run"), folder.path().join("taken"));
+        for _ in 0..2 {
+            link_run(&link).unwrap();
+            assert_eq!(fs::read_link(&link).unwrap(), Path::new("/run"));
+        }
+        fs::create_dir(&taken).unwrap();
+        link_run(&taken).unwrap();
+        assert!(fs::symlink_metadata(&taken).unwrap().is_dir());
+        assert!(link_run(&folder.path().join("missing/run")).is_err());
+    }
 }

@@ -19,8 +19,8 @@ pub mod wire;
 
 pub use exec::{Exec, ExecError, Reader, Writer};
 pub use plan::{
-    Access, ContainerPlan, ExecPlan, Ipc, LOG_FILES, LOG_SIZE, Limits, Mount, Network, PodPlan, Processes, Propagation,
-    Root, Seccomp, Source, User, Users, log_files,
+    Access, ContainerPlan, ExecPlan, Forbids, Ipc, LOG_FILES, LOG_SIZE, Limits, Mount, Network, Node, Opens, PodPlan,
+    Processes, Propagation, Root, Seccomp, Source, User, Users, log_files,
 };
 pub use pod::{CallError, DestroyError, Events, Pod, SOCKET, StartContainerError};
 pub use sandboxes::{AdoptError, OpenError, PLAN, READY, Sandboxes, Settings, StartError};

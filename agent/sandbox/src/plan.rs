@@ -215,6 +215,18 @@ pub struct Mount {
     pub access: Access,
     /// Which later mounts pass between it and the machine.
     pub propagation: Propagation,
+    /// What its files may not be used for, besides being opened as devices, which none may.
+    #[serde(default)]
+    pub forbids: Forbids,
+}
+
+/// What the files of a mount may not be used for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Forbids {
+    /// Giving whoever executes them the rights of their owner.
+    pub setuid: bool,
+    /// Being executed.
+    pub programs: bool,
 }
 
 /// What may be written through a mount.
@@ -270,6 +282,32 @@ pub enum Source {
     },
     /// A device file of the machine that may be opened as one.
     Device(PathBuf),
+    /// A device file made for this container, whatever the machine's own looks like.
+    Node(Node),
+}
+
+/// A device file, man 2 mknod.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Node {
+    /// What it opens.
+    pub opens: Opens,
+    /// Permission bits.
+    pub mode: u32,
+    /// Its owner, as the container counts users.
+    pub uid: u32,
+    /// Its group.
+    pub gid: u32,
+}
+
+/// What a device file opens.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Opens {
+    /// A block device, by its major and minor number.
+    Block(u32, u32),
+    /// A character device, likewise.
+    Character(u32, u32),
+    /// A pipe of its own, man 7 fifo.
+    Fifo,
 }
 
 /// Numeric identity.

@@ -1,9 +1,12 @@
 //! Containers: create, start, stop, update, remove, and what becomes of them by themselves.
 
 use super::{Cri, if_there, nanoseconds, new_id, now, plan, status};
+use crate::cdi;
 use crate::machine::refuse;
 use proto::cri::pintle::cri::v1::Container;
-use proto::cri::runtime::v1::{ContainerEventType as Event, CreateContainerRequest, LinuxContainerResources};
+use proto::cri::runtime::v1::{
+    ContainerConfig, ContainerEventType as Event, CreateContainerRequest, LinuxContainerResources,
+};
 use sandbox::{CallError, ContainerPlan, ContainerState, StartContainerError};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -54,7 +57,8 @@ impl Cri {
             scratch: dir.join("scratch"),
             log: log_path(&sandbox_config.log_directory, &config.log_path, &dir),
         };
-        let plan = plan::container(&inputs).map_err(refuse::invalid)?;
+        let mut plan = plan::container(&inputs).map_err(refuse::invalid)?;
+        self.inject(&mut plan, &config).map_err(refuse::invalid)?;
         let record = Container {
             id: id.clone(),
             sandbox_id: sandbox.id.clone(),
@@ -84,6 +88,13 @@ impl Cri {
         self.hold_image(&record);
         self.tell(&id, &sandbox.id, Event::ContainerCreatedEvent);
         Ok(id)
+    }
+
+    /// Devices that vendors' files describe, by the field of today and by annotations as before it.
+    fn inject(&self, plan: &mut ContainerPlan, config: &ContainerConfig) -> Result<(), cdi::NotInjected> {
+        let named = config.cdi_devices.iter().map(|device| device.name.clone());
+        let names: Vec<String> = named.chain(cdi::of_annotations(config.annotations.iter())?).collect();
+        cdi::inject(plan, &names, &self.host.paths.cdi)
     }
 
     /// Starts one that was created; only once.

@@ -9,7 +9,7 @@ pub use sandbox::{host_ports, resolv_conf, sandbox};
 use crate::pods::plan::security::{ALL, granted, names};
 use crate::pods::plan::user::{Names, Wanted, look_up};
 use crate::pods::plan::{Refusal, command_line, home, signal, variables};
-use ::sandbox::{Access, ContainerPlan, Mount, Processes, Propagation, Root, Seccomp, Source, User, Users};
+use ::sandbox::{Access, ContainerPlan, Forbids, Mount, Processes, Propagation, Root, Seccomp, Source, User, Users};
 use proto::cri::runtime::v1::security_profile::ProfileType;
 use proto::cri::runtime::v1::{
     ContainerConfig, Device, LinuxContainerSecurityContext, MountPropagation, NamespaceMode, NamespaceOption,
@@ -60,12 +60,6 @@ pub fn container(inputs: &Inputs<'_>) -> Result<ContainerPlan, Refusal> {
     may_be_privileged(&context, inputs.sandbox)?;
     let users = users(&context, inputs.sandbox)?;
     sandbox::has_no_selinux(context.selinux_options.as_ref())?;
-    if let Some(device) = config.cdi_devices.first() {
-        return Err(Refusal(format!(
-            "CDI device {:?} cannot be resolved on this node",
-            device.name
-        )));
-    }
     app_armor(&context)?;
     let names = Names {
         passwd: image.text("etc/passwd"),
@@ -242,6 +236,7 @@ fn mounts(inputs: &Inputs<'_>, users: Option<Users>) -> Result<Vec<Mount>, Refus
                     false => Access::Writable,
                 },
                 propagation: Propagation::Private,
+                forbids: Forbids::default(),
             });
         }
     }
@@ -263,6 +258,7 @@ fn device(device: &Device) -> Result<Mount, Refusal> {
         target: PathBuf::from(&device.container_path),
         access: Access::Writable,
         propagation: Propagation::Private,
+        forbids: Forbids::default(),
     })
 }
 
@@ -299,6 +295,7 @@ fn volume(mount: &proto::cri::runtime::v1::Mount, layers: &[PathBuf], users: Opt
             target,
             access: Access::ReadonlyRecursive,
             propagation: Propagation::Private,
+            forbids: Forbids::default(),
         });
     }
     let propagation = match mount.propagation() {
@@ -327,6 +324,7 @@ fn volume(mount: &proto::cri::runtime::v1::Mount, layers: &[PathBuf], users: Opt
         target,
         access,
         propagation,
+        forbids: Forbids::default(),
     })
 }
 

@@ -252,9 +252,6 @@ async fn allocate(client: &mut Client, ids: &[String]) -> Result<Artifacts, Stri
     let said = said.map_err(|status| format!("rpc error: code = {:?} desc = {}", status.code(), status.message()))?;
     let response = said.into_inner().container_responses.into_iter().next();
     let response = response.ok_or_else(|| "no containers return in allocation response".to_owned())?;
-    if let Some(device) = response.cdi_devices.first() {
-        return Err(format!("CDI device {:?} cannot be resolved on this node", device.name));
-    }
     let both = |device: &&api::DeviceSpec| !(device.permissions.contains('r') && device.permissions.contains('w'));
     match response.devices.iter().find(both) {
         // Nothing here would keep a program from it.
@@ -262,7 +259,7 @@ async fn allocate(client: &mut Client, ids: &[String]) -> Result<Artifacts, Stri
             "device {:?} cannot be given with permissions {:?} alone, only for reading and writing",
             device.host_path, device.permissions
         )),
-        None => Ok(response.into()),
+        None => Artifacts::try_from(response).map_err(|why| why.to_string()),
     }
 }
 

@@ -1,6 +1,7 @@
 //! Who has which devices, on disk beside the plugins' sockets: a plugin hands a device out once, so an agent that was restarted
 //! must know.
 
+use crate::cdi;
 use proto::deviceplugin::v1beta1 as api;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
@@ -30,6 +31,9 @@ pub struct Artifacts {
     pub mounts: Vec<(PathBuf, PathBuf, bool)>,
     /// Device files: of the machine, in the container.
     pub devices: Vec<(PathBuf, PathBuf)>,
+    /// Names of devices that files of vendors describe (`cdi`).
+    #[serde(default)]
+    pub cdi: Vec<String>,
 }
 
 /// All of it.
@@ -66,11 +70,16 @@ impl Checkpoint {
 
 // === impl Artifacts ===
 
-impl From<api::ContainerAllocateResponse> for Artifacts {
-    fn from(response: api::ContainerAllocateResponse) -> Self {
+impl TryFrom<api::ContainerAllocateResponse> for Artifacts {
+    type Error = cdi::NotInjected;
+
+    fn try_from(response: api::ContainerAllocateResponse) -> Result<Self, cdi::NotInjected> {
+        let named = response.cdi_devices.into_iter().map(|device| device.name);
+        let cdi = named.chain(cdi::of_annotations(response.annotations.iter())?);
         let mounts = response.mounts.into_iter();
         let devices = response.devices.into_iter();
-        Self {
+        Ok(Self {
+            cdi: cdi.collect(),
             env: response.envs.into_iter().collect(),
             mounts: mounts
                 .map(|mount| (mount.host_path.into(), mount.container_path.into(), mount.read_only))
@@ -78,6 +87,6 @@ impl From<api::ContainerAllocateResponse> for Artifacts {
             devices: devices
                 .map(|device| (device.host_path.into(), device.container_path.into()))
                 .collect(),
-        }
+        })
     }
 }

@@ -100,6 +100,8 @@ pub struct Paths {
     pub plugins_registry: PathBuf,
     /// System call filters that somebody has put on this node.
     pub seccomp: PathBuf,
+    /// Files of vendors of devices, each folder's over those of the one before.
+    pub cdi: [PathBuf; 2],
     /// What one agent leaves to the next, and no boot to the next one.
     pub boot: PathBuf,
     /// State folders of running pods, the sandbox's.
@@ -134,6 +136,7 @@ impl Paths {
             plugins: root.join("var/lib/kubelet/plugins"),
             plugins_registry: root.join("var/lib/kubelet/plugins_registry"),
             seccomp: root.join("var/lib/kubelet/seccomp"),
+            cdi: [root.join("etc/cdi"), root.join("var/run/cdi")],
             boot: root.join("run/pintle"),
             run: root.join("run/pintle/pods"),
             cri: root.join("var/lib/pintle/cri"),

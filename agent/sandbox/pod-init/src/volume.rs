@@ -6,8 +6,8 @@ use crate::rootfs::{RootError, host, place, readonly};
 use crate::users::Users;
 use linux::beneath::Folder;
 use linux::mounts::{self, Attributes};
-use rustix::fs::{FileType, OFlags};
-use sandbox::{Access, Mount, Propagation, Source};
+use rustix::fs::{AtFlags, FileType, Gid, Mode, OFlags, Uid};
+use sandbox::{Access, Forbids, Mount, Node, Opens, Propagation, Source};
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
@@ -50,6 +50,10 @@ pub fn add(
     early: Option<OwnedFd>,
     surroundings: &Surroundings<'_>,
 ) -> Result<(), RootError> {
+    let surroundings = &Surroundings {
+        forbidden: with(surroundings.forbidden, mount.forbids),
+        ..*surroundings
+    };
     let source = match &mount.source {
         Source::Bind(path) => {
             let copy = early.map_or_else(|| mounts::copy(path), Ok);
@@ -72,6 +76,7 @@ pub fn add(
         Source::Tmpfs { size, mode } => tmpfs(*size, *mode, mount.access, surroundings.forbidden)?,
         Source::Layers { lower, path } => layers(lower, path, surroundings)?,
         Source::Device(path) => device(path)?,
+        Source::Node(node) => self::node(*node, surroundings).map_err(place("make the device", &mount.target))?,
     };
     let make = place("make mount point", &mount.target);
     let target = if is_folder(&source, &mount.target)? {
@@ -188,6 +193,47 @@ fn device(path: &Path) -> Result<OwnedFd, RootError> {
     match FileType::from_raw_mode(stat.st_mode) {
         FileType::BlockDevice | FileType::CharacterDevice => Ok(copy),
         _ => Err(RootError::NoDevice(path.to_owned())),
+    }
+}
+
+/// A device file in memory of its own. Linux 6.12 copies no part of a mount that is mounted nowhere, so that is put on the stage.
+fn node(node: Node, surroundings: &Surroundings<'_>) -> Result<OwnedFd, linux::Error> {
+    const NAME: &str = "device";
+    let Surroundings { stage, users, .. } = *surroundings;
+    let (kind, major, minor) = match node.opens {
+        Opens::Block(major, minor) => (FileType::BlockDevice, major, minor),
+        Opens::Character(major, minor) => (FileType::CharacterDevice, major, minor),
+        Opens::Fifo => (FileType::Fifo, 0, 0),
+    };
+    let attributes = Attributes {
+        nosuid: true,
+        noexec: true,
+        ..Attributes::default()
+    };
+    let options = [("mode", Path::new("700")), ("nr_inodes", Path::new("2"))];
+    let memory = mounts::make("tmpfs", &options, attributes).map_err(|refused| refused.error)?;
+    let number = rustix::fs::makedev(major, minor);
+    rustix::fs::mknodat(&memory, NAME, kind, Mode::from_raw_mode(0o600), number)
+        .map_err(linux::Error::rustix("mknodat"))?;
+    let outside = |number| users.map_or(number, |users| users.outside(number));
+    let (uid, gid) = (Uid::from_raw(outside(node.uid)), Gid::from_raw(outside(node.gid)));
+    rustix::fs::chownat(&memory, NAME, Some(uid), Some(gid), AtFlags::empty())
+        .map_err(linux::Error::rustix("fchownat"))?;
+    // After the owner, whose change takes bits away.
+    rustix::fs::chmodat(&memory, NAME, Mode::from_raw_mode(node.mode), AtFlags::empty())
+        .map_err(linux::Error::rustix("fchmodat"))?;
+    let on = Folder::open(stage)?;
+    mounts::attach(memory.as_fd(), on.as_fd())?;
+    let copy = mounts::copy(&stage.join(NAME));
+    mounts::detach(stage)?;
+    copy
+}
+
+fn with(forbidden: Attributes, more: Forbids) -> Attributes {
+    Attributes {
+        nosuid: forbidden.nosuid || more.setuid,
+        noexec: forbidden.noexec || more.programs,
+        ..forbidden
     }
 }
 

@@ -3,7 +3,7 @@
 
 mod world;
 
-use sandbox::{Access, Mount, Propagation, Source, StartContainerError};
+use sandbox::{Access, Forbids, Mount, Node, Opens, Propagation, Source, StartContainerError};
 use std::path::Path;
 use world::world;
 
@@ -97,6 +97,7 @@ async fn a_read_only_root_and_mounts_never_leave_the_root() {
         target: target.into(),
         access,
         propagation: Propagation::Private,
+        forbids: Forbids::default(),
     };
     plan.mounts = vec![
         mount(Source::Bind(data.clone()), "/outside/mounted", Access::Readonly),
@@ -125,6 +126,52 @@ async fn a_read_only_root_and_mounts_never_leave_the_root() {
 }
 
 #[tokio::test]
+async fn device_files_are_made_for_it_and_mounts_forbid_what_they_should() {
+    let Some(world) = world("nodes") else { return };
+    let programs = world.dir.join("image/bin");
+    let script = "ls -ln /dev/given /dev/pipe; head -c2 /dev/given | wc -c; echo x >/dev/given && echo written; \
+        /programs/busybox true 2>/dev/null || echo no programs; grep ' /programs ' /proc/self/mounts; ls /dev | wc -l";
+    let mut plan = world.container("run", "main", script);
+    plan.user.uid = 1000;
+    plan.user.groups = vec![44];
+    let mount = |source, target: &str, forbids| Mount {
+        source,
+        target: target.into(),
+        access: Access::Writable,
+        propagation: Propagation::Private,
+        forbids,
+    };
+    let node = |opens, mode| {
+        Source::Node(Node {
+            opens,
+            mode,
+            uid: 7,
+            gid: 44,
+        })
+    };
+    let forbids = Forbids {
+        setuid: true,
+        programs: true,
+    };
+    plan.mounts = vec![
+        mount(node(Opens::Character(1, 5), 0o660), "/dev/given", Forbids::default()),
+        mount(node(Opens::Fifo, 0o640), "/dev/pipe", Forbids::default()),
+        mount(Source::Bind(programs), "/programs", forbids),
+    ];
+    let (_, log) = world.run(&plan).await;
+    for line in [
+        "stdout crw-rw----    1 7        44          1,   5 ",
+        "stdout prw-r-----    1 7        44 ",
+        "stdout 2\n",
+        "stdout written\n",
+        "no programs",
+        "nosuid,nodev,noexec",
+    ] {
+        assert!(log.contains(line), "{line:?} is not in\n{log}");
+    }
+}
+
+#[tokio::test]
 async fn a_part_of_a_volume_is_no_way_out_of_it() {
     let Some(world) = world("inside") else { return };
     let volume = world.dir.join("volume");
@@ -148,6 +195,7 @@ async fn a_part_of_a_volume_is_no_way_out_of_it() {
             target: "/data".into(),
             access: Access::Writable,
             propagation: Propagation::Private,
+            forbids: Forbids::default(),
         }];
         plan
     };
@@ -209,6 +257,7 @@ async fn what_cannot_start_says_why_and_leaves_nothing() {
         target: "/into-proc/sys".into(),
         access: Access::Writable,
         propagation: Propagation::Private,
+        forbids: Forbids::default(),
     }];
     let error = pod.start_container(&into_proc).await.unwrap_err();
     assert!(error.to_string().contains("leads into /proc"), "{error}");
@@ -219,6 +268,7 @@ async fn what_cannot_start_says_why_and_leaves_nothing() {
         target: "/data".into(),
         access: Access::Writable,
         propagation: Propagation::Private,
+        forbids: Forbids::default(),
     }];
     let error = pod.start_container(&no_volume).await.unwrap_err();
     assert!(error.to_string().contains("/no/such/volume"), "{error}");
@@ -274,6 +324,7 @@ async fn layers_of_an_image_are_one_folder_that_nobody_can_change() {
         target: target.into(),
         access: Access::ReadonlyRecursive,
         propagation: Propagation::Private,
+        forbids: Forbids::default(),
     };
     let script = "cat /both/etc/above /both/etc/below /part/below /file /one/etc/below; \
         touch /both/x /part/x /one/x 2>/dev/null || echo readonly; grep ' /both ' /proc/self/mounts";
@@ -319,6 +370,7 @@ async fn later_mounts_of_the_machine_come_where_they_are_let_in() {
         target: target.into(),
         access: Access::Writable,
         propagation,
+        forbids: Forbids::default(),
     };
     let script = "echo ready; while ! [ -e /in/later/word ]; do sleep 0.1; done; \
         ls /private/later /in/later /both/later; mount -t tmpfs tmpfs /both/own && touch /both/own/mine; sleep 100";

@@ -3,7 +3,7 @@
 
 mod world;
 
-use sandbox::{Access, ContainerPlan, Mount, Propagation, Source, Users};
+use sandbox::{Access, ContainerPlan, Forbids, Mount, Node, Opens, Propagation, Source, Users};
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use tokio::io::AsyncReadExt;
@@ -27,6 +27,7 @@ fn mount(source: Source, target: &str) -> Mount {
         target: target.into(),
         access: Access::Writable,
         propagation: Propagation::Private,
+        forbids: Forbids::default(),
     }
 }
 
@@ -173,4 +174,26 @@ async fn a_file_system_that_cannot_show_other_owners_is_refused_in_a_sentence() 
         error.contains("hostUsers: false") && error.contains("/proc/self"),
         "{error}"
     );
+}
+
+#[tokio::test]
+async fn device_files_made_for_it_belong_to_its_users() {
+    let Some(world) = world("users-nodes") else { return };
+    if lacks_users("users-nodes") {
+        return;
+    }
+    let mut plan = world.container("users", "main", "ls -ln /dev/given; head -c2 /dev/given | wc -c");
+    let node = Node {
+        opens: Opens::Character(1, 5),
+        mode: 0o600,
+        uid: 0,
+        gid: 44,
+    };
+    plan.mounts = vec![mount(Source::Node(node), "/dev/given")];
+    let said = run(&world, &plan).await;
+    assert!(
+        said.contains("stdout crw-------    1 0        44          1,   5 "),
+        "{said}"
+    );
+    assert!(said.contains("stdout 2\n"), "{said}");
 }

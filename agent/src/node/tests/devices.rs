@@ -86,6 +86,7 @@ impl DevicePlugin for Plugin {
                     host_path: "/dev/zero".to_owned(),
                     permissions: "rw".to_owned(),
                 }],
+                cdi_devices: request.devices_ids.iter().map(named).collect(),
                 ..api::ContainerAllocateResponse::default()
             }
         });
@@ -101,6 +102,31 @@ impl DevicePlugin for Plugin {
         self.asked.lock().unwrap().push(format!("start {ids}"));
         Ok(Response::new(api::PreStartContainerResponse {}))
     }
+}
+
+/// As the vendor's file calls it.
+fn named(id: &String) -> api::CdiDevice {
+    api::CdiDevice {
+        name: format!("{RESOURCE}={id}"),
+    }
+}
+
+/// The vendor's file, in YAML as its own programs write it: what is the same for all of its devices, and what is each one's.
+fn describe(folder: &Path) {
+    let device = |id: &str| {
+        format!(
+            "- name: {id}\n  containerEdits:\n    env: [CDI_{id}=1]\n    deviceNodes:\n    - path: /dev/vendor-{id}\n      \
+             hostPath: /dev/zero\n      fileMode: 0640\n      uid: 7\n"
+        )
+    };
+    let common = "cdiVersion: 0.6.0\nkind: test.pintle/dev\ncontainerEdits:\n  env: [GIVEN=cdi]\n  mounts:\n  - hostPath: /proc/sys/kernel/ostype\n    \
+         containerPath: /usr/lib/vendor/driver\n    options: [ro, nosuid, nodev, bind]\ndevices:\n";
+    std::fs::create_dir_all(folder).unwrap();
+    std::fs::write(
+        folder.join("vendor.yaml"),
+        format!("{common}{}{}", device("a"), device("b")),
+    )
+    .unwrap();
 }
 
 fn options() -> api::DevicePluginOptions {
@@ -189,15 +215,24 @@ pub fn all(cluster: &Cluster) {
     });
     runtime.block_on(plug(&folder, &asked));
     wait_for_amounts(cluster, "3", "2");
-    let script = "echo $GIVEN; cat /driver; echo x > /dev/given; exec sleep 1000";
+    let script = "echo $GIVEN; cat /driver /usr/lib/vendor/driver; echo x > /dev/given; echo x > /dev/vendor-b; \
+                  ls -n /dev/vendor-b | { read mode links uid rest; echo $mode $uid; }; echo $CDI_a$CDI_b; exec sleep 1000";
     create(cluster, "one", 1, script);
-    cluster.wait_for_log("one", "a", "b\nLinux\n");
-    assert_eq!(*asked.lock().unwrap(), ["allocate b", "start b"]);
+    let why = "CDI device injection failed: unresolvable CDI devices test.pintle/dev=b";
+    cluster.wait_for("one", "without the vendor's file", |pod| {
+        let waiting = &pod["status"]["containerStatuses"][0]["state"]["waiting"];
+        waiting["reason"] == "CreateContainerError" && waiting["message"] == why
+    });
+    describe(&cluster.paths().cdi[1]);
+    cluster.wait_for_log("one", "a", "cdi\nLinux\nLinux\ncrw-r----- 7\n1\n");
+    let asked = asked.lock().unwrap().clone();
+    assert_eq!(asked[..2], ["allocate b", "start b"]);
+    assert!(asked[2..].iter().all(|call| call == "start b"), "{asked:?}");
     refused_for_want(cluster, "greedy", 2, 1);
     cluster.delete("one");
     cluster.wait_until_gone("one");
-    create(cluster, "holder", 2, "echo $GIVEN; exec sleep 1000");
-    cluster.wait_for_log("holder", "a", "b,a\n");
+    create(cluster, "holder", 2, "echo $CDI_a$CDI_b; exec sleep 1000");
+    cluster.wait_for_log("holder", "a", "11\n");
     drop(runtime);
     wait_for_amounts(cluster, "3", "0");
 }
@@ -215,8 +250,8 @@ pub fn another_agent_remembers(cluster: &Cluster) {
     refused_for_want(cluster, "late", 1, 0);
     cluster.delete("holder");
     cluster.wait_until_gone("holder");
-    create(cluster, "heir", 1, "echo $GIVEN; exec sleep 1000");
-    cluster.wait_for_log("heir", "a", "b\n");
+    create(cluster, "heir", 1, "echo $GIVEN$CDI_b; exec sleep 1000");
+    cluster.wait_for_log("heir", "a", "cdi1\n");
     cluster.delete("heir");
     cluster.wait_until_gone("heir");
 }

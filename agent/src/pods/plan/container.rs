@@ -7,7 +7,7 @@ use super::mounts::{Volumes, mounts};
 use super::user::{Names, user};
 use super::{Machine, Refusal, resources, security};
 use k8s_openapi::api::core::v1::{Container, Pod, PodSpec};
-use sandbox::{Access, ContainerPlan, Mount, Processes, Propagation, Root, Source};
+use sandbox::{Access, ContainerPlan, Forbids, Mount, Processes, Propagation, Root, Source};
 use std::path::{Path, PathBuf};
 
 /// Where programs are looked for when neither image nor pod says so; what Docker and containerd give.
@@ -193,6 +193,7 @@ fn all_mounts(inputs: &Inputs<'_>) -> Result<Vec<Mount>, Refusal> {
                 target: target.clone(),
                 access: Access::Writable,
                 propagation: Propagation::Private,
+                forbids: Forbids::default(),
             });
         }
     }

@@ -4,7 +4,7 @@ use super::Refusal;
 use super::env::Environment;
 use super::expand::expand;
 use k8s_openapi::api::core::v1::{Container, VolumeMount};
-use sandbox::{Access, Mount, Propagation, Source};
+use sandbox::{Access, Forbids, Mount, Propagation, Source};
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Component, Path, PathBuf};
@@ -64,6 +64,7 @@ pub fn mounts(container: &Container, volumes: &Volumes, env: &Environment) -> Re
                 Some("Bidirectional") => Propagation::Both,
                 Some(_) | None => Propagation::Private,
             },
+            forbids: Forbids::default(),
         });
     }
     mounts.sort_by_key(|mount| mount.target.components().count());
@@ -81,6 +82,7 @@ pub fn mounts(container: &Container, volumes: &Volumes, env: &Environment) -> Re
             target: PathBuf::from("/").join(&device.device_path),
             access: Access::Writable,
             propagation: Propagation::Private,
+            forbids: Forbids::default(),
         });
     }
     Ok(mounts)

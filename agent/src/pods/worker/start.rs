@@ -2,6 +2,7 @@
 
 use super::Worker;
 use super::ask::Moment;
+use crate::cdi;
 use crate::pods::observed::{Ended, Hook, Image, Refused, Run};
 use crate::pods::{plan, spec};
 use jiff::{SignedDuration, Timestamp};
@@ -37,6 +38,11 @@ impl Worker {
         let plan = match self.plan(spec, &container).await {
             Ok(plan) => self.with_cpus(spec, plan),
             Err(message) => return self.refuse(name, "CreateContainerConfigError", message),
+        };
+        let plan = match self.with_cdi(plan) {
+            Ok(plan) => plan,
+            // Upstream's runtime refuses here, not the kubelet.
+            Err(why) => return self.refuse(name, "CreateContainerError", why.to_string()),
         };
         self.clear_old(name).await;
         let now = Timestamp::now();
@@ -101,6 +107,14 @@ impl Worker {
         let set = own.unwrap_or_else(|| cpus.shared(&self.host.ledger.all_pinned()));
         plan.limits.cpus = Some(crate::pods::cpus::list(&set));
         plan
+    }
+
+    /// Adds what files of vendors say of devices that a plugin has named.
+    fn with_cdi(&self, mut plan: sandbox::ContainerPlan) -> Result<sandbox::ContainerPlan, cdi::NotInjected> {
+        let given = self.host.devices.artifacts(&self.uid(), &plan.name).into_iter();
+        let names: Vec<String> = given.flat_map(|artifacts| artifacts.cdi).collect();
+        cdi::inject(&mut plan, &names, &self.host.paths.cdi)?;
+        Ok(plan)
     }
 
     /// The run before this one becomes history, and the next restart has to wait longer.

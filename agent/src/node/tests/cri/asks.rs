@@ -4,7 +4,9 @@ use super::client::{Node, container_config, context};
 use crate::node::tests::registry;
 use futures_util::StreamExt;
 use proto::cri::runtime::v1 as cri;
+use serde_json::json;
 use std::collections::HashMap;
+use std::path::PathBuf;
 use tonic::Code;
 
 impl Node {
@@ -93,6 +95,60 @@ impl Node {
             refused.1.contains("Permission denied"),
             "the machine's folder is not the sandbox's: {refused:?}"
         );
+        self.remove_sandbox(&sandbox).await;
+    }
+
+    /// By the field and by annotations; the later of the folders counts more.
+    pub async fn has_devices_of_vendors(&mut self, folders: &[PathBuf; 2]) {
+        let sandbox = self.sandbox("vendors").await;
+        let named = |config: &mut cri::ContainerConfig, name: &str| {
+            config.cdi_devices = vec![cri::CdiDevice { name: name.to_owned() }];
+        };
+        let mut config = container_config("early", "true");
+        named(&mut config, "vendor.test/card=1");
+        let refused = self.create(&sandbox, config).await.unwrap_err();
+        let why = "CDI device injection failed: unresolvable CDI devices vendor.test/card=1";
+        assert_eq!((refused.code(), refused.message()), (Code::InvalidArgument, why));
+        for (folder, word) in folders.iter().zip(["static", "dynamic"]) {
+            let device = |name: &str| {
+                let path = format!("/dev/card{name}");
+                json!({"name": name, "containerEdits": {"env": [format!("CARD{name}={word}")],
+                    "deviceNodes": [{"path": path, "type": "c", "major": 1, "minor": 3, "gid": 44}]}})
+            };
+            let spec = json!({"cdiVersion": "0.7.0", "kind": "vendor.test/card", "devices": [device("1"), device("2")],
+                "containerEdits": {"additionalGids": [44], "mounts": [{"hostPath": folder, "containerPath": "/specs",
+                    "options": ["ro", "noexec"]}]}});
+            std::fs::create_dir_all(folder).unwrap();
+            std::fs::write(folder.join("card.json"), spec.to_string()).unwrap();
+        }
+        let id = self
+            .started(&sandbox, "main", "exec sleep 1000", |config| {
+                named(config, "vendor.test/card=1");
+                let asked = ("cdi.k8s.io/vendor".to_owned(), "vendor.test/card=2".to_owned());
+                config.annotations.extend([asked]);
+            })
+            .await;
+        let script = "echo $CARD1 $CARD2; echo x > /dev/card1; ls -n /dev/card2 | { read mode links uid gid rest; echo $mode $gid; }; \
+             ls /specs";
+        assert_eq!(
+            self.exec(&id, script).await,
+            (
+                "dynamic dynamic\ncrw-rw-rw- 44\ncard.json\n".to_owned(),
+                String::new(),
+                0
+            )
+        );
+        let (status, ..) = self.exec(&id, "cat /proc/self/status").await;
+        assert!(status.contains("Groups:\t44"), "{status}");
+        assert!(
+            self.exec(&id, "echo > /specs/x")
+                .await
+                .1
+                .contains("Read-only file system")
+        );
+        for folder in folders {
+            std::fs::remove_dir_all(folder).unwrap();
+        }
         self.remove_sandbox(&sandbox).await;
     }
 

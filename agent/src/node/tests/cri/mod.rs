@@ -23,6 +23,7 @@ pub fn all(cluster: &Cluster) {
         node.hands_down_capabilities().await;
         node.has_users_of_its_own().await;
         node.shows_volumes().await;
+        node.has_devices_of_vendors(&cluster.paths().cdi).await;
         node.counts().await;
         node.lists_in_streams().await;
         node.pulls_with_credentials().await;
