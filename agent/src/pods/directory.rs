@@ -2,6 +2,7 @@
 
 use super::observed::{Observed, Run};
 use super::probes::tally::Tally;
+use super::starts::Starts;
 use k8s_openapi::api::core::v1::{ContainerStatus, Pod};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -28,6 +29,8 @@ pub struct Directory {
     entries: Mutex<BTreeMap<(String, String), Entry>>,
     /// What their probes were answered.
     pub probes: Tally,
+    /// How often pods with users of their own were begun.
+    pub starts: Starts,
     /// IDs of images that somebody else than a pod of the API uses, by who that is.
     held: Mutex<BTreeMap<String, String>>,
 }

@@ -22,6 +22,7 @@ pub mod probes;
 pub mod quantity;
 pub mod shutdown;
 mod spec;
+pub mod starts;
 pub mod static_pods;
 mod status;
 pub mod tokens;

@@ -182,7 +182,13 @@ impl Face {
         let text = match which {
             [] => {
                 let node = &self.context.config.machine.name;
-                metrics::kubelet(&usage.await, node, facts::KUBELET, &self.requests)
+                metrics::kubelet(
+                    &usage.await,
+                    &self.directory.starts,
+                    node,
+                    facts::KUBELET,
+                    &self.requests,
+                )
             }
             ["cadvisor"] => {
                 let kernel = std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();

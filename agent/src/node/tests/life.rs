@@ -245,6 +245,14 @@ fn pod_has_users_of_its_own(cluster: &Cluster) {
         .filter_map(|number| number.parse().ok())
         .collect();
     assert!(map[0] == 0 && map[1] >= 65536 && map[2] == 65536, "{map:?}");
+    let (_, metrics) = cluster.ask("GET", "/api/v1/nodes/n1/proxy/metrics", None);
+    let metrics = metrics.as_str().unwrap_or_default();
+    for line in [
+        "\nkubelet_started_user_namespaced_pods_total 1\n",
+        "\nkubelet_started_user_namespaced_pods_errors_total 0\n",
+    ] {
+        assert!(metrics.contains(line), "{metrics}");
+    }
     remove(cluster, "mapped");
 }
 

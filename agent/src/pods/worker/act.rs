@@ -7,7 +7,7 @@ use crate::pods::decide::{Action, Why};
 use crate::pods::observed::{Driven, Image, Sandbox, Stage, Stopping};
 use crate::pods::{plan, spec, volumes};
 use jiff::{SignedDuration, Timestamp};
-use k8s_openapi::api::core::v1::Secret;
+use k8s_openapi::api::core::v1::{Pod, PodSpec, Secret};
 use sandbox::Network;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -54,17 +54,11 @@ impl Worker {
         }
     }
 
-    /// Volumes, then namespaces, then network, then managed files; an error is an event's reason and sentence.
+    /// Volumes, then all else; an error is an event's reason and sentence.
     async fn sandbox_from_nothing(&mut self) -> Result<(), (&'static str, String)> {
         let pod = self.pod.clone();
         let Some(spec) = &pod.spec else {
             return Err(("FailedCreatePodSandBox", "the pod has no spec".to_owned()));
-        };
-        let failed = |message: String| {
-            (
-                "FailedCreatePodSandBox",
-                format!("Failed to create pod sandbox: {message}"),
-            )
         };
         let images = self.have_volume_images();
         let driven = self.have_driven_volumes().await;
@@ -76,17 +70,31 @@ impl Worker {
         self.prepare_volumes()
             .await
             .map_err(|message| ("FailedMount", message))?;
-        self.host.has_runtime(spec).await.map_err(failed)?;
-        let hostname = self.host.names(&pod).map_err(failed)?.kernel;
+        let made = self.sandbox_with_volumes(&pod, spec).await;
+        if spec.host_users == Some(false) {
+            self.host.directory.starts.count(&made);
+        }
+        made.map_err(|message| {
+            (
+                "FailedCreatePodSandBox",
+                format!("Failed to create pod sandbox: {message}"),
+            )
+        })
+    }
+
+    /// Namespaces, then network, then managed files; an error is one sentence.
+    async fn sandbox_with_volumes(&mut self, pod: &Pod, spec: &PodSpec) -> Result<(), String> {
+        self.host.has_runtime(spec).await?;
+        let hostname = self.host.names(pod)?.kernel;
         let users = (spec.host_users == Some(false)).then(|| self.host.users.give(&self.uid()));
-        let users = users.transpose().map_err(|error| failed(crate::node::chain(&error)))?;
-        let plan = plan::pod(&pod, spec, hostname, self.sandboxes, users, &self.host.machine);
+        let users = users.transpose().map_err(|error| crate::node::chain(&error))?;
+        let plan = plan::pod(pod, spec, hostname, self.sandboxes, users, &self.host.machine);
         let made = match self.host.sandboxes.start(&plan).await {
             Ok(made) => made,
             Err(error) => {
                 // A name is used once: the next attempt gets another.
                 self.sandboxes += 1;
-                return Err(failed(crate::node::chain(&error)));
+                return Err(crate::node::chain(&error));
             }
         };
         self.sandbox = Some(made.clone());
@@ -97,10 +105,10 @@ impl Worker {
                 .host
                 .connect(&self.uid(), &made, &plan::host_ports(spec))
                 .await
-                .map_err(|error| failed(crate::node::chain(&error)))?,
+                .map_err(|error| crate::node::chain(&error))?,
         };
         self.write_files()
-            .map_err(|error| failed(format!("write the pod's files: {error}")))
+            .map_err(|error| format!("write the pod's files: {error}"))
     }
 
     /// Reports what happens in the sandbox, for as long as it lives.

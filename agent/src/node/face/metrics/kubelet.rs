@@ -3,11 +3,12 @@
 use super::super::requests::Requests;
 use super::super::usage::Usage;
 use super::Text;
+use crate::pods::starts::Starts;
 use std::collections::BTreeMap;
 use std::fs;
 
 /// Writes them.
-pub fn kubelet(usage: &Usage, node: &str, version: &str, requests: &Requests) -> String {
+pub fn kubelet(usage: &Usage, starts: &Starts, node: &str, version: &str, requests: &Requests) -> String {
     let mut text = Text::default();
     let mut family = text.family(
         "kubernetes_build_info",
@@ -29,6 +30,13 @@ pub fn kubelet(usage: &Usage, node: &str, version: &str, requests: &Requests) ->
     for (state, count) in states(usage) {
         family.sample(&[("container_state", state)], count);
     }
+    let (begun, failed) = starts.all();
+    let help = "[ALPHA] Cumulative number of pods with user namespaces started";
+    let mut family = text.family("kubelet_started_user_namespaced_pods_total", "counter", help);
+    family.sample(&[], begun);
+    let help = "[ALPHA] Cumulative number of errors when starting pods with user namespaces";
+    let mut family = text.family("kubelet_started_user_namespaced_pods_errors_total", "counter", help);
+    family.sample(&[], failed);
     let help = "[ALPHA] Number of the http requests received since the server started";
     let mut family = text.family("kubelet_http_requests_total", "counter", help);
     for ((method, path), count) in requests.all() {
