@@ -27,6 +27,7 @@ pub fn document(context: &NodeContext) -> Value {
         "cgroupsPerQOS": true,
         "maxPods": context.config.node.max_pods,
         "cpuManagerPolicy": context.config.node.cpu_policy,
+        "memoryManagerPolicy": "None",
         "topologyManagerPolicy": context.config.node.topology_policy,
         "topologyManagerScope": context.config.node.topology_scope,
         "serializeImagePulls": false,

@@ -40,7 +40,9 @@ fn numbers_come_through_the_api_server(cluster: &Cluster) {
         let text = text.as_str().unwrap_or_default();
         assert!(text.contains(wanted), "{path} lacks {wanted:?}:\n{text}");
     }
-    assert_eq!(ask("configz")["kubeletconfig"]["containerLogMaxFiles"], 5);
+    let config = ask("configz")["kubeletconfig"].clone();
+    assert_eq!(config["containerLogMaxFiles"], 5);
+    assert_eq!(config["memoryManagerPolicy"], "None");
     let running = ask("runningpods/");
     let mut running = running["items"].as_array().unwrap().iter();
     assert!(running.any(|pod| pod["metadata"]["name"] == "web"));
