@@ -162,6 +162,7 @@ async fn a_pod_that_fits_nowhere_says_why_and_is_placed_when_there_is_room() {
         (&*condition.status, condition.reason.as_deref()),
         ("False", Some("Unschedulable"))
     );
+    assert_eq!(condition.observed_generation, Some(1));
     let message = "0/1 nodes are available: 1 Insufficient cpu.";
     assert_eq!(condition.message.as_deref(), Some(message));
     let events = eventually("an event", || async {

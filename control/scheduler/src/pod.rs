@@ -37,6 +37,8 @@ pub struct Pod {
     pub name: String,
     /// UID.
     pub uid: String,
+    /// Which state of its spec this is.
+    pub(crate) generation: i64,
     pub(crate) priority: i32,
     /// Where it is, or, before it is anywhere, the only node that it may be on.
     pub(crate) node: Option<String>,
@@ -66,6 +68,7 @@ impl Pod {
             namespace: pod.metadata.namespace.clone().unwrap_or_default(),
             name: pod.metadata.name.clone().unwrap_or_default(),
             uid: pod.metadata.uid.clone().unwrap_or_default(),
+            generation: pod.metadata.generation.unwrap_or(0),
             priority: spec.priority.unwrap_or(0),
             node: spec.node_name.clone().filter(|node| !node.is_empty()),
             requests: requests(spec, false),

@@ -44,6 +44,7 @@ impl Report {
             .say(reference(pod), "Warning", "FailedScheduling", message.clone());
         let condition = json!({
             "type": "PodScheduled",
+            "observedGeneration": pod.generation,
             "status": "False",
             "reason": "Unschedulable",
             "message": message,
