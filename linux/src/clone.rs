@@ -94,16 +94,15 @@ pub fn execute(
     let failed = high(std::os::fd::AsFd::as_fd(&low))?;
     // Its end is what says that the program was executed, so nobody but the child may hold the other side.
     drop(low);
-    match clone3(namespaces, cgroup)? {
-        Some(child) => Ok(Executing { child, failure }),
-        None => become_program(
-            execution.program,
-            &arguments,
-            stdio.as_raw_fd(),
-            extra.as_raw_fd(),
-            failed.as_raw_fd(),
-        ),
-    }
+    let becoming = Becoming {
+        program: execution.program,
+        arguments: &arguments,
+        stdio: stdio.as_raw_fd(),
+        extra: extra.as_raw_fd(),
+        failed: failed.as_raw_fd(),
+    };
+    let child = borrow(namespaces, cgroup, &becoming)?;
+    Ok(Executing { child, failure })
 }
 
 // === impl Executing ===
@@ -164,8 +163,92 @@ fn high(fd: BorrowedFd<'_>) -> Result<OwnedFd, Error> {
     rustix::io::fcntl_dupfd_cloexec(fd, 10).map_err(Error::rustix("fcntl(F_DUPFD_CLOEXEC)"))
 }
 
-/// The child of a process that may have many threads: no allocation, no locks, no logging from here on.
-fn become_program(program: &CStr, arguments: &[*const libc::c_char], stdio: RawFd, extra: RawFd, failed: RawFd) -> ! {
+/// What the child of [`execute`] needs, in memory that is still its parent's.
+struct Becoming<'a> {
+    program: &'a CStr,
+    /// Ends in null.
+    arguments: &'a [*const libc::c_char],
+    stdio: RawFd,
+    extra: RawFd,
+    /// Where it says why it could not be executed.
+    failed: RawFd,
+}
+
+/// Room for the few calls of [`become_program`].
+const STACK: usize = 32 << 10;
+
+/// Starts a child that borrows this process's memory, on a stack of its own, while the calling thread waits until it has become
+/// another program (CLONE_VM and CLONE_VFORK): nothing is copied, however large this process is.
+fn borrow(namespaces: Namespaces, cgroup: Option<BorrowedFd<'_>>, becoming: &Becoming<'_>) -> Result<Child, Error> {
+    let mut stack = vec![0_u128; STACK / size_of::<u128>()];
+    let mut pidfd: RawFd = -1;
+    let mut args = arguments(namespaces, cgroup, &mut pidfd);
+    args.flags |= (libc::CLONE_VM | libc::CLONE_VFORK) as u64;
+    args.stack = stack.as_mut_ptr() as u64;
+    args.stack_size = STACK as u64;
+    // A handler that ran in the child would work on the parent's memory.
+    let blocked = block_signals();
+    let pid: libc::c_long;
+    // SAFETY: `args`, `pidfd`, the stack and `becoming` outlive the call, which returns here only in the parent, after the child
+    // has executed a program or is gone. The child begins on the stack's end, aligned as the ABI wants it before a call, and
+    // `become_program` never returns. System calls overwrite rcx and r11.
+    unsafe {
+        std::arch::asm!(
+            "syscall",
+            "test rax, rax",
+            "jnz 2f",
+            "xor ebp, ebp",
+            "mov rdi, {becoming}",
+            "call {child}",
+            "2:",
+            becoming = in(reg) becoming,
+            child = in(reg) become_program as extern "C" fn(&Becoming<'_>) -> !,
+            inlateout("rax") libc::SYS_clone3 => pid,
+            in("rdi") &raw mut args,
+            in("rsi") size_of::<libc::clone_args>(),
+            out("rcx") _,
+            out("r11") _,
+        );
+    }
+    restore_signals(&blocked);
+    match pid {
+        1.. => Ok(Child {
+            pid: pid as u32,
+            // SAFETY: the kernel has just opened it for us (CLONE_PIDFD).
+            pidfd: unsafe { OwnedFd::from_raw_fd(pidfd) },
+        }),
+        _ => Err(Error {
+            call: "clone3",
+            errno: -pid as i32,
+        }),
+    }
+}
+
+/// Blocks every signal for this thread; what was blocked before.
+fn block_signals() -> libc::sigset_t {
+    // SAFETY: sigset_t is plain data for which all zeros is a value.
+    let (mut all, mut before): (libc::sigset_t, libc::sigset_t) = unsafe { std::mem::zeroed() };
+    // SAFETY: writes one sigset_t that is ours.
+    unsafe { libc::sigfillset(&raw mut all) };
+    // SAFETY: the kernel reads one and writes the other, which both outlive the call.
+    unsafe { libc::pthread_sigmask(libc::SIG_SETMASK, &raw const all, &raw mut before) };
+    before
+}
+
+fn restore_signals(before: &libc::sigset_t) {
+    // SAFETY: the kernel reads one sigset_t that outlives the call; nothing is written back.
+    unsafe { libc::pthread_sigmask(libc::SIG_SETMASK, before, std::ptr::null_mut()) };
+}
+
+/// The child of a process that may have many threads, in its parent's memory: no allocation, no locks, no logging from here on.
+extern "C" fn become_program(becoming: &Becoming<'_>) -> ! {
+    let &Becoming {
+        program,
+        arguments,
+        stdio,
+        extra,
+        failed,
+    } = becoming;
     let environment: [*const libc::c_char; 1] = [std::ptr::null()];
     // SAFETY: no pointer is passed.
     unsafe { libc::setsid() };
@@ -202,20 +285,26 @@ fn exit(code: i32) -> ! {
     unsafe { libc::_exit(code) }
 }
 
-/// `None` in the child.
-fn clone3(namespaces: Namespaces, cgroup: Option<BorrowedFd<'_>>) -> Result<Option<Child>, Error> {
-    let mut pidfd: RawFd = -1;
+/// What both ways of making a process ask for; the process's descriptor comes to `pidfd`.
+fn arguments(namespaces: Namespaces, cgroup: Option<BorrowedFd<'_>>, pidfd: &mut RawFd) -> libc::clone_args {
     // SAFETY: clone_args is plain data for which all zeros is a value.
     let mut args: libc::clone_args = unsafe { std::mem::zeroed() };
     args.flags = namespaces as u32 as u64 | libc::CLONE_PIDFD as u64;
-    args.pidfd = &raw mut pidfd as u64;
+    args.pidfd = std::ptr::from_mut(pidfd) as u64;
     args.exit_signal = libc::SIGCHLD as u64;
     if let Some(cgroup) = cgroup {
         args.flags |= CLONE_INTO_CGROUP;
         args.cgroup = cgroup.as_raw_fd() as u64;
     }
-    // SAFETY: `args` and `pidfd` outlive the call; without CLONE_VM the child runs on a copy of this stack. That it does not
-    // meet a lock of a lost thread is what the two callers see to.
+    args
+}
+
+/// A copy of a process with one thread; `None` in the child.
+fn clone3(namespaces: Namespaces, cgroup: Option<BorrowedFd<'_>>) -> Result<Option<Child>, Error> {
+    let mut pidfd: RawFd = -1;
+    let mut args = arguments(namespaces, cgroup, &mut pidfd);
+    // SAFETY: `args` and `pidfd` outlive the call; without CLONE_VM the child runs on a copy of this stack. There is no second
+    // thread whose lock it could meet.
     let pid = unsafe { libc::syscall(libc::SYS_clone3, &raw mut args, size_of::<libc::clone_args>()) };
     match pid {
         0 => Ok(None),
@@ -245,6 +334,44 @@ mod tests {
         let executing = execute(&execution, 0, None).unwrap();
         crate::pidfd::reap(&executing.child.pidfd).unwrap();
         assert_eq!(executing.failure().unwrap().errno, libc::ENOENT);
+    }
+
+    /// The child has its parent's memory and not its parent's signals, and gets no second stack of any other child.
+    #[test]
+    fn many_threads_start_programs_at_once() {
+        let start = || {
+            let (mut reader, writer) = std::io::pipe().unwrap();
+            let null = std::fs::File::open("/dev/null").unwrap();
+            let execution = Execution {
+                program: c"/bin/sh",
+                arguments: &[c"sh", c"-c", c"grep SigBlk /proc/self/status >&3"],
+                stdio: null.as_fd(),
+                extra: writer.as_fd(),
+            };
+            let executing = execute(&execution, 0, None).unwrap();
+            drop(writer);
+            let mut said = String::new();
+            std::io::Read::read_to_string(&mut reader, &mut said).unwrap();
+            crate::pidfd::reap(&executing.child.pidfd).unwrap();
+            said
+        };
+        let before = block_signals();
+        restore_signals(&before);
+        let threads: Vec<_> = (0..8)
+            .map(|_| std::thread::spawn(move || [start(), start(), start()]))
+            .collect();
+        for said in threads.into_iter().flat_map(|thread| thread.join().unwrap()) {
+            assert_eq!(said, "SigBlk:\t0000000000000000\n");
+        }
+        let after = block_signals();
+        restore_signals(&after);
+        // SAFETY: reads one sigset_t that is ours.
+        let blocked = |set: &libc::sigset_t| {
+            (1..32)
+                .map(|signal| unsafe { libc::sigismember(set, signal) })
+                .sum::<i32>()
+        };
+        assert_eq!((blocked(&before), blocked(&after)), (0, 0));
     }
 
     #[test]
