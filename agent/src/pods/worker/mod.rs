@@ -178,7 +178,14 @@ impl Worker {
 
     /// Runs until the pod is gone from this node and from the API.
     pub async fn run(mut self) {
-        let mut refresh = tokio::time::interval(REFRESH);
+        // What an agent before this one mounted is looked at now; new volumes are new.
+        let first = tokio::time::Instant::now()
+            + if self.sandbox.is_some() {
+                Duration::ZERO
+            } else {
+                REFRESH
+            };
+        let mut refresh = tokio::time::interval_at(first, REFRESH);
         refresh.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         if !self.host.ledger.gone(&self.after, ROOM_DEADLINE).await {
             tracing::warn!(pod = %spec::full_name(&self.pod), "pods that make room for this one are not gone yet");
