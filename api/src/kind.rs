@@ -273,6 +273,11 @@ pub trait Kind: 'static {
         Vec::new()
     }
 
+    /// What the author of a new object should hear although it is allowed (upstream's WarningsOnCreate).
+    fn warnings(_object: &Value) -> Vec<String> {
+        Vec::new()
+    }
+
     /// The cells of a table row, one a column.
     fn row(object: &Value, now: Timestamp) -> Vec<Value> {
         vec![metadata::name(object).into(), metadata::age(object, now).into()]

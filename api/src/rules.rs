@@ -77,6 +77,7 @@ pub(crate) struct Functions {
     before_update: fn(&mut Value, &Value, &Context<'_>),
     validate: fn(&Value) -> Vec<FieldError>,
     validate_update: fn(&Value, &Value, &str) -> Vec<FieldError>,
+    warnings: fn(&Value) -> Vec<String>,
     row: fn(&Value, Timestamp) -> Vec<Value>,
 }
 
@@ -113,6 +114,7 @@ impl Rules {
                 before_update: K::before_update,
                 validate: K::validate,
                 validate_update: K::validate_update,
+                warnings: K::warnings,
                 row: K::row,
             }),
         }
@@ -298,6 +300,14 @@ impl Rules {
             Behaviour::Custom(version) => version.validate(object),
         });
         errors
+    }
+
+    /// What the author of a new object should hear although it is allowed.
+    pub fn warnings(&self, object: &Value) -> Vec<String> {
+        match &self.behaviour {
+            Behaviour::BuiltIn(functions) => (functions.warnings)(object),
+            Behaviour::Custom(_) => Vec::new(),
+        }
     }
 
     /// What is wrong with a change.

@@ -14,6 +14,7 @@ mod status;
 mod update;
 mod validate;
 mod volume;
+mod warnings;
 
 use crate::{
     field::FieldError,
@@ -155,6 +156,7 @@ impl Kind for Pod {
 
     fn before_create(pod: &mut Value, context: &Context<'_>) {
         placement::apply_label_keys(pod);
+        defaults::grace(pod);
         pod["status"] = json!({ "phase": "Pending", "qosClass": qos_class(&pod["spec"]) });
         if !read::list(pod, "/spec/schedulingGates").is_empty() {
             pod["status"]["conditions"] = json!([{
@@ -165,6 +167,7 @@ impl Kind for Pod {
     }
 
     fn before_update(new: &mut Value, old: &Value, context: &Context<'_>) {
+        defaults::grace(new);
         match context.subresource {
             "ephemeralcontainers" => ephemeral::keep_the_rest(new, old),
             "resize" => resize::keep_the_rest(new, old),
@@ -175,6 +178,10 @@ impl Kind for Pod {
             read::set_default(new, "status", json!({}));
             new["status"]["qosClass"] = class.into();
         }
+    }
+
+    fn warnings(pod: &Value) -> Vec<String> {
+        warnings::warnings(pod)
     }
 
     fn validate(pod: &Value) -> Vec<FieldError> {

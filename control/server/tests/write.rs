@@ -371,3 +371,16 @@ async fn bodies_come_in_the_encodings_that_clients_use() {
     .await;
     assert_eq!(yaml.code, 201, "{}", yaml.text);
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn authors_of_pods_hear_what_is_odd() {
+    let cluster = Cluster::start().await;
+    let admin = cluster.admin();
+    let mut odd = pod("odd");
+    odd["spec"]["terminationGracePeriodSeconds"] = json!(-1);
+    let made = post(&admin, "/api/v1/namespaces/default/pods", &odd).await;
+    let why = "spec.terminationGracePeriodSeconds: must be >= 0; negative values are invalid and will be treated as 1";
+    assert_eq!((made.code, made.warnings()), (201, vec![format!("299 - \"{why}\"")]));
+    let usual = post(&admin, "/api/v1/namespaces/default/pods", &pod("usual")).await;
+    assert_eq!((usual.code, usual.warnings()), (201, Vec::new()));
+}

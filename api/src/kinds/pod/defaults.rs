@@ -34,10 +34,6 @@ pub fn default_spec(spec: &mut Value) {
         read::set_default_text(spec, key, value);
     }
     read::set_default(spec, "terminationGracePeriodSeconds", 30);
-    if read::int(spec, "/terminationGracePeriodSeconds") < 0 {
-        // Upstream accepts these and takes them for 1 since v1.27.
-        spec["terminationGracePeriodSeconds"] = 1.into();
-    }
     read::set_default(spec, "securityContext", json!({}));
     mirror_service_account(spec);
 }
@@ -291,6 +287,13 @@ fn default_downward_items(downward: &mut Value) {
     }
 }
 
+/// Upstream accepts negative grace periods, warns of them, and takes them for 1 since v1.27.
+pub fn grace(pod: &mut Value) {
+    if read::int(pod, "/spec/terminationGracePeriodSeconds") < 0 {
+        pod["spec"]["terminationGracePeriodSeconds"] = 1.into();
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -334,9 +337,9 @@ mod tests {
     #[test]
     fn a_negative_grace_period_is_a_second() {
         for (asked, given) in [(-1, 1), (i64::MIN, 1), (0, 0), (7, 7)] {
-            let mut spec = json!({ "containers": [], "terminationGracePeriodSeconds": asked });
-            default_spec(&mut spec);
-            assert_eq!(spec["terminationGracePeriodSeconds"], given, "{asked}");
+            let mut pod = json!({ "spec": { "terminationGracePeriodSeconds": asked } });
+            grace(&mut pod);
+            assert_eq!(pod["spec"]["terminationGracePeriodSeconds"], given, "{asked}");
         }
     }
 

@@ -52,6 +52,7 @@ pub(crate) async fn insert(call: &Call, object: Value, options: &WriteOptions) -
 async fn insert_once(call: &Call, mut object: Value, options: &WriteOptions) -> Result<Entry, Status> {
     let rules = &call.rules;
     admission::mutate(call, &mut object, None).await?;
+    call.warnings.extend(rules.warnings(&object));
     let draw = Draw::new();
     rules.before_create(&mut object, &draw.context(call));
     let claim = allocation::allocate(call, &mut object, None, options.dry_run)?;
