@@ -1,4 +1,5 @@
 //! A copy of one kind's objects that is kept up to date by list and watch: get, list, look up by index, follow changes.
+//! Typed objects are kept without `metadata.managedFields`.
 
 use crate::api::Api;
 use crate::object::{Key, Object};
@@ -251,7 +252,8 @@ impl<K: Object> Cache<K> {
 
 impl<K: Object> Shared<K> {
     /// Puts or replaces one object.
-    pub(crate) fn put(&self, object: K) {
+    pub(crate) fn put(&self, mut object: K) {
+        object.forget_managers();
         self.state
             .write()
             .expect("no holder of a cache panics")
@@ -272,9 +274,10 @@ impl<K: Object> Shared<K> {
         let known = state.objects.iter().map(|Kept(object)| object.key());
         let gone: Vec<Key> = known.filter(|key| !objects.contains_key(key)).collect();
         gone.iter().for_each(|key| state.set(key, None));
-        objects
-            .into_iter()
-            .for_each(|(key, object)| state.set(&key, Some(Arc::new(object))));
+        for (key, mut object) in objects {
+            object.forget_managers();
+            state.set(&key, Some(Arc::new(object)));
+        }
     }
 }
 

@@ -50,6 +50,10 @@ pub trait Object: DeserializeOwned + Serialize + Send + Sync + 'static {
     fn key(&self) -> Key {
         Key::new(self.namespace(), self.name())
     }
+
+    /// Drops who manages which field (`metadata.managedFields`): of a pod it is most of what there is, and no loop reads it. An
+    /// update without it leaves it as it is.
+    fn forget_managers(&mut self) {}
 }
 
 impl<K> Object for K
@@ -70,6 +74,10 @@ where
 
     fn resource_version(&self) -> &str {
         self.metadata().resource_version.as_deref().unwrap_or("")
+    }
+
+    fn forget_managers(&mut self) {
+        self.metadata_mut().managed_fields = None;
     }
 }
 

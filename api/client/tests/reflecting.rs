@@ -79,7 +79,10 @@ fn sync<S: futures_util::Stream + Send + 'static>(
 }
 
 fn object(name: &str, version: u32) -> Value {
-    json!({"metadata": {"name": name, "namespace": "n", "uid": name, "resourceVersion": version.to_string()}})
+    let managers = json!([{"manager": "somebody", "operation": "Update", "fieldsV1": {"f:data": {}}}]);
+    json!({"metadata": {
+        "name": name, "namespace": "n", "uid": name, "resourceVersion": version.to_string(), "managedFields": managers,
+    }})
 }
 
 fn event(kind: &str, name: &str, version: u32) -> Value {
@@ -127,6 +130,12 @@ async fn run(answers: Vec<Answer>, expected: &[(&str, &str)]) -> Vec<String> {
         .await
         .unwrap_or_else(|_| panic!("only {:?}", found()));
     assert!(cache.ready().await);
+    let managed = cache
+        .list()
+        .iter()
+        .filter(|object| object.metadata.managed_fields.is_some())
+        .count();
+    assert_eq!(managed, 0);
     assert!(cache.get(&Key::new("n", "no such")).is_none());
     stop.cancel();
     let asked = script.asked.lock().unwrap();
