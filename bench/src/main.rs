@@ -5,6 +5,7 @@
 mod fan_out;
 mod latency;
 mod list;
+mod machine;
 mod node;
 mod pods;
 mod process;
@@ -73,6 +74,8 @@ enum What {
     },
     /// Containers without a cluster: create, start and delete by Pintle's sandbox, and by other runtimes, on this machine.
     Node(node::Asked),
+    /// The same in a virtual machine, beside crun and runc.
+    Machine(machine::Asked),
     /// The time from starting a server until /readyz says ok.
     Start {
         /// How many times.
@@ -99,6 +102,9 @@ async fn run(arguments: Arguments) -> anyhow::Result<()> {
         let outcome = node::measure(asked, &mut report).await;
         report.table();
         return outcome;
+    }
+    if let What::Machine(asked) = &arguments.what {
+        return tokio::task::block_in_place(|| machine::measure(asked));
     }
     let Some(kubeconfig) = arguments.kubeconfig else {
         bail!("no API server given: set KUBECONFIG or use --kubeconfig");
@@ -137,7 +143,7 @@ async fn measure(target: &Target, what: &What, report: &mut Report) -> anyhow::R
             list::measure(target, 100_000, report).await?;
         }
         What::Pods { image, pods } => pods::measure(target, &pods::Asked { image, pods: *pods }, report).await?,
-        What::Start { .. } | What::Node(_) => {}
+        What::Start { .. } | What::Node(_) | What::Machine(_) => {}
     }
     Ok(())
 }

@@ -1,7 +1,7 @@
 //! Containers without a cluster: create, start, wait for the end and delete, by Pintle's sandbox and by other runtimes.
 //!
 //! All of them do the same: one process in PID, mount, network, IPC, UTS and cgroup namespaces, the same root, mounts,
-//! hidden paths, capabilities and limits. Pintle's containers have their seccomp filter besides.
+//! hidden paths, capabilities, limits and allowed system calls.
 
 mod own;
 mod peer;

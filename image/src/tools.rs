@@ -54,6 +54,9 @@ const PACKAGES: &[&str] = &[
     "ca-certificates",
     // tests of volumes: an NFS server that runs as a program and keeps its files in memory
     "nfs-ganesha-mem",
+    // bench: other runtimes to be measured beside
+    "crun",
+    "runc",
 ];
 
 /// A tools tree on this machine.

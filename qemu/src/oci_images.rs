@@ -89,7 +89,29 @@ fn ensure_layout(tools_tree: &Path) -> Result<PathBuf> {
     }
     std::fs::create_dir_all(&parent).with_context(|| format!("make {}", parent.display()))?;
     let aside = tempfile::tempdir_in(&parent)?;
-    let layout = aside.path().join("layout");
+    let layout = new_layout(tools_tree, aside.path())?;
+    for recipe in &RECIPES {
+        let root = aside.path().join(recipe.name);
+        fill(&root, &busybox, recipe)?;
+        add(tools_tree, &layout, &root, recipe.name)?;
+    }
+    match std::fs::rename(&layout, &done) {
+        Err(_) if done.exists() => Ok(done),
+        moved => moved.map(|()| done).context("keep the OCI layout"),
+    }
+}
+
+/// Make an image of the folder `root`, whose `/entry` runs, and push it to the registry on `port` as `name:1`.
+pub fn publish(tools_tree: &Path, root: &Path, name: &str, port: u16) -> Result<()> {
+    let aside = tempfile::tempdir()?;
+    let layout = new_layout(tools_tree, aside.path())?;
+    add(tools_tree, &layout, root, name)?;
+    push(tools_tree, &layout, name, port)
+}
+
+/// An OCI layout without images, in a folder.
+fn new_layout(tools_tree: &Path, folder: &Path) -> Result<PathBuf> {
+    let layout = folder.join("layout");
     run(
         tools::command(tools_tree, "umoci")
             .arg("init")
@@ -97,15 +119,7 @@ fn ensure_layout(tools_tree: &Path) -> Result<PathBuf> {
             .arg(&layout),
         "make an OCI layout",
     )?;
-    for recipe in &RECIPES {
-        let root = aside.path().join(recipe.name);
-        fill(&root, &busybox, recipe)?;
-        add(tools_tree, &layout, &root, recipe)?;
-    }
-    match std::fs::rename(&layout, &done) {
-        Err(_) if done.exists() => Ok(done),
-        moved => moved.map(|()| done).context("keep the OCI layout"),
-    }
+    Ok(layout)
 }
 
 /// The image's root: busybox, a link for each of its programs, the entry.
@@ -130,20 +144,23 @@ fn fill(root: &Path, busybox: &Path, recipe: &Recipe) -> Result<()> {
     Ok(())
 }
 
-fn add(tools_tree: &Path, layout: &Path, root: &Path, recipe: &Recipe) -> Result<()> {
-    let image = format!("{}:{}", layout.display(), recipe.name);
+/// Add an image of the folder `root` to a layout; its `/entry` is what runs.
+fn add(tools_tree: &Path, layout: &Path, root: &Path, name: &str) -> Result<()> {
+    let image = format!("{}:{name}", layout.display());
     let umoci = |arguments: &[&str]| {
         let mut command = tools::command(tools_tree, "umoci");
         command.args(arguments);
         run(
             &mut command,
-            &format!("umoci {} for the container image {}", arguments[0], recipe.name),
+            &format!("umoci {} for the container image {name}", arguments[0]),
         )
     };
     umoci(&["new", "--image", &image])?;
-    // One layer each: inserted at `/`, the layer would name that, and absolute names are refused where it is unpacked.
-    for name in ["bin", "tmp", "entry"] {
-        let (from, to) = (root.join(name).display().to_string(), format!("/{name}"));
+    // One layer for each entry: inserted at `/`, the layer would name that, and absolute names are refused where it is unpacked.
+    for entry in std::fs::read_dir(root).with_context(|| format!("read {}", root.display()))? {
+        let entry = entry?;
+        let (from, to) = (entry.path(), Path::new("/").join(entry.file_name()));
+        let (from, to) = (from.display().to_string(), to.display().to_string());
         // `--rootless` makes root own the files, whoever builds.
         umoci(&["insert", "--rootless", "--image", &image, &from, &to])?;
     }

@@ -1,4 +1,4 @@
-//! Clusters for tests: made of the built image, gone with the test's process.
+//! Clusters for tests and measurements: made of the built image, gone with the test's process.
 
 use crate::{Artifacts, Cluster, ClusterFolder, ClusterSpec, oci_images};
 use anyhow::{Context, Result};

@@ -121,6 +121,22 @@ impl std::io::Read for Rewound {
     }
 }
 
+/// A filter with the calls that Pintle's default filter allows everybody; what it does by arguments and capabilities is left out.
+fn seccomp() -> Value {
+    const CALLS: &str = include_str!("../../../agent/sandbox/pod-init/src/seccomp/list.rs");
+    let always = CALLS.split("pub const ALWAYS").nth(1).unwrap_or_default();
+    let always = always.split("];").next().unwrap_or_default();
+    let names: Vec<String> = always
+        .split([' ', ',', '\n'])
+        .filter_map(|word| word.strip_prefix("SYS_"))
+        .map(str::to_lowercase)
+        .collect();
+    json!({
+        "defaultAction": "SCMP_ACT_ERRNO", "architectures": ["SCMP_ARCH_X86_64"],
+        "syscalls": [{"names": names, "action": "SCMP_ACT_ALLOW"}],
+    })
+}
+
 /// A bundle's config (OCI runtime spec 1.0) of the same container that Pintle runs.
 fn config(asked: &Asked, limits: bool) -> Value {
     let mount = |at: &str, kind: &str, options: &[&str]| json!({"destination": at, "type": kind, "source": kind, "options": options});
@@ -148,7 +164,7 @@ fn config(asked: &Asked, limits: bool) -> Value {
             mount("/sys", "sysfs", &["nosuid", "noexec", "nodev", "ro"]),
         ],
         "linux": {
-            "namespaces": namespaces, "maskedPaths": MASKED, "readonlyPaths": READONLY,
+            "namespaces": namespaces, "seccomp": seccomp(), "maskedPaths": MASKED, "readonlyPaths": READONLY,
             "cgroupsPath": "/pintle-bench-peer", "resources": resources,
         },
     })
