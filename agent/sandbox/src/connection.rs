@@ -35,16 +35,24 @@ impl Connection {
             if let Some(reply) = self.inbox.take().map_err(io::Error::other)? {
                 return Ok(reply);
             }
-            let mut buffer = [0; 8192];
-            let Connection { stream, inbox } = self;
-            let receive = || {
-                linux::fdpass::receive(&*stream, &mut buffer, &mut inbox.files)
-                    .map_err(|error| io::Error::from_raw_os_error(error.errno))
-            };
-            match stream.async_io(Interest::READABLE, receive).await? {
-                0 => return Err(io::ErrorKind::UnexpectedEof.into()),
-                length => inbox.push(&buffer[..length]),
+            self.stream.readable().await?;
+            match self.receive() {
+                Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
+                Err(error) if error.kind() != io::ErrorKind::WouldBlock => return Err(error),
+                Ok(_) | Err(_) => {}
             }
         }
+    }
+
+    /// Takes what is there; how much. The buffer is not part of what waits for it: every pod has somebody who does, all its life.
+    fn receive(&mut self) -> io::Result<usize> {
+        let mut buffer = [0; 8192];
+        let Connection { stream, inbox } = self;
+        let length = stream.try_io(Interest::READABLE, || {
+            linux::fdpass::receive(&*stream, &mut buffer, &mut inbox.files)
+                .map_err(|error| io::Error::from_raw_os_error(error.errno))
+        })?;
+        inbox.push(&buffer[..length]);
+        Ok(length)
     }
 }

@@ -94,7 +94,7 @@ async fn take(host: &Host, pod: &Pod, step: Step, status: Option<PodStatus>, sen
                     status: mirror.status.clone(),
                 };
             }
-            if let Some(patch) = status::patch(&mirror, sent.status.as_ref(), &status) {
+            if let Some(patch) = status::patch(mirror.metadata.uid.as_deref(), sent.status.as_ref(), &status) {
                 api.patch_status(mirror.name(), &Patch::Strategic(patch)).await?;
             }
             sent.status = Some(status);

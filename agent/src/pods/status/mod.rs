@@ -74,7 +74,7 @@ fn is_refused(observed: &Observed) -> bool {
 
 /// What to send so that the API's status becomes `wanted`: only fields that differ; None when none does. The pod's UID
 /// goes along so that a namesake made meanwhile is not touched.
-pub fn patch(pod: &Pod, sent: Option<&PodStatus>, wanted: &PodStatus) -> Option<Value> {
+pub fn patch(uid: Option<&str>, sent: Option<&PodStatus>, wanted: &PodStatus) -> Option<Value> {
     let fields = |status: &PodStatus| match serde_json::to_value(status) {
         Ok(Value::Object(fields)) => fields,
         Ok(_) | Err(_) => Map::new(),
@@ -98,7 +98,7 @@ pub fn patch(pod: &Pod, sent: Option<&PodStatus>, wanted: &PodStatus) -> Option<
     {
         changed.insert(name.clone(), Value::Null);
     }
-    (!changed.is_empty()).then(|| json!({"metadata": {"uid": pod.metadata.uid}, "status": changed}))
+    (!changed.is_empty()).then(|| json!({"metadata": {"uid": uid}, "status": changed}))
 }
 
 /// This node's conditions that are others than before; what one no longer says is taken back. Others' conditions are theirs.

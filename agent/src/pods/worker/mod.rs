@@ -176,7 +176,8 @@ impl Worker {
         (worker, sender)
     }
 
-    /// Runs until the pod is gone from this node and from the API.
+    /// Runs until the pod is gone from this node and from the API. What its steps keep while they wait is large, and a worker mostly
+    /// waits for something else: so they are boxed.
     pub async fn run(mut self) {
         // What an agent before this one mounted is looked at now; new volumes are new.
         let first = tokio::time::Instant::now()
@@ -196,15 +197,15 @@ impl Worker {
             for action in &decision.actions {
                 tracing::debug!(pod = %spec::full_name(&self.pod), ?action, "next step");
                 self.changed |= !matches!(action, Action::Probe { .. });
-                if let Flow::Over = self.act(action).await {
-                    return self.end().await;
+                if let Flow::Over = Box::pin(self.act(action)).await {
+                    return Box::pin(self.end()).await;
                 }
             }
             if std::mem::take(&mut self.changed) {
                 self.publish();
             }
             if std::mem::take(&mut self.is_stale) {
-                self.refresh_volumes().await;
+                Box::pin(self.refresh_volumes()).await;
             }
             if !decision.actions.is_empty() {
                 // An action changed what is known; look again before waiting.
@@ -220,8 +221,8 @@ impl Worker {
                 },
                 () = sleep_or_forever(wake) => {}
                 _ = refresh.tick() => {
-                    self.refresh_volumes().await;
-                    self.refresh_driven().await;
+                    Box::pin(self.refresh_volumes()).await;
+                    Box::pin(self.refresh_driven()).await;
                 }
             }
         }
@@ -479,5 +480,21 @@ async fn sleep_or_forever(wait: Option<Duration>) {
     match wait {
         Some(wait) => tokio::time::sleep(wait).await,
         None => std::future::pending().await,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn size_of_future<F: Future>(_: impl Fn(Worker) -> F) -> usize {
+        size_of::<F>()
+    }
+
+    /// There is one for each pod, all its life.
+    #[test]
+    fn a_worker_that_waits_is_small() {
+        let size = size_of_future(Worker::run);
+        assert!(size <= 4096, "{size} bytes");
     }
 }

@@ -25,6 +25,9 @@ pub async fn publish(host: Arc<Host>, pod: Arc<Pod>, mut wanted: watch::Receiver
     let name = pod.metadata.name.clone().unwrap_or_default();
     let api = Api::<Pod>::namespaced(host.transport.clone(), &namespace);
     let mut sent = pod.status.clone();
+    let uid = pod.metadata.uid.clone();
+    // This lives as long as the pod, which is the worker's to keep.
+    drop(pod);
     let mut backoff = Backoff::new(Duration::from_millis(200), Duration::from_secs(10));
     loop {
         if wanted.changed().await.is_err() {
@@ -34,18 +37,18 @@ pub async fn publish(host: Arc<Host>, pod: Arc<Pod>, mut wanted: watch::Receiver
             let Some(now) = wanted.borrow_and_update().clone() else {
                 break;
             };
-            let result = match status::patch(&pod, sent.as_ref(), &now.status) {
+            let result = match status::patch(uid.as_deref(), sent.as_ref(), &now.status) {
                 Some(patch) => api.patch_status(&name, &Patch::Strategic(patch)).await.map(drop),
                 None => Ok(()),
             };
             let result = match result {
                 Ok(()) => {
                     if matches!(now.status.phase.as_deref(), Some("Succeeded" | "Failed")) {
-                        host.ledger.release(pod.metadata.uid.as_deref().unwrap_or_default());
+                        host.ledger.release(uid.as_deref().unwrap_or_default());
                     }
                     sent = Some(now.status);
                     if now.finish {
-                        delete(&api, &pod, &name).await.map(|()| true)
+                        delete(&api, uid.clone(), &name).await.map(|()| true)
                     } else {
                         Ok(false)
                     }
@@ -66,9 +69,9 @@ pub async fn publish(host: Arc<Host>, pod: Arc<Pod>, mut wanted: watch::Receiver
     }
 }
 
-async fn delete(api: &Api<Pod>, pod: &Pod, name: &str) -> Result<(), client::Error> {
+async fn delete(api: &Api<Pod>, uid: Option<String>, name: &str) -> Result<(), client::Error> {
     let preconditions = Preconditions {
-        uid: pod.metadata.uid.clone(),
+        uid,
         resource_version: None,
     };
     let options = DeleteOptions {
