@@ -93,15 +93,16 @@ pub fn confirm(state: &Path, run: &Path) -> Result<bool, StateError> {
 /// Waits for its time to be up; then `before` is in effect again, or, without, the machine starts with what is stored.
 pub fn watch(machine: &Arc<Machine>, before: Option<Arc<Running>>) {
     let machine = Arc::clone(machine);
+    let (state, run) = (machine.places.state.clone(), machine.places.run.clone());
+    let Some(until) = deadline(&run) else { return };
     tokio::spawn(async move {
-        let (state, run) = (machine.places.state.clone(), machine.places.run.clone());
-        while let Some(until) = deadline(&run) {
+        // Another deadline is another trial's: this one was confirmed.
+        while deadline(&run) == Some(until) {
             if boottime::now() >= until {
                 return revert(&machine, &state, &run, before).await;
             }
             tokio::time::sleep(LOOK).await;
         }
-        // Confirmed.
     });
 }
 
