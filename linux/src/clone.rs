@@ -186,23 +186,24 @@ fn borrow(namespaces: Namespaces, cgroup: Option<BorrowedFd<'_>>, becoming: &Bec
     args.flags |= (libc::CLONE_VM | libc::CLONE_VFORK) as u64;
     args.stack = stack.as_mut_ptr() as u64;
     args.stack_size = STACK as u64;
-    // A handler that ran in the child would work on the parent's memory.
+    // A handler that ran in the child would work on the parent's memory. The child lets signals in right before it executes, when
+    // nobody knows its number yet.
     let blocked = block_signals();
     let pid: libc::c_long;
     // SAFETY: `args`, `pidfd`, the stack and `becoming` outlive the call, which returns here only in the parent, after the child
     // has executed a program or is gone. The child begins on the stack's end, aligned as the ABI wants it before a call, and
-    // `become_program` never returns. System calls overwrite rcx and r11.
+    // `become_program` never returns. System calls overwrite rcx and r11, and keep r8 and r9.
     unsafe {
         std::arch::asm!(
             "syscall",
             "test rax, rax",
             "jnz 2f",
             "xor ebp, ebp",
-            "mov rdi, {becoming}",
-            "call {child}",
+            "mov rdi, r8",
+            "call r9",
             "2:",
-            becoming = in(reg) becoming,
-            child = in(reg) become_program as extern "C" fn(&Becoming<'_>) -> !,
+            in("r8") becoming,
+            in("r9") become_program as extern "C" fn(&Becoming<'_>) -> !,
             inlateout("rax") libc::SYS_clone3 => pid,
             in("rdi") &raw mut args,
             in("rsi") size_of::<libc::clone_args>(),
@@ -336,51 +337,13 @@ mod tests {
         assert_eq!(executing.failure().unwrap().errno, libc::ENOENT);
     }
 
-    /// The child has its parent's memory and not its parent's signals, and gets no second stack of any other child.
-    #[test]
-    fn many_threads_start_programs_at_once() {
-        let start = || {
-            let (mut reader, writer) = std::io::pipe().unwrap();
-            let null = std::fs::File::open("/dev/null").unwrap();
-            let execution = Execution {
-                program: c"/bin/sh",
-                arguments: &[c"sh", c"-c", c"grep SigBlk /proc/self/status >&3"],
-                stdio: null.as_fd(),
-                extra: writer.as_fd(),
-            };
-            let executing = execute(&execution, 0, None).unwrap();
-            drop(writer);
-            let mut said = String::new();
-            std::io::Read::read_to_string(&mut reader, &mut said).unwrap();
-            crate::pidfd::reap(&executing.child.pidfd).unwrap();
-            said
-        };
-        let before = block_signals();
-        restore_signals(&before);
-        let threads: Vec<_> = (0..8)
-            .map(|_| std::thread::spawn(move || [start(), start(), start()]))
-            .collect();
-        for said in threads.into_iter().flat_map(|thread| thread.join().unwrap()) {
-            assert_eq!(said, "SigBlk:\t0000000000000000\n");
-        }
-        let after = block_signals();
-        restore_signals(&after);
-        // SAFETY: reads one sigset_t that is ours.
-        let blocked = |set: &libc::sigset_t| {
-            (1..32)
-                .map(|signal| unsafe { libc::sigismember(set, signal) })
-                .sum::<i32>()
-        };
-        assert_eq!((blocked(&before), blocked(&after)), (0, 0));
-    }
-
-    #[test]
-    fn a_program_gets_descriptor_three_and_no_more() {
+    /// What a shell writes to descriptor 3.
+    fn says(script: &CStr) -> String {
         let (mut reader, writer) = std::io::pipe().unwrap();
         let null = std::fs::File::open("/dev/null").unwrap();
         let execution = Execution {
             program: c"/bin/sh",
-            arguments: &[c"sh", c"-c", c"echo /proc/self/fd/* >&3"],
+            arguments: &[c"sh", c"-c", script],
             stdio: null.as_fd(),
             extra: writer.as_fd(),
         };
@@ -388,13 +351,42 @@ mod tests {
         drop(writer);
         let mut said = String::new();
         std::io::Read::read_to_string(&mut reader, &mut said).unwrap();
+        assert!(executing.failure().is_none());
+        crate::pidfd::reap(&executing.child.pidfd).unwrap();
+        said
+    }
+
+    /// Children that borrow one memory at once do not meet, and leave their parents the signals that they had.
+    #[test]
+    fn many_threads_start_programs_at_once() {
+        let start = || {
+            // SAFETY: sigset_t is plain data for which all zeros is the empty set on Linux.
+            let mut wanted: libc::sigset_t = unsafe { std::mem::zeroed() };
+            // SAFETY: writes one sigset_t that is ours.
+            unsafe { libc::sigaddset(&raw mut wanted, libc::SIGUSR2) };
+            restore_signals(&wanted);
+            let said = [(); 3].map(|()| says(c"grep SigBlk /proc/self/status >&3"));
+            let left = block_signals();
+            // SAFETY: reads one sigset_t that is ours.
+            let blocked = |signal| unsafe { libc::sigismember(&raw const left, signal) };
+            (said, blocked(libc::SIGUSR2), blocked(libc::SIGUSR1))
+        };
+        let threads: Vec<_> = (0..8).map(|_| std::thread::spawn(start)).collect();
+        for thread in threads {
+            let (said, is_blocked, other_is_blocked) = thread.join().unwrap();
+            assert_eq!(said, ["SigBlk:\t0000000000000000\n"; 3]);
+            assert_eq!((is_blocked, other_is_blocked), (1, 0));
+        }
+    }
+
+    #[test]
+    fn a_program_gets_descriptor_three_and_no_more() {
+        let said = says(c"echo /proc/self/fd/* >&3");
         // The shell itself opens /proc/self/fd to list it.
         assert!(
             said.starts_with("/proc/self/fd/0 /proc/self/fd/1 /proc/self/fd/2 /proc/self/fd/3"),
             "{said}"
         );
         assert!(!said.contains("/10"), "{said}");
-        assert!(executing.failure().is_none());
-        crate::pidfd::reap(&executing.child.pidfd).unwrap();
     }
 }
