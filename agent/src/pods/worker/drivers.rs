@@ -47,17 +47,25 @@ impl Worker {
 
     /// Sees to it that drivers mount what the pod wants of them; an error while they have not.
     pub(super) async fn have_driven_volumes(&mut self) -> Result<(), (&'static str, String)> {
-        let failed = |message: String| ("FailedMount", message);
+        let wanted = self.wanted_of_drivers().await;
+        self.have_all(wanted, |wanted| &wanted.record.volume, Self::have_mounted)
+    }
+
+    /// Has `mount` begin with each of the volumes that nobody has begun with yet; an error while one of them is not here.
+    pub(super) fn have_all<T>(
+        &mut self,
+        wanted: Result<Vec<T>, String>,
+        volume: impl Fn(&T) -> &str,
+        mount: impl Fn(&mut Self, T),
+    ) -> Result<(), (&'static str, String)> {
         let mut waits = false;
-        for wanted in self.wanted_of_drivers().await.map_err(failed)? {
-            match self.mounts.get(&wanted.record.volume) {
-                Some(Mount::Here(_)) => {}
-                Some(Mount::Waiting(_)) => waits = true,
-                None => {
-                    waits = true;
-                    self.have_mounted(wanted);
-                }
+        for wanted in wanted.map_err(|message| ("FailedMount", message))? {
+            match self.mounts.get(volume(&wanted)) {
+                Some(Mount::Here(_)) => continue,
+                Some(Mount::Waiting(_)) => {}
+                None => mount(self, wanted),
             }
+            waits = true;
         }
         match waits {
             true => Err((BEING_PULLED, String::new())),

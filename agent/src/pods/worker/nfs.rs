@@ -2,7 +2,6 @@
 //! keeps nothing but its pod waiting.
 
 use super::drivers::Mount;
-use super::volumes::BEING_PULLED;
 use super::{Input, Worker};
 use crate::nfs;
 use crate::pods::observed::Driven;
@@ -11,21 +10,7 @@ impl Worker {
     /// Sees to it that what the pod wants of servers is mounted; an error while it is not.
     pub(super) async fn have_nfs_volumes(&mut self) -> Result<(), (&'static str, String)> {
         let wanted = self.wanted_of_others(|volume| volume.nfs.is_some(), nfs::wanted).await;
-        let mut waits = false;
-        for wanted in wanted.map_err(|message| ("FailedMount", message))? {
-            match self.mounts.get(&wanted.volume) {
-                Some(Mount::Here(_)) => {}
-                Some(Mount::Waiting(_)) => waits = true,
-                None => {
-                    waits = true;
-                    self.have_nfs_mounted(wanted);
-                }
-            }
-        }
-        match waits {
-            true => Err((BEING_PULLED, String::new())),
-            false => Ok(()),
-        }
+        self.have_all(wanted, |wanted| &wanted.volume, Self::have_nfs_mounted)
     }
 
     fn have_nfs_mounted(&mut self, wanted: nfs::Wanted) {

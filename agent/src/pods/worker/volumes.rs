@@ -95,21 +95,7 @@ impl Worker {
     /// Sees to it that disks that are volumes are mounted; an error while they are not. Making a file system takes its time.
     pub(super) async fn have_raw_disks(&mut self) -> Result<(), (&'static str, String)> {
         let wanted = self.wanted_of_others(|_| false, volumes::raw_disk::wanted).await;
-        let mut waits = false;
-        for wanted in wanted.map_err(|message| ("FailedMount", message))? {
-            match self.mounts.get(&wanted.volume) {
-                Some(Mount::Here(_)) => {}
-                Some(Mount::Waiting(_)) => waits = true,
-                None => {
-                    waits = true;
-                    self.have_disk_mounted(wanted);
-                }
-            }
-        }
-        match waits {
-            true => Err((BEING_PULLED, String::new())),
-            false => Ok(()),
-        }
+        self.have_all(wanted, |wanted| &wanted.volume, Self::have_disk_mounted)
     }
 
     /// Whoever gives the pod's volumes back waits for this to end: it cannot be stopped.
