@@ -3,7 +3,7 @@
 use super::Drivers;
 use super::plugin;
 use super::record::{self, Record, gone};
-use crate::pods::volumes::mounted;
+use crate::pods::volumes::mounted::is_mounted;
 use client::Backoff;
 use proto::csi::v1 as api;
 use std::fs;
@@ -121,8 +121,4 @@ fn remove_empty(folder: &Path) -> io::Result<()> {
         return Err(io::Error::other("it is still mounted"));
     }
     gone(fs::remove_dir(folder))
-}
-
-fn is_mounted(path: &Path) -> io::Result<bool> {
-    Ok(mounted::below(path)?.iter().any(|point| point == path))
 }

@@ -16,7 +16,7 @@ pub use release::{release, unblock};
 
 use crate::pods::plan::{Lookups, Volume, What};
 use crate::pods::volumes::claim;
-use crate::pods::volumes::mounted::is_mounted;
+use crate::pods::volumes::mounted;
 use k8s_openapi::api::core::v1::{NFSVolumeSource, Pod, Volume as Spec};
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -84,6 +84,11 @@ pub fn holds(pod_dir: &Path) -> bool {
 fn targets(pod_dir: &Path) -> Vec<PathBuf> {
     let entries = fs::read_dir(folder(pod_dir)).into_iter().flatten().flatten();
     entries.map(|entry| entry.path()).collect()
+}
+
+/// Who cannot read the table of mounts knows of none; making or removing the folder says the truth then.
+fn is_mounted(target: &Path) -> bool {
+    mounted::is_mounted(target).unwrap_or(false)
 }
 
 fn folder(pod_dir: &Path) -> PathBuf {

@@ -38,10 +38,9 @@ pub fn below(folder: &Path) -> io::Result<Vec<PathBuf>> {
     Ok(below)
 }
 
-/// Whether something is mounted there, which touches nothing of what is. Who cannot read the table knows of no mount; making or
-/// removing the folder says the truth then.
-pub fn is_mounted(target: &Path) -> bool {
-    below(target).is_ok_and(|points| points.iter().any(|point| point == target))
+/// Whether something is mounted there, which touches nothing of what is.
+pub fn is_mounted(target: &Path) -> io::Result<bool> {
+    Ok(below(target)?.iter().any(|point| point == target))
 }
 
 /// Whether a folder of this machine's own is the root of a mount. The table of all mounts, which grows with the pods, is not

@@ -71,7 +71,7 @@ impl Wanted {
     /// The mounted volume, if it is.
     pub fn found(&self, pod_dir: &Path) -> Option<Volume> {
         let target = self.target(pod_dir);
-        let is_mounted = mounted::is_mounted(&target);
+        let is_mounted = mounted::is_mounted(&target).unwrap_or(false);
         is_mounted.then_some(Volume {
             what: What::Path(target),
             readonly: self.readonly,
