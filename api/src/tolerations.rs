@@ -1,6 +1,12 @@
-//! Whether a pod tolerates a taint: the scheduler, the node and the controller that evicts must say the same.
+//! Whether a pod tolerates a taint: the scheduler, the node and the controllers that taint and evict must say the same.
 
 use k8s_openapi::api::core::v1::{Taint, Toleration};
+
+/// Keys of the taints of a node that was lost, it saying so or it saying nothing. Who is given nothing else tolerates them for
+/// [`LOST_SECONDS`].
+pub const LOST: [&str; 2] = ["node.kubernetes.io/not-ready", "node.kubernetes.io/unreachable"];
+/// Upstream's default of `--default-not-ready-toleration-seconds` and its sibling.
+pub const LOST_SECONDS: i64 = 300;
 
 /// Upstream's `ToleratesTaint`.
 pub fn tolerates(toleration: &Toleration, taint: &Taint) -> bool {

@@ -1,6 +1,7 @@
 //! A pod as the controllers here read it. There are more pods than anything else, and each is kept in memory for as long as it
 //! is there: what nobody reads is left out.
 
+use api::tolerations::{LOST, LOST_SECONDS};
 use client::{Object, Resource};
 use k8s_openapi::api::core::v1::{self as core, Toleration};
 use serde::de::IgnoredAny;
@@ -40,11 +41,11 @@ pub(crate) enum Tolerations {
 }
 
 static USUAL: LazyLock<[Toleration; 2]> = LazyLock::new(|| {
-    ["node.kubernetes.io/not-ready", "node.kubernetes.io/unreachable"].map(|key| Toleration {
+    LOST.map(|key| Toleration {
         key: Some(key.into()),
         operator: Some("Exists".into()),
         effect: Some("NoExecute".into()),
-        toleration_seconds: Some(300),
+        toleration_seconds: Some(LOST_SECONDS),
         value: None,
     })
 });

@@ -1,6 +1,7 @@
 //! Which taints a node's conditions ask for (upstream `TaintNodesByCondition`), and those by which it loses its pods.
 
 use super::health::condition;
+use api::tolerations::LOST;
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{Node, Taint};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
@@ -18,7 +19,6 @@ const CORDONED: &str = "node.kubernetes.io/unschedulable";
 const EFFECT: &str = "NoSchedule";
 /// What evicts, in the same words.
 const EVICTS: &str = "NoExecute";
-const LOST: [&str; 2] = ["node.kubernetes.io/not-ready", "node.kubernetes.io/unreachable"];
 
 /// The keys of the NoSchedule taints that a node must have, and that it must not have otherwise.
 pub fn taints(node: &Node) -> Vec<&'static str> {

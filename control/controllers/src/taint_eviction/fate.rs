@@ -3,13 +3,10 @@
 //! Seconds are counted from when the taint was first seen with the pod on its node, as upstream does, and not from the taint's
 //! `timeAdded`: after a control plane was away for long, nodes get the time to be heard of again.
 
-use api::tolerations::tolerates;
+use api::tolerations::{LOST, tolerates};
 use k8s_openapi::api::core::v1::{Node, Taint, Toleration};
 use std::time::Duration;
 use tokio::time::Instant;
-
-/// A node that is not ready and then not reachable, or the other way round, has been lost since the first of them.
-const LOST: [&str; 2] = ["node.kubernetes.io/not-ready", "node.kubernetes.io/unreachable"];
 
 /// A taint that evicts, and since when it is known.
 #[derive(Clone, Debug)]
@@ -39,6 +36,7 @@ pub(super) fn notice(node: &Node, before: &[Noticed], now: Instant) -> Vec<Notic
     evicting.map(noticed).collect()
 }
 
+/// A node that is not ready and then not reachable, or the other way round, has been lost since the first of them.
 fn is_same(before: &Taint, now: &Taint) -> bool {
     before.key == now.key || [before, now].iter().all(|taint| LOST.contains(&&*taint.key))
 }
