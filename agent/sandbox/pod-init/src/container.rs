@@ -73,7 +73,7 @@ impl Container {
             .map_err(|cause| format!("write {}: {cause}", record.display()))?;
         for name in sweep::SCRATCH {
             let folder = scratch.join(name);
-            fs::create_dir_all(&folder).map_err(|cause| format!("make folder {}: {cause}", folder.display()))?;
+            have_empty(&folder).map_err(|cause| format!("make folder {}: {cause}", folder.display()))?;
         }
         let log = Log::open(&plan.log, sandbox::LOG_SIZE)
             .map_err(|cause| format!("open the log {}: {cause}", plan.log.display()))?;
@@ -219,6 +219,14 @@ impl Container {
         self.stdin = None;
         self.terminal = None;
         remove(self.group.as_ref());
+    }
+}
+
+/// An attempt whose agent died while it failed is made again, and overlay takes no work folder that was used as `volatile` before.
+fn have_empty(folder: &Path) -> std::io::Result<()> {
+    match fs::remove_dir_all(folder) {
+        Err(cause) if cause.kind() != std::io::ErrorKind::NotFound => Err(cause),
+        _ => fs::create_dir_all(folder),
     }
 }
 

@@ -156,6 +156,9 @@ fn overlay(plan: &ContainerPlan, places: &Places<'_>, users: Option<&Users>) -> 
         .collect();
     options.push(("upperdir", &upper));
     options.push(("workdir", &work));
+    // What is written here ends with the container at the latest, so nothing of it has to reach the disk before that: neither
+    // fsync(2) nor the end of the container waits for it.
+    options.push(("volatile", Path::new("")));
     let mount = mounts::make("overlay", &options, general(plan))?;
     if owned.is_some() {
         mounts::detach(places.stage).map_err(host("unmount", places.stage))?;

@@ -280,7 +280,9 @@ async fn what_cannot_start_says_why_and_leaves_nothing() {
 
     assert!(pod.states().await.unwrap().is_empty());
     assert!(!plan.root.scratch.exists());
-    // And the pod is none the worse.
+    // And the pod is none the worse, not even of what an attempt left whose agent died.
+    std::fs::create_dir_all(plan.root.scratch.join("upper/etc")).unwrap();
+    std::fs::create_dir_all(plan.root.scratch.join("work/work/incompat/volatile")).unwrap();
     pod.start_container(&plan).await.unwrap();
     pod.destroy().await.unwrap();
 }
