@@ -1,25 +1,22 @@
 //! Giving up privileges for good: users, groups, capabilities, `no_new_privs`; man 7 capabilities.
 
 use crate::Error;
-use caps::{CapSet, Capability, CapsHashSet};
-use std::str::FromStr;
+pub use rustix::thread::CapabilitySet;
+use rustix::thread::CapabilitySets;
 
 /// Sets of capabilities by name, e.g. `CAP_CHOWN`; the name of the first that does not exist otherwise.
-pub fn capabilities(names: &[String]) -> Result<CapsHashSet, String> {
+pub fn capabilities(names: &[String]) -> Result<CapabilitySet, String> {
+    let known = |name: &str| CapabilitySet::from_name(name.strip_prefix("CAP_")?);
     names
         .iter()
-        .map(|name| Capability::from_str(name).map_err(|_| name.clone()))
+        .map(|name| known(name).ok_or_else(|| name.clone()))
         .collect()
 }
 
 /// Drops all capabilities but these from the bounding set; those that this kernel knows and we do not, too.
-pub fn limit_bounding_set(keep: &CapsHashSet) -> Result<(), Error> {
-    let mask: u64 = keep
-        .iter()
-        .map(|capability| capability.bitmask())
-        .fold(0, |all, one| all | one);
+pub fn limit_bounding_set(keep: CapabilitySet) -> Result<(), Error> {
     for number in 0..u64::BITS {
-        if mask & (1 << number) != 0 {
+        if keep.bits() & (1 << number) != 0 {
             continue;
         }
         // SAFETY: no pointer is passed.
@@ -68,8 +65,11 @@ pub fn make_files_as(uid: u32, gid: u32) -> Result<(), Error> {
         });
     }
     // Whoever ceases to make files as root loses the capabilities about files, as far as they are effective.
-    let permitted = caps::read(None, CapSet::Permitted).map_err(|_| Error::last("capget"))?;
-    caps::set(None, CapSet::Effective, &permitted).map_err(|_| Error::last("capset"))
+    let held = held()?;
+    hold(CapabilitySets {
+        effective: held.permitted,
+        ..held
+    })
 }
 
 /// Becomes user and group 0 of the user namespace that the calling process has just entered; its capabilities stay.
@@ -81,28 +81,34 @@ pub fn become_root() -> Result<(), Error> {
 }
 
 /// Keeps of the permitted capabilities only these, makes them effective, and empties the inheritable and the ambient set.
-pub fn limit_capabilities(keep: &CapsHashSet) -> Result<(), Error> {
+pub fn limit_capabilities(keep: CapabilitySet) -> Result<(), Error> {
     // SAFETY: no pointer is passed.
     check("prctl(PR_CAP_AMBIENT)", unsafe {
         libc::prctl(libc::PR_CAP_AMBIENT, libc::PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0)
     })?;
-    let refused = |_| Error::last("capset");
     // What this machine does not have itself it cannot give.
-    let permitted = caps::read(None, CapSet::Permitted).map_err(|_| Error::last("capget"))?;
-    let keep: CapsHashSet = keep.intersection(&permitted).copied().collect();
-    caps::set(None, CapSet::Effective, &keep).map_err(refused)?;
-    caps::set(None, CapSet::Permitted, &keep).map_err(refused)?;
-    caps::set(None, CapSet::Inheritable, &CapsHashSet::new()).map_err(refused)
+    let keep = keep & held()?.permitted;
+    hold(CapabilitySets {
+        effective: keep,
+        permitted: keep,
+        inheritable: CapabilitySet::empty(),
+    })
 }
 
 /// Programs that are executed from now on keep these of the permitted capabilities, whoever runs them; what is not permitted is
 /// left out.
-pub fn hand_down_capabilities(which: &CapsHashSet) -> Result<(), Error> {
-    let permitted = caps::read(None, CapSet::Permitted).map_err(|_| Error::last("capget"))?;
-    let which: CapsHashSet = which.intersection(&permitted).copied().collect();
-    caps::set(None, CapSet::Inheritable, &which).map_err(|_| Error::last("capset"))?;
-    for capability in which {
-        let number = libc::c_ulong::from(capability.index());
+pub fn hand_down_capabilities(which: CapabilitySet) -> Result<(), Error> {
+    if which.is_empty() {
+        return Ok(());
+    }
+    let held = held()?;
+    let which = which & held.permitted;
+    hold(CapabilitySets {
+        inheritable: which,
+        ..held
+    })?;
+    for number in (0..u64::BITS).filter(|number| which.bits() & (1 << number) != 0) {
+        let number = libc::c_ulong::from(number);
         // SAFETY: no pointer is passed.
         check("prctl(PR_CAP_AMBIENT)", unsafe {
             libc::prctl(libc::PR_CAP_AMBIENT, libc::PR_CAP_AMBIENT_RAISE, number, 0, 0)
@@ -133,6 +139,14 @@ pub fn hide_from_proc() -> Result<(), Error> {
     check("prctl(PR_SET_DUMPABLE)", unsafe {
         libc::prctl(libc::PR_SET_DUMPABLE, 0, 0, 0, 0)
     })
+}
+
+fn held() -> Result<CapabilitySets, Error> {
+    rustix::thread::capabilities(None).map_err(Error::rustix("capget"))
+}
+
+fn hold(sets: CapabilitySets) -> Result<(), Error> {
+    rustix::thread::set_capabilities(None, sets).map_err(Error::rustix("capset"))
 }
 
 fn check(call: &'static str, result: i32) -> Result<(), Error> {

@@ -103,8 +103,7 @@ fn hold(empty: &Path) -> i32 {
         rustix::thread::set_name(c"pause").map_err(linux::Error::rustix("prctl(PR_SET_NAME)"))?;
         rustix::process::chroot(empty).map_err(linux::Error::rustix("chroot"))?;
         rustix::process::chdir("/").map_err(linux::Error::rustix("chdir"))?;
-        let none = linux::privileges::capabilities(&[]).unwrap_or_default();
-        linux::privileges::limit_capabilities(&none)
+        linux::privileges::limit_capabilities(linux::privileges::CapabilitySet::empty())
     };
     if held().is_err() {
         return 1;

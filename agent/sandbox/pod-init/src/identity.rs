@@ -45,7 +45,7 @@ pub fn assume(identity: &Identity<'_>) -> Result<(), IdentityError> {
         move |cause| IdentityError::Kernel { what, cause }
     };
     let keep = privileges::capabilities(identity.capabilities).map_err(IdentityError::Capability)?;
-    privileges::limit_bounding_set(&keep).map_err(kernel("drop capabilities from the bounding set"))?;
+    privileges::limit_bounding_set(keep).map_err(kernel("drop capabilities from the bounding set"))?;
     // Without no_new_privs only CAP_SYS_ADMIN may install a filter, so it comes before that is gone; the default filter
     // allows what follows. With it, the filter comes as late as can be.
     let filter = match &identity.seccomp {
@@ -62,9 +62,9 @@ pub fn assume(identity: &Identity<'_>) -> Result<(), IdentityError> {
     }
     let User { uid, gid, groups } = identity.user;
     privileges::become_user(*uid, *gid, groups).map_err(kernel(&format!("become user {uid} and group {gid}")))?;
-    privileges::limit_capabilities(&keep).map_err(kernel("give up capabilities"))?;
+    privileges::limit_capabilities(keep).map_err(kernel("give up capabilities"))?;
     let ambient = privileges::capabilities(identity.ambient).map_err(IdentityError::Capability)?;
-    privileges::hand_down_capabilities(&ambient).map_err(kernel("hand down capabilities"))?;
+    privileges::hand_down_capabilities(ambient).map_err(kernel("hand down capabilities"))?;
     // After the identity has changed, which would have undone it (man 2 prctl, PR_SET_PDEATHSIG).
     privileges::die_with_parent().map_err(kernel("die with pod-init"))?;
     if identity.no_new_privs {

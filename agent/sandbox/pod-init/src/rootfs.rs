@@ -91,6 +91,8 @@ const LINKS: [(&str, &str); 5] = [
     ("stderr", "/proc/self/fd/2"),
     ("ptmx", "pts/ptmx"),
 ];
+/// Folders of /dev that something is mounted on.
+const FOLDERS: [&str; 3] = ["pts", "shm", "mqueue"];
 
 /// Builds the container's root and makes it the process's own.
 pub fn build(plan: &ContainerPlan, places: &Places<'_>, users: Option<&Users>) -> Result<(), RootError> {
@@ -115,8 +117,9 @@ pub fn build(plan: &ContainerPlan, places: &Places<'_>, users: Option<&Users>) -
     root.make_folder(&plan.cwd, 0o755)
         .map_err(place("make working folder", &plan.cwd))?;
     if !plan.privileged {
+        let mut nothing = None;
         for path in &plan.masked_paths {
-            mask(&root, path)?;
+            mask(&root, path, &mut nothing)?;
         }
         for path in &plan.readonly_paths {
             freeze(&root, path)?;
@@ -212,19 +215,28 @@ fn fixed_mounts(
 fn devices(root: &Folder) -> Result<(), RootError> {
     let options = [("mode", Path::new("755")), ("size", Path::new("65536k"))];
     put(root, "/dev", mounts::make("tmpfs", &options, DEV)?)?;
+    let at = Path::new("/dev");
+    let dev = root.resolve(at, OFlags::PATH).map_err(place("open", at))?;
+    // Nobody else has this memory yet, so plain names lead to what they are.
+    rustix::process::fchdir(&dev)
+        .map_err(linux::Error::rustix("fchdir"))
+        .map_err(place("enter", at))?;
     for name in DEVICES {
-        let path = Path::new("/dev").join(name);
-        let device = mounts::copy(&path).map_err(host("copy the device", &path))?;
-        let target = root.make_file(&path, 0o666).map_err(place("make", &path))?;
-        mounts::attach(device.as_fd(), target.as_fd()).map_err(place("mount a device on", &path))?;
+        let path = at.join(name);
+        rustix::fs::mknodat(&dev, name, FileType::RegularFile, Mode::from_raw_mode(0o666), 0)
+            .map_err(linux::Error::rustix("mknodat"))
+            .map_err(place("make", &path))?;
+        mounts::bind(&path, Path::new(name)).map_err(host("show the container the device", &path))?;
     }
-    let dev = root
-        .resolve(Path::new("/dev"), OFlags::PATH)
-        .map_err(place("open", Path::new("/dev")))?;
     for (name, target) in LINKS {
         rustix::fs::symlinkat(target, &dev, name)
             .map_err(linux::Error::rustix("symlinkat"))
-            .map_err(place("make the link", &Path::new("/dev").join(name)))?;
+            .map_err(place("make the link", &at.join(name)))?;
+    }
+    for name in FOLDERS {
+        rustix::fs::mkdirat(&dev, name, Mode::from_raw_mode(0o755))
+            .map_err(linux::Error::rustix("mkdirat"))
+            .map_err(place("make mount point", &at.join(name)))?;
     }
     Ok(())
 }
@@ -235,21 +247,29 @@ fn put(root: &Folder, at: &str, mount: OwnedFd) -> Result<(), RootError> {
     mounts::attach(mount.as_fd(), target.as_fd()).map_err(place("mount on", at))
 }
 
-/// Hides a file or folder, if it is there.
-fn mask(root: &Folder, path: &Path) -> Result<(), RootError> {
+/// Hides a file or folder, if it is there; a folder by `nothing`, which the first one makes for all.
+fn mask(root: &Folder, path: &Path, nothing: &mut Option<OwnedFd>) -> Result<(), RootError> {
     let Some(target) = existing(root, path)? else {
         return Ok(());
     };
     let stat = rustix::fs::fstat(&target)
         .map_err(linux::Error::rustix("fstat"))
         .map_err(place("look at", path))?;
-    let cover = if FileType::from_raw_mode(stat.st_mode) == FileType::Directory {
-        mounts::make("tmpfs", &[("size", Path::new("4k"))], readonly(Attributes::DATA))?
-    } else {
-        let null = Path::new("/dev/null");
-        mounts::copy(null).map_err(host("copy the device", null))?
+    let is_folder = FileType::from_raw_mode(stat.st_mode) == FileType::Directory;
+    let cover = match (is_folder, &*nothing) {
+        (true, Some(nothing)) => mounts::copy_at(nothing.as_fd()).map_err(place("hide", path))?,
+        (true, None) => mounts::make("tmpfs", &[("size", Path::new("4k"))], readonly(Attributes::DATA))?,
+        (false, _) => {
+            let null = Path::new("/dev/null");
+            mounts::copy(null).map_err(host("copy the device", null))?
+        }
     };
-    mounts::attach(cover.as_fd(), target.as_fd()).map_err(place("hide", path))
+    mounts::attach(cover.as_fd(), target.as_fd()).map_err(place("hide", path))?;
+    if is_folder && nothing.is_none() {
+        // Mounted by now, so it can be copied.
+        *nothing = Some(cover);
+    }
+    Ok(())
 }
 
 /// Makes a file or folder read-only, if it is there.

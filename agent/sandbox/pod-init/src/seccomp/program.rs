@@ -34,8 +34,7 @@ pub fn runtime_default(capabilities: &[String]) -> Vec<Instruction> {
 
 fn runs(capabilities: &[String]) -> Vec<Run> {
     let mut runs: Vec<Run> = Vec::new();
-    for number in 0..=NEWEST {
-        let verdict = verdict(i64::from(number), capabilities);
+    for (number, &verdict) in (0..).zip(&verdicts(capabilities)) {
         if runs.last().is_none_or(|last| last.verdict != verdict) {
             runs.push(Run { first: number, verdict });
         }
@@ -48,20 +47,27 @@ fn runs(capabilities: &[String]) -> Vec<Run> {
     runs
 }
 
-fn verdict(number: i64, capabilities: &[String]) -> Verdict {
+/// What happens to each call up to [`NEWEST`].
+fn verdicts(capabilities: &[String]) -> Vec<Verdict> {
     let has = |name: &str| capabilities.iter().any(|capability| capability == name);
-    let by_capability = WITH.iter().any(|(name, calls)| calls.contains(&number) && has(name));
-    if ALWAYS.contains(&number) || by_capability {
-        return Verdict::Allow;
+    let mut verdicts = vec![Verdict::Fail(libc::EPERM); NEWEST as usize + 1];
+    let mut set = |number: libc::c_long, verdict| {
+        let place = usize::try_from(number).ok().and_then(|number| verdicts.get_mut(number));
+        if let Some(place) = place {
+            *place = verdict;
+        }
+    };
+    set(libc::SYS_clone, Verdict::CloneFlags);
+    // Its flags are in memory, where a filter cannot look; libraries fall back to clone.
+    set(libc::SYS_clone3, Verdict::Fail(libc::ENOSYS));
+    set(libc::SYS_personality, Verdict::Personality);
+    set(libc::SYS_socket, Verdict::Socket);
+    // What a capability allows wins.
+    let with = WITH.iter().filter(|(name, _)| has(name)).flat_map(|(_, calls)| *calls);
+    for &number in ALWAYS.iter().chain(with) {
+        set(number, Verdict::Allow);
     }
-    match number {
-        libc::SYS_clone => Verdict::CloneFlags,
-        // Its flags are in memory, where a filter cannot look; libraries fall back to clone.
-        libc::SYS_clone3 => Verdict::Fail(libc::ENOSYS),
-        libc::SYS_personality => Verdict::Personality,
-        libc::SYS_socket => Verdict::Socket,
-        _ => Verdict::Fail(libc::EPERM),
-    }
+    verdicts
 }
 
 fn leaf(verdict: Verdict) -> Vec<Instruction> {
@@ -139,8 +145,8 @@ mod tests {
     fn every_number_finds_its_own_verdict() {
         let capabilities = ["CAP_SYS_ADMIN".to_owned()];
         let program = runtime_default(&capabilities);
-        for number in 0..=NEWEST {
-            let expected = match verdict(i64::from(number), &capabilities) {
+        for (number, verdict) in (0..).zip(verdicts(&capabilities)) {
+            let expected = match verdict {
                 Verdict::Allow | Verdict::CloneFlags | Verdict::Personality | Verdict::Socket => ALLOW,
                 Verdict::Fail(errno) => libc::SECCOMP_RET_ERRNO | errno as u32,
             };
