@@ -65,9 +65,12 @@ pub struct Execution<'a> {
     pub arguments: &'a [&'a CStr],
     /// What it has as standard input, output and error.
     pub stdio: BorrowedFd<'a>,
-    /// What it has as descriptor 3.
-    pub extra: BorrowedFd<'a>,
+    /// What it has as descriptors 3 and 4.
+    pub extra: [BorrowedFd<'a>; EXTRA],
 }
+
+/// How many descriptors a program is given besides the standard three.
+const EXTRA: usize = 2;
 
 /// A child that becomes another program.
 #[derive(Debug)]
@@ -77,8 +80,8 @@ pub struct Executing {
     failure: OwnedFd,
 }
 
-/// Starts a program as leader of a session of its own with no descriptor but 0 to 3. Waits for nothing: whoever hears that
-/// descriptor 3 is closed without a word asks [`Executing::failure`] why.
+/// Starts a program as leader of a session of its own with no descriptor but 0 to 4. Waits for nothing: whoever hears that one of
+/// the last two is closed without a word asks [`Executing::failure`] why.
 pub fn execute(
     execution: &Execution<'_>,
     namespaces: Namespaces,
@@ -86,9 +89,9 @@ pub fn execute(
 ) -> Result<Executing, Error> {
     let mut arguments: Vec<*const libc::c_char> = execution.arguments.iter().map(|a| a.as_ptr()).collect();
     arguments.push(std::ptr::null());
-    // Above 3, so that the child's descriptor 3 cannot be one of these.
+    // Above 4, so that the child's own descriptors cannot be one of these.
     let stdio = high(execution.stdio)?;
-    let extra = high(execution.extra)?;
+    let extra = [high(execution.extra[0])?, high(execution.extra[1])?];
     let (failure, low) = nix::unistd::pipe2(nix::fcntl::OFlag::O_CLOEXEC).map_err(Error::nix("pipe2"))?;
     rustix::io::ioctl_fionbio(&failure, true).map_err(Error::rustix("ioctl(FIONBIO)"))?;
     let failed = high(std::os::fd::AsFd::as_fd(&low))?;
@@ -98,7 +101,7 @@ pub fn execute(
         program: execution.program,
         arguments: &arguments,
         stdio: stdio.as_raw_fd(),
-        extra: extra.as_raw_fd(),
+        extra: extra.each_ref().map(AsRawFd::as_raw_fd),
         failed: failed.as_raw_fd(),
     };
     let child = borrow(namespaces, cgroup, &becoming)?;
@@ -119,13 +122,16 @@ impl Executing {
     }
 }
 
-/// Descriptor 3 as [`execute`] gave it to this program; once.
-pub fn extra() -> Option<OwnedFd> {
+/// Descriptors 3 and 4 as [`execute`] gave them to this program; once.
+pub fn extra() -> Option<[OwnedFd; EXTRA]> {
     static TAKEN: AtomicBool = AtomicBool::new(false);
-    // SAFETY: no pointer is passed; asks whether descriptor 3 is open.
-    let open = unsafe { libc::fcntl(3, libc::F_SETFD, libc::FD_CLOEXEC) } == 0;
+    // SAFETY: no pointer is passed; asks whether the descriptor is open.
+    let open = |number| unsafe { libc::fcntl(number, libc::F_SETFD, libc::FD_CLOEXEC) } == 0;
+    if !open(3) || !open(4) || TAKEN.swap(true, Ordering::Relaxed) {
+        return None;
+    }
     // SAFETY: it is open, and nobody else took it from here.
-    (open && !TAKEN.swap(true, Ordering::Relaxed)).then(|| unsafe { OwnedFd::from_raw_fd(3) })
+    Some([3, 4].map(|number| unsafe { OwnedFd::from_raw_fd(number) }))
 }
 
 /// Makes these the calling process's standard input, output and error.
@@ -169,7 +175,7 @@ struct Becoming<'a> {
     /// Ends in null.
     arguments: &'a [*const libc::c_char],
     stdio: RawFd,
-    extra: RawFd,
+    extra: [RawFd; EXTRA],
     /// Where it says why it could not be executed.
     failed: RawFd,
 }
@@ -257,10 +263,12 @@ extern "C" fn become_program(becoming: &Becoming<'_>) -> ! {
         // SAFETY: no pointer is passed; both numbers are open or become so.
         unsafe { libc::dup2(stdio, number) };
     }
-    // SAFETY: as above.
-    unsafe { libc::dup2(extra, 3) };
+    for (number, given) in (3..).zip(extra) {
+        // SAFETY: as above.
+        unsafe { libc::dup2(given, number) };
+    }
     // SAFETY: no pointer is passed; closes on exec what nobody here uses after it.
-    unsafe { libc::syscall(libc::SYS_close_range, 4, libc::c_uint::MAX, libc::CLOSE_RANGE_CLOEXEC) };
+    unsafe { libc::syscall(libc::SYS_close_range, 5, libc::c_uint::MAX, libc::CLOSE_RANGE_CLOEXEC) };
     unblock_signals();
     // SAFETY: all three are or point to arrays of strings that end in null and outlive the call.
     unsafe { libc::execve(program.as_ptr(), arguments.as_ptr(), environment.as_ptr()) };
@@ -330,7 +338,7 @@ mod tests {
             program: c"/no/such",
             arguments: &[c"such"],
             stdio: null.as_fd(),
-            extra: null.as_fd(),
+            extra: [null.as_fd(); EXTRA],
         };
         let executing = execute(&execution, 0, None).unwrap();
         crate::pidfd::reap(&executing.child.pidfd).unwrap();
@@ -345,7 +353,7 @@ mod tests {
             program: c"/bin/sh",
             arguments: &[c"sh", c"-c", script],
             stdio: null.as_fd(),
-            extra: writer.as_fd(),
+            extra: [writer.as_fd(), null.as_fd()],
         };
         let executing = execute(&execution, 0, None).unwrap();
         drop(writer);
@@ -380,11 +388,11 @@ mod tests {
     }
 
     #[test]
-    fn a_program_gets_descriptor_three_and_no_more() {
+    fn a_program_gets_two_descriptors_and_no_more() {
         let said = says(c"echo /proc/self/fd/* >&3");
         // The shell itself opens /proc/self/fd to list it.
         assert!(
-            said.starts_with("/proc/self/fd/0 /proc/self/fd/1 /proc/self/fd/2 /proc/self/fd/3"),
+            said.starts_with("/proc/self/fd/0 /proc/self/fd/1 /proc/self/fd/2 /proc/self/fd/3 /proc/self/fd/4"),
             "{said}"
         );
         assert!(!said.contains("/10"), "{said}");

@@ -43,6 +43,27 @@ pub fn unshare_mounts() -> Result<(), Error> {
     nix::sched::unshare(CloneFlags::CLONE_NEWNS).map_err(Error::nix("unshare(CLONE_NEWNS)"))
 }
 
+/// Enters a mount namespace; the calling process, which has one thread, sees its root.
+pub fn enter_mounts(mount_namespace: impl AsFd) -> Result<(), Error> {
+    nix::sched::setns(mount_namespace, CloneFlags::CLONE_NEWNS).map_err(Error::nix("setns(CLONE_NEWNS)"))
+}
+
+/// The calling thread's own mount namespace, to be entered later or by others.
+pub fn own_mount_namespace() -> Result<OwnedFd, Error> {
+    std::fs::File::open("/proc/thread-self/ns/mnt")
+        .map(OwnedFd::from)
+        .map_err(Error::io("open(/proc/thread-self/ns/mnt)"))
+}
+
+/// Does `work` on a thread of its own that sees a copy of the process's mounts and ends with it.
+pub fn within_own_mounts<T: Send>(work: impl FnOnce() -> T + Send) -> Result<T, Error> {
+    let unshare = || {
+        unshare_mounts()?;
+        Ok(work())
+    };
+    on_a_thread(unshare)
+}
+
 /// Names the calling process's UTS namespace.
 pub fn set_host_name(name: &str) -> Result<(), Error> {
     nix::unistd::sethostname(name).map_err(Error::nix("sethostname"))
@@ -55,6 +76,10 @@ pub fn within_network<T: Send>(namespace: impl AsFd + Send, work: impl FnOnce() 
         nix::sched::setns(namespace, CloneFlags::CLONE_NEWNET).map_err(Error::nix("setns(CLONE_NEWNET)"))?;
         Ok(work())
     };
-    let done = std::thread::scope(|scope| scope.spawn(enter).join());
+    on_a_thread(enter)
+}
+
+fn on_a_thread<T: Send>(work: impl FnOnce() -> T + Send) -> T {
+    let done = std::thread::scope(|scope| scope.spawn(work).join());
     done.unwrap_or_else(|panic| std::panic::resume_unwind(panic))
 }

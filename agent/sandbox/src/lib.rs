@@ -3,6 +3,7 @@
 //! [`Sandboxes`] starts a pod-init for each pod and finds them again after the agent restarted; [`Pod`] speaks to one of them
 //! over its socket. Every call is a connection of its own, so a `Pod` holds no state that a dead agent could lose.
 
+pub mod bare;
 pub mod cgroup;
 mod connection;
 mod exec;

@@ -1,5 +1,6 @@
 //! All pods of this node: starting them, and finding them again.
 
+use crate::bare::{self, BareError};
 use crate::cgroup::{CgroupError, Group, Tree};
 use crate::pod::SOCKET;
 use crate::sweep::{self, Leftovers};
@@ -11,6 +12,7 @@ use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::io::AsyncReadExt;
 use tokio::net::unix::pipe;
@@ -41,16 +43,24 @@ pub struct Settings {
 pub struct Sandboxes {
     settings: Settings,
     tree: Option<Tree>,
+    /// What every pod-init is given to begin containers in.
+    bare: Arc<OwnedFd>,
 }
 
-/// Why the pods' folder could not be used.
+/// Why no pods can be started.
 #[derive(Debug, thiserror::Error)]
-#[error("make the pods' folder {path}: {cause}")]
-pub struct OpenError {
-    /// The folder.
-    pub path: PathBuf,
-    /// Why.
-    pub cause: io::Error,
+pub enum OpenError {
+    /// Their folder.
+    #[error("make the pods' folder {path}: {cause}")]
+    Folder {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        cause: io::Error,
+    },
+    /// What their containers begin in.
+    #[error("make a mount namespace for containers to begin in: {0}")]
+    Bare(#[from] BareError),
 }
 
 /// Why a pod did not start.
@@ -134,10 +144,11 @@ impl Default for Settings {
 impl Sandboxes {
     /// Makes the folder when it is missing, and says what this machine cannot limit.
     pub fn open(settings: Settings) -> Result<Sandboxes, OpenError> {
-        fs::create_dir_all(&settings.root).map_err(|cause| OpenError {
+        fs::create_dir_all(&settings.root).map_err(|cause| OpenError::Folder {
             path: settings.root.clone(),
             cause,
         })?;
+        let bare = Arc::new(bare::make(&settings.root)?);
         let tree = Tree::at(&settings.cgroups);
         let missing = tree.as_ref().map(Tree::missing);
         match &missing {
@@ -152,7 +163,7 @@ impl Sandboxes {
             }
             Some(_) => {}
         }
-        Ok(Sandboxes { settings, tree })
+        Ok(Sandboxes { settings, tree, bare })
     }
 
     /// The group of a pod or, with a name and an attempt, of a container; nothing without a cgroup tree.
@@ -280,7 +291,7 @@ impl Sandboxes {
             program: &path,
             arguments: &arguments.each_ref().map(CString::as_c_str),
             stdio: log.as_fd(),
-            extra: extra.as_fd(),
+            extra: [extra.as_fd(), self.bare.as_fd()],
         };
         let group = group.as_ref().map(AsFd::as_fd);
         let executing = linux::clone::execute(&execution, namespaces(plan), group).map_err(failed)?;

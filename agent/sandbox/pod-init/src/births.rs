@@ -45,21 +45,20 @@ impl Births {
         self.users.as_ref()
     }
 
-    /// Runs `child` in a new process, with new namespaces besides.
+    /// Runs `child` in a new process.
     pub fn fork(
         &self,
         place: Place<'_>,
-        namespaces: i32,
         cgroup: Option<BorrowedFd<'_>>,
         child: impl FnOnce() -> i32,
     ) -> Result<Child, linux::Error> {
         match place {
-            Place::Here => linux::clone::fork(&self.proof, namespaces, cgroup, child),
-            Place::New => linux::clone::fork(&self.proof, namespaces | NEW, cgroup, child),
+            Place::Here => linux::clone::fork(&self.proof, 0, cgroup, child),
+            Place::New => linux::clone::fork(&self.proof, NEW, cgroup, child),
             Place::Beside(process) => {
                 // Only children are born into it; pod-init itself stays where it is and takes itself back after this one.
                 linux::namespaces::bear_children_in(process)?;
-                let child = linux::clone::fork(&self.proof, namespaces, cgroup, child);
+                let child = linux::clone::fork(&self.proof, 0, cgroup, child);
                 linux::namespaces::bear_children_in(&self.own_pids)?;
                 child
             }

@@ -6,7 +6,7 @@ use crate::report::Reporter;
 use crate::rootfs::{self, Places};
 use crate::setup::{IGNORED, ROOT, STAGE};
 use crate::users::Users;
-use sandbox::{ContainerPlan, sweep};
+use sandbox::{ContainerPlan, bare, sweep};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
@@ -31,6 +31,8 @@ pub struct Pod<'a> {
     pub has_cgroups: bool,
     /// Users of its own.
     pub users: Option<&'a Users>,
+    /// The mount namespace that containers begin in.
+    pub bare: BorrowedFd<'a>,
 }
 
 /// Returns only when it failed, and has told so then.
@@ -48,12 +50,18 @@ fn prepare(plan: &ContainerPlan, pod: &Pod<'_>, stdio: &Stdio, reporter: &Report
         dir,
         has_cgroups,
         users,
+        bare,
     } = *pod;
     set_oom_score(plan.oom_score_adj)?;
+    let (root, stage) = match users {
+        None => (bare::ROOT.into(), bare::STAGE.into()),
+        Some(_) => (dir.join(ROOT), dir.join(STAGE)),
+    };
     let places = Places {
-        root: &dir.join(ROOT),
+        bare,
+        root: &root,
         shm: &dir.join(sweep::SHM),
-        stage: &dir.join(STAGE),
+        stage: &stage,
         cgroups: has_cgroups,
     };
     rootfs::build(plan, &places, users).map_err(|error| error.to_string())?;

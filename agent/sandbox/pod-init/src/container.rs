@@ -13,7 +13,7 @@ use sandbox::cgroup::{Group, Tree};
 use sandbox::protocol::Reply;
 use sandbox::{ContainerPlan, ContainerState, Ended, PodPlan, Processes, sweep};
 use std::fs;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 use std::time::{Instant, SystemTime};
 
@@ -56,11 +56,10 @@ pub struct Surroundings<'a> {
     pub pod: &'a PodPlan,
     pub tree: Option<&'a Tree>,
     pub births: &'a Births,
+    /// The mount namespace that it begins in.
+    pub bare: BorrowedFd<'a>,
     pub place: Place<'a>,
 }
-
-/// The cgroup namespace is made in the child, because it would begin at pod-init's own group here.
-const NAMESPACES: i32 = libc::CLONE_NEWNS;
 
 // === impl Container ===
 
@@ -257,10 +256,13 @@ fn spawn(plan: &ContainerPlan, around: &Surroundings<'_>, group: Option<&Group>)
         dir: around.dir,
         has_cgroups: around.tree.is_some(),
         users: around.births.users(),
+        bare: around.bare,
     };
     let run = || child::run(plan, &pod, stdio, reporter);
     let folder = folder.as_ref().map(AsFd::as_fd);
-    let child = around.births.fork(around.place, NAMESPACES, folder, run);
+    // Its mount and its cgroup namespace it makes itself: it needs the machine's mounts before, and the other would begin at
+    // pod-init's own group.
+    let child = around.births.fork(around.place, folder, run);
     let child = child.map_err(|error| error.to_string())?;
     let mut outputs = Vec::new();
     for (end, stream) in [(ends.stdout, Stream::Stdout), (ends.stderr, Stream::Stderr)] {

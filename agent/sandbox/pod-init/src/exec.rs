@@ -48,7 +48,7 @@ impl Exec {
             users: births.users(),
         };
         let run = || enter::run(plan, &inside, stdio, reporter);
-        let child = births.fork(Place::Beside(init), 0, group.as_ref().map(AsFd::as_fd), run);
+        let child = births.fork(Place::Beside(init), group.as_ref().map(AsFd::as_fd), run);
         Ok(Exec {
             asked_by,
             child: child.map_err(|error| format!("enter container {}: {error}", plan.container))?,

@@ -1,7 +1,7 @@
 //! `pod-init`: one small supervisor per pod: holds its namespaces, starts its containers, keeps their logs, reports their exits.
 //!
 //! Started as `pod-init <state folder> <cgroup tree>` in the pod's IPC, UTS and network namespaces and the machine's mount
-//! namespace. One thread, one poll loop, no async runtime: a child of it may do what it likes between clone and exec.
+//! namespace, with a pipe for its first word as descriptor 3 and the namespace of `sandbox::bare` as descriptor 4. One thread, one poll loop, no async runtime: a child of it may do what it likes between clone and exec.
 
 mod attach;
 mod births;
@@ -29,8 +29,8 @@ use std::process::ExitCode;
 use supervisor::Supervisor;
 
 fn main() -> ExitCode {
-    let Some(ready) = linux::clone::extra() else {
-        eprintln!("pod-init is started by Pintle's agent, which listens for its first word on descriptor 3");
+    let Some([ready, bare]) = linux::clone::extra() else {
+        eprintln!("pod-init is started by Pintle's agent, which gives it descriptors 3 and 4");
         return ExitCode::FAILURE;
     };
     let mut ready = std::fs::File::from(ready);
@@ -40,7 +40,7 @@ fn main() -> ExitCode {
         let _ = ready.write_all(b"usage: pod-init <state folder> <cgroup tree>");
         return ExitCode::FAILURE;
     };
-    let mut supervisor = match setup::prepare(&dir, &cgroups) {
+    let mut supervisor = match setup::prepare(&dir, &cgroups, bare) {
         Ok(supervisor) => supervisor,
         Err(error) => {
             let _ = ready.write_all(error.to_string().as_bytes());

@@ -78,6 +78,7 @@ impl Supervisor {
             pod: &self.pod,
             tree: self.tree.as_ref(),
             births: &self.births,
+            bare: self.bare.as_fd(),
             place,
         };
         match Container::start(plan, &around, peer) {

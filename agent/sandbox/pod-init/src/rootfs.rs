@@ -1,6 +1,7 @@
 //! What a container sees as its files: overlay, fixed mounts, the plan's mounts, and what is hidden or read-only.
 //!
-//! Runs in the child, in its own mount namespace. Every place inside the root is resolved with the root taken for `/`
+//! Runs in the child: what is the machine's is taken while the child sees the machine's mounts, the rest is done in mounts of its
+//! own, which begin with nothing (`sandbox::bare`). Every place inside the root is resolved with the root taken for `/`
 //! (`linux::beneath`), so an image full of hostile links cannot make us touch the machine. All mounts forbid device files;
 //! the devices that a container has are bound one by one, which makes CAP_MKNOD harmless without a device filter in BPF.
 
@@ -10,7 +11,7 @@ use linux::beneath::Folder;
 use linux::mounts::{self, Attributes, NotMounted};
 use rustix::fs::{FileType, Mode, OFlags};
 use sandbox::ContainerPlan;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
 /// Why a root could not be built.
@@ -62,6 +63,8 @@ pub enum RootError {
 
 /// Where a pod's own things are.
 pub struct Places<'a> {
+    /// The mount namespace that the root is built in.
+    pub bare: BorrowedFd<'a>,
     /// An empty folder to put the overlay on.
     pub root: &'a Path,
     /// The memory that the pod's containers share.
@@ -96,23 +99,42 @@ const FOLDERS: [&str; 3] = ["pts", "shm", "mqueue"];
 
 /// Builds the container's root and makes it the process's own.
 pub fn build(plan: &ContainerPlan, places: &Places<'_>, users: Option<&Users>) -> Result<(), RootError> {
-    // Before this process turns its back on the machine: only peers of its mounts pass mounts to it.
-    let sources = volume::early(&plan.mounts)?;
-    mounts::make_slave().map_err(host("keep to itself what is mounted below", Path::new("/")))?;
-    let root = overlay(plan, places, users)?;
+    let shm = shared_memory(places.shm).map_err(host("copy the mount", places.shm))?;
+    let taken = volume::take(&plan.mounts, users)?;
+    let overlay = match users {
+        None => {
+            let overlay = overlay(plan, &plan.root.lower)?;
+            keep_apart(|| {
+                linux::namespaces::enter_mounts(places.bare)?;
+                linux::namespaces::unshare_mounts()
+            })?;
+            overlay
+        }
+        Some(users) => {
+            keep_apart(|| {
+                linux::namespaces::unshare_mounts()?;
+                mounts::make_slave()
+            })?;
+            owned_overlay(plan, places.stage, users)?
+        }
+    };
+    let at = places.root;
+    let folder = Folder::open(at).map_err(host("open", at))?;
+    mounts::attach(overlay.as_fd(), folder.as_fd()).map_err(host("mount the container's root on", at))?;
+    let root = Folder::open(at).map_err(host("open", at))?;
     if let Some(users) = users {
         users
             .make_files()
             .map_err(place("make the pod's root the owner of", Path::new("/")))?;
     }
-    fixed_mounts(&root, plan, places, users)?;
+    fixed_mounts(&root, plan, shm, places.cgroups, users)?;
     let surroundings = volume::Surroundings {
         forbidden: general(plan),
         stage: places.stage,
         users,
     };
-    for (mount, source) in plan.mounts.iter().zip(sources) {
-        volume::add(&root, mount, source, &surroundings)?;
+    for (mount, taken) in plan.mounts.iter().zip(taken) {
+        volume::add(&root, mount, taken, &surroundings)?;
     }
     root.make_folder(&plan.cwd, 0o755)
         .map_err(place("make working folder", &plan.cwd))?;
@@ -140,41 +162,49 @@ fn general(plan: &ContainerPlan) -> Attributes {
     }
 }
 
-/// With users of the pod's own the layers belong to these; so does the new upper layer, by its numbers on disk.
-fn overlay(plan: &ContainerPlan, places: &Places<'_>, users: Option<&Users>) -> Result<Folder, RootError> {
-    let at = places.root;
-    let upper = plan.root.scratch.join(sandbox::sweep::SCRATCH[0]);
-    let work = plan.root.scratch.join(sandbox::sweep::SCRATCH[1]);
-    let owned = users.map(|users| users.own_layers(&plan.root.lower, places.stage));
-    let owned = owned.transpose()?;
-    if let Some(root) = users.map(|users| users.outside(0)) {
-        std::os::unix::fs::chown(&upper, Some(root), Some(root))
-            .map_err(|cause| host("change the owner of", &upper)(linux::Error::io("chown")(cause)))?;
-    }
-    let mut options: Vec<(&str, &Path)> = owned
-        .as_ref()
-        .unwrap_or(&plan.root.lower)
-        .iter()
-        .map(|layer| ("lowerdir+", layer.as_path()))
-        .collect();
+/// Of the pod's shared memory; what a container mounts in it is its own.
+fn shared_memory(path: &Path) -> Result<OwnedFd, linux::Error> {
+    let copy = mounts::copy(path)?;
+    mounts::propagate(copy.as_fd(), mounts::Propagation::Private)?;
+    Ok(copy)
+}
+
+/// From here on what this process mounts is seen by nobody else.
+fn keep_apart(from_the_machine: impl FnOnce() -> Result<(), linux::Error>) -> Result<(), RootError> {
+    from_the_machine().map_err(host("keep to itself what is mounted below", Path::new("/")))
+}
+
+/// Layers with a new one on top, which is nowhere yet.
+fn overlay(plan: &ContainerPlan, lower: &[PathBuf]) -> Result<OwnedFd, RootError> {
+    let (upper, work) = (
+        plan.root.scratch.join(sandbox::sweep::SCRATCH[0]),
+        plan.root.scratch.join(sandbox::sweep::SCRATCH[1]),
+    );
+    let mut options: Vec<(&str, &Path)> = lower.iter().map(|layer| ("lowerdir+", layer.as_path())).collect();
     options.push(("upperdir", &upper));
     options.push(("workdir", &work));
     // What is written here ends with the container at the latest, so nothing of it has to reach the disk before that: neither
     // fsync(2) nor the end of the container waits for it.
     options.push(("volatile", Path::new("")));
-    let mount = mounts::make("overlay", &options, general(plan))?;
-    if owned.is_some() {
-        mounts::detach(places.stage).map_err(host("unmount", places.stage))?;
-    }
-    let folder = Folder::open(at).map_err(host("open", at))?;
-    mounts::attach(mount.as_fd(), folder.as_fd()).map_err(host("mount the container's root on", at))?;
-    Folder::open(at).map_err(host("open", at))
+    Ok(mounts::make("overlay", &options, general(plan))?)
+}
+
+/// The same with layers that belong to the pod's own users. So does the new one, by its numbers on disk.
+fn owned_overlay(plan: &ContainerPlan, stage: &Path, users: &Users) -> Result<OwnedFd, RootError> {
+    let upper = plan.root.scratch.join(sandbox::sweep::SCRATCH[0]);
+    let owner = Some(users.outside(0));
+    std::os::unix::fs::chown(&upper, owner, owner)
+        .map_err(|cause| host("change the owner of", &upper)(linux::Error::io("chown")(cause)))?;
+    let overlay = overlay(plan, &users.own_layers(&plan.root.lower, stage)?)?;
+    mounts::detach(stage).map_err(host("unmount", stage))?;
+    Ok(overlay)
 }
 
 fn fixed_mounts(
     root: &Folder,
     plan: &ContainerPlan,
-    places: &Places<'_>,
+    shm: OwnedFd,
+    cgroups: bool,
     users: Option<&Users>,
 ) -> Result<(), RootError> {
     put(root, "/proc", mounts::make("proc", &[], Attributes::DATA)?)?;
@@ -192,11 +222,7 @@ fn fixed_mounts(
         ..Attributes::default()
     };
     put(root, "/dev/pts", mounts::make("devpts", &pts, attributes)?)?;
-    put(
-        root,
-        "/dev/shm",
-        mounts::copy(places.shm).map_err(host("copy the mount", places.shm))?,
-    )?;
+    put(root, "/dev/shm", shm)?;
     put(root, "/dev/mqueue", mounts::make("mqueue", &[], Attributes::DATA)?)?;
     let sys = if plan.privileged {
         Attributes::DATA
@@ -204,7 +230,7 @@ fn fixed_mounts(
         readonly(Attributes::DATA)
     };
     put(root, "/sys", mounts::make("sysfs", &[], sys)?)?;
-    if places.cgroups {
+    if cgroups {
         linux::namespaces::unshare_cgroup().map_err(place("hide the cgroups above", Path::new("/sys/fs/cgroup")))?;
         put(root, "/sys/fs/cgroup", mounts::make("cgroup2", &[], sys)?)?;
     }

@@ -10,13 +10,13 @@ use sandbox::cgroup::Tree;
 use sandbox::{Ipc, Network, PodPlan, SOCKET, sweep};
 use std::fs;
 use std::io;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 
-/// The overlay of a container is put here, in a mount namespace that nobody else sees.
+/// The overlay of a container whose users are the pod's own is put here, in a mount namespace that nobody else sees.
 pub const ROOT: &str = "root";
-/// So are mounts of which a container sees a part.
+/// So are such a container's mounts of which it sees a part.
 pub const STAGE: &str = "stage";
 /// As containerd and Docker size it.
 const SHM_SIZE: &str = "65536k";
@@ -76,8 +76,8 @@ pub enum SetupError {
     Threads,
 }
 
-/// Everything up to the loop.
-pub fn prepare(dir: &Path, cgroups: &Path) -> Result<Supervisor, SetupError> {
+/// Everything up to the loop; containers begin in the mount namespace `bare`.
+pub fn prepare(dir: &Path, cgroups: &Path, bare: OwnedFd) -> Result<Supervisor, SetupError> {
     let kernel = |what| move |cause| SetupError::Kernel { what, cause };
     let proof = SingleThreaded::prove().ok_or(SetupError::Threads)?;
     linux::signals::ignore(&IGNORED).map_err(kernel("ignore signals"))?;
@@ -106,6 +106,7 @@ pub fn prepare(dir: &Path, cgroups: &Path) -> Result<Supervisor, SetupError> {
         Tree::at(cgroups),
         plan,
         Births::new(own_pids, proof, users),
+        bare,
         exits,
         listener,
     ))

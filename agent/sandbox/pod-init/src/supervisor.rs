@@ -21,6 +21,8 @@ pub struct Supervisor {
     pub(crate) tree: Option<Tree>,
     pub(crate) pod: PodPlan,
     pub(crate) births: Births,
+    /// The mount namespace that containers begin in.
+    pub(crate) bare: OwnedFd,
     exits: ChildExits,
     listener: UnixListener,
     pub(crate) peers: BTreeMap<PeerId, Peer>,
@@ -56,6 +58,7 @@ impl Supervisor {
         tree: Option<Tree>,
         pod: PodPlan,
         births: Births,
+        bare: OwnedFd,
         exits: ChildExits,
         listener: UnixListener,
     ) -> Supervisor {
@@ -64,6 +67,7 @@ impl Supervisor {
             tree,
             pod,
             births,
+            bare,
             exits,
             listener,
             peers: BTreeMap::new(),

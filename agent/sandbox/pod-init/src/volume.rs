@@ -1,6 +1,6 @@
 //! One of a container's own mounts: a file or folder of the machine, a part of one, memory, layers of an image, a device.
 //!
-//! Like `rootfs`, runs in the child and resolves every place inside the root with the root taken for `/`.
+//! Like `rootfs`, runs in the child, takes first what is the machine's, and resolves every place inside the root with the root taken for `/`.
 
 use crate::rootfs::{RootError, host, place, readonly};
 use crate::users::Users;
@@ -30,53 +30,84 @@ pub struct Surroundings<'a> {
     pub users: Option<&'a Users>,
 }
 
-/// Sources that are copied before anything is mounted: those that pass mounts both ways, while this process still hears and is
-/// heard; parts of volumes, whose missing folders belong to the machine's root on disk.
-pub fn early(all: &[Mount]) -> Result<Vec<Option<OwnedFd>>, RootError> {
-    let copy = |mount: &Mount| match (mount.propagation, &mount.source) {
-        (Propagation::Both, Source::Bind(path) | Source::Foreign(path)) => mounts::copy(path)
-            .map(Some)
-            .map_err(host("mount into the container", path)),
-        (_, Source::Inside { folder, path }) => inside(folder, path).map(Some),
-        (_, _) => Ok(None),
-    };
-    all.iter().map(copy).collect()
+/// What a mount will show.
+pub enum Taken<'a> {
+    /// A file or folder of the machine.
+    Machine {
+        copy: OwnedFd,
+        path: PathBuf,
+        /// Whose its files are, if they are not those on disk.
+        users: Option<&'a Users>,
+    },
+    /// A device of the machine.
+    Device(OwnedFd),
+    /// Layers as one folder, and what of it.
+    Whole { layers: OwnedFd, part: &'a Path },
+    /// Layers that become the pod's users' first, which needs mounts that nobody else sees.
+    Owned {
+        layers: &'a [PathBuf],
+        part: &'a Path,
+        users: &'a Users,
+    },
+    /// Memory of its own.
+    Tmpfs { size: u64, mode: u32 },
+    /// A device file of its own.
+    Node(Node),
 }
 
-/// Mounts it; `early` is its source if that was copied before.
-pub fn add(
-    root: &Folder,
-    mount: &Mount,
-    early: Option<OwnedFd>,
-    surroundings: &Surroundings<'_>,
-) -> Result<(), RootError> {
-    let surroundings = &Surroundings {
-        forbidden: with(surroundings.forbidden, mount.forbids),
-        ..*surroundings
+/// Takes from the machine what is its, while this process sees the machine's mounts: mounts that pass others both ways hear and are
+/// heard only as peers of these, and missing folders of a volume belong to the machine's root on disk.
+pub fn take<'a>(all: &'a [Mount], users: Option<&'a Users>) -> Result<Vec<Taken<'a>>, RootError> {
+    all.iter().map(|mount| take_one(&mount.source, users)).collect()
+}
+
+fn take_one<'a>(source: &'a Source, users: Option<&'a Users>) -> Result<Taken<'a>, RootError> {
+    let bind = |path: &Path, users| {
+        Ok(Taken::Machine {
+            copy: mounts::copy(path).map_err(host("mount into the container", path))?,
+            path: path.to_owned(),
+            users,
+        })
     };
-    let source = match &mount.source {
-        Source::Bind(path) => {
-            let copy = early.map_or_else(|| mounts::copy(path), Ok);
-            let copy = copy.map_err(host("mount into the container", path))?;
-            restrict(copy, path, mount, surroundings)?
+    match (source, users) {
+        (Source::Bind(path), users) => bind(path, users),
+        (Source::Foreign(path), _) => bind(path, None),
+        (Source::Inside { folder, path }, users) => Ok(Taken::Machine {
+            copy: inside(folder, path)?,
+            path: folder.join(path),
+            users,
+        }),
+        (Source::Device(path), _) => device(path).map(Taken::Device),
+        (Source::Layers { lower, path: part }, None) => Ok(Taken::Whole {
+            layers: layers(lower)?,
+            part,
+        }),
+        (Source::Layers { lower, path: part }, Some(users)) => Ok(Taken::Owned {
+            layers: lower,
+            part,
+            users,
+        }),
+        (&Source::Tmpfs { size, mode }, _) => Ok(Taken::Tmpfs { size, mode }),
+        (&Source::Node(node), _) => Ok(Taken::Node(node)),
+    }
+}
+
+/// Mounts what was taken for it.
+pub fn add(root: &Folder, mount: &Mount, taken: Taken<'_>, surroundings: &Surroundings<'_>) -> Result<(), RootError> {
+    let &Surroundings { stage, users, .. } = surroundings;
+    let forbidden = with(surroundings.forbidden, mount.forbids);
+    let source = match taken {
+        Taken::Machine { copy, path, users } => {
+            if let Some(users) = users {
+                users.own(copy.as_fd(), &path)?;
+            }
+            restrict(copy, &path, mount, forbidden)?
         }
-        Source::Foreign(path) => {
-            let copy = early.map_or_else(|| mounts::copy(path), Ok);
-            let copy = copy.map_err(host("mount into the container", path))?;
-            let unmapped = Surroundings {
-                users: None,
-                ..*surroundings
-            };
-            restrict(copy, path, mount, &unmapped)?
-        }
-        Source::Inside { folder, path } => {
-            let copy = early.map_or_else(|| inside(folder, path), Ok)?;
-            restrict(copy, &folder.join(path), mount, surroundings)?
-        }
-        Source::Tmpfs { size, mode } => tmpfs(*size, *mode, mount.access, surroundings.forbidden)?,
-        Source::Layers { lower, path } => layers(lower, path, surroundings)?,
-        Source::Device(path) => device(path)?,
-        Source::Node(node) => self::node(*node, surroundings).map_err(place("make the device", &mount.target))?,
+        Taken::Device(device) => device,
+        Taken::Whole { layers, part } => self::part(layers, part, stage)?,
+        Taken::Owned { layers, part, users } => self::part(owned_layers(layers, users, stage)?, part, stage)?,
+        Taken::Tmpfs { size, mode } => tmpfs(size, mode, mount.access, forbidden)?,
+        Taken::Node(node) => self::node(node, stage, users).map_err(place("make the device", &mount.target))?,
     };
     let make = place("make mount point", &mount.target);
     let target = if is_folder(&source, &mount.target)? {
@@ -112,12 +143,8 @@ fn escape(folder: &Path, path: &Path, cause: linux::Error) -> RootError {
 }
 
 /// Forbids what this mount may not be used for, and cuts it off from the machine as far as it should be.
-fn restrict(copy: OwnedFd, path: &Path, mount: &Mount, surroundings: &Surroundings<'_>) -> Result<OwnedFd, RootError> {
-    let forbidden = surroundings.forbidden;
+fn restrict(copy: OwnedFd, path: &Path, mount: &Mount, forbidden: Attributes) -> Result<OwnedFd, RootError> {
     let refused = || host("restrict the mount of", path);
-    if let Some(users) = surroundings.users {
-        users.own(copy.as_fd(), path)?;
-    }
     mounts::restrict(copy.as_fd(), forbidden, true).map_err(refused())?;
     match mount.access {
         Access::Writable => {}
@@ -146,32 +173,43 @@ fn tmpfs(size: u64, mode: u32, access: Access, forbidden: Attributes) -> Result<
     Ok(mounts::make("tmpfs", &options, attributes)?)
 }
 
-/// All layers as one folder, or what stands at `path` in it.
-fn layers(lower: &[PathBuf], path: &Path, surroundings: &Surroundings<'_>) -> Result<OwnedFd, RootError> {
-    let Surroundings { stage, users, .. } = *surroundings;
-    let whole = match lower {
+/// All layers as one folder.
+fn layers(lower: &[PathBuf]) -> Result<OwnedFd, RootError> {
+    match lower {
         // Overlay wants two at least.
-        [only] => {
-            let copy = mounts::copy(only).map_err(host("mount the layer", only))?;
-            if let Some(users) = users {
-                users.own(copy.as_fd(), only)?;
-            }
-            mounts::restrict(copy.as_fd(), IMAGE, true).map_err(host("restrict the mount of", only))?;
-            mounts::propagate(copy.as_fd(), mounts::Propagation::Private)
-                .map_err(host("restrict the mount of", only))?;
-            copy
-        }
-        all => {
-            let owned = users.map(|users| users.own_layers(all, stage)).transpose()?;
-            let shown = owned.as_deref().unwrap_or(all).iter();
-            let options: Vec<(&str, &Path)> = shown.map(|layer| ("lowerdir+", layer.as_path())).collect();
-            let made = mounts::make("overlay", &options, IMAGE)?;
-            if owned.is_some() {
-                mounts::detach(stage).map_err(host("unmount", stage))?;
-            }
-            made
-        }
-    };
+        [only] => only_layer(only, None),
+        all => stacked(all),
+    }
+}
+
+/// The same as the pod's users own them.
+fn owned_layers(lower: &[PathBuf], users: &Users, stage: &Path) -> Result<OwnedFd, RootError> {
+    if let [only] = lower {
+        return only_layer(only, Some(users));
+    }
+    let made = stacked(&users.own_layers(lower, stage)?)?;
+    mounts::detach(stage).map_err(host("unmount", stage))?;
+    Ok(made)
+}
+
+fn only_layer(layer: &Path, users: Option<&Users>) -> Result<OwnedFd, RootError> {
+    let copy = mounts::copy(layer).map_err(host("mount the layer", layer))?;
+    if let Some(users) = users {
+        users.own(copy.as_fd(), layer)?;
+    }
+    mounts::restrict(copy.as_fd(), IMAGE, true)
+        .and_then(|()| mounts::propagate(copy.as_fd(), mounts::Propagation::Private))
+        .map_err(host("restrict the mount of", layer))?;
+    Ok(copy)
+}
+
+fn stacked(layers: &[PathBuf]) -> Result<OwnedFd, RootError> {
+    let options: Vec<(&str, &Path)> = layers.iter().map(|layer| ("lowerdir+", layer.as_path())).collect();
+    Ok(mounts::make("overlay", &options, IMAGE)?)
+}
+
+/// What stands at `path` in a folder that is mounted nowhere, or all of it.
+fn part(whole: OwnedFd, path: &Path, stage: &Path) -> Result<OwnedFd, RootError> {
     if path.as_os_str().is_empty() {
         return Ok(whole);
     }
@@ -191,15 +229,16 @@ fn device(path: &Path) -> Result<OwnedFd, RootError> {
         .map_err(linux::Error::rustix("fstat"))
         .map_err(host("look at", path))?;
     match FileType::from_raw_mode(stat.st_mode) {
-        FileType::BlockDevice | FileType::CharacterDevice => Ok(copy),
-        _ => Err(RootError::NoDevice(path.to_owned())),
+        FileType::BlockDevice | FileType::CharacterDevice => {}
+        _ => return Err(RootError::NoDevice(path.to_owned())),
     }
+    mounts::propagate(copy.as_fd(), mounts::Propagation::Private).map_err(host("restrict the mount of", path))?;
+    Ok(copy)
 }
 
 /// A device file in memory of its own. Linux 6.12 copies no part of a mount that is mounted nowhere, so that is put on the stage.
-fn node(node: Node, surroundings: &Surroundings<'_>) -> Result<OwnedFd, linux::Error> {
+fn node(node: Node, stage: &Path, users: Option<&Users>) -> Result<OwnedFd, linux::Error> {
     const NAME: &str = "device";
-    let Surroundings { stage, users, .. } = *surroundings;
     let (kind, major, minor) = match node.opens {
         Opens::Block(major, minor) => (FileType::BlockDevice, major, minor),
         Opens::Character(major, minor) => (FileType::CharacterDevice, major, minor),

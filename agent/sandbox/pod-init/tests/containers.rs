@@ -405,3 +405,57 @@ async fn later_mounts_of_the_machine_come_where_they_are_let_in() {
     assert!(said.ends_with("stdout /private/later:\n"), "{said}");
     assert_eq!(said.matches("stdout word").count(), 2, "{said}");
 }
+
+/// What a container mounts in what it shares with its pod or the machine is seen by nobody else, however the machine's mounts are made.
+#[tokio::test]
+async fn a_container_keeps_its_own_mounts_to_itself() {
+    // As on a machine whose mounts all have peers, so that the pod's shared memory and the device have some, too.
+    let dir = std::env::temp_dir().join(format!("pintle-own-mounts-{}", std::process::id()));
+    std::fs::create_dir_all(&dir).unwrap();
+    let mounted = |arguments: &[&str]| {
+        let done = std::process::Command::new("mount").args(arguments).status().unwrap();
+        assert!(done.success());
+    };
+    mounted(&["-t", "tmpfs", "tmpfs", dir.to_str().unwrap()]);
+    mounted(&["--make-shared", dir.to_str().unwrap()]);
+    let Some(world) = world("own-mounts") else {
+        let _ = std::process::Command::new("umount").arg("-l").arg(&dir).status();
+        return;
+    };
+    let device = world.dir.join("null");
+    std::fs::write(&device, "").unwrap();
+    mounted(&["--bind", "/dev/null", device.to_str().unwrap()]);
+    let script = "mkdir /dev/shm/in && mount -t tmpfs tmpfs /dev/shm/in && touch /dev/shm/in/mine; \
+        echo other > /dev/shm/other && mount --bind /dev/shm/other /dev/given && cat /dev/given; echo done; sleep 100";
+    let mut plan = world.container("own-mounts", "main", script);
+    plan.mounts = vec![Mount {
+        source: Source::Device(device.clone()),
+        target: "/dev/given".into(),
+        access: Access::Writable,
+        propagation: Propagation::Private,
+        forbids: Forbids::default(),
+    }];
+    plan.capabilities.push("CAP_SYS_ADMIN".to_owned());
+    let pod = world.sandboxes.start(&world.pod("own-mounts")).await.unwrap();
+    pod.start_container(&plan).await.unwrap();
+    let said = async {
+        loop {
+            let said = world::log(&plan.log);
+            if said.contains("stdout done") {
+                return said;
+            }
+            tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+        }
+    };
+    let said = tokio::time::timeout(world::DEADLINE, said).await.unwrap();
+    let shm = dir.join("run/own-mounts/shm");
+    let (in_shm, in_device) = (shm.join("in/mine").exists(), std::fs::read(&device).unwrap());
+    let is_shared = shm.join("other").exists();
+    pod.destroy().await.unwrap();
+    for path in [&device, &dir] {
+        let _ = std::process::Command::new("umount").arg("-l").arg(path).status();
+    }
+    assert!(said.contains("stdout other\n"), "{said}");
+    assert!(is_shared, "the pod's memory is not where it is looked for");
+    assert!(!in_shm && in_device.is_empty(), "a mount of the container came out");
+}
