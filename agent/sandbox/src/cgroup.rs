@@ -59,7 +59,25 @@ impl Tree {
 
     /// Makes a group, and the way to it, with limits; those whose controller the machine lacks are left out.
     pub fn make(&self, path: &Path, limits: &Limits) -> Result<Group, CgroupError> {
-        let dir = self.root.join(path);
+        let group = self.group(path);
+        // Mostly only its own folder is missing.
+        let made = match fs::create_dir(&group.dir) {
+            Err(cause) => cause.kind() == io::ErrorKind::AlreadyExists,
+            Ok(()) => true,
+        };
+        let given = if made {
+            words(&group.dir.join("cgroup.controllers"))
+        } else {
+            Vec::new()
+        };
+        if !wanted(limits).all(|name| given.iter().any(|word| word == name)) {
+            self.make_way(path, limits)?;
+        }
+        group.limit(limits)?;
+        Ok(group)
+    }
+
+    fn make_way(&self, path: &Path, limits: &Limits) -> Result<(), CgroupError> {
         let mut parent = self.root.clone();
         for part in path.components() {
             hand_down_controllers(&parent, limits)?;
@@ -71,9 +89,7 @@ impl Tree {
                 _ => {}
             }
         }
-        let group = Group { dir };
-        group.limit(limits)?;
-        Ok(group)
+        Ok(())
     }
 
     /// A group that exists or existed.
@@ -84,17 +100,21 @@ impl Tree {
     }
 }
 
-/// Lets the children of a group have limits of their own. Controllers that few need cost every group a little, so they are
-/// handed down only towards a group that has such a limit.
+/// The controllers that a group with these limits is given. Those that few need cost every group a little, so they are handed down
+/// only towards a group that has such a limit.
+fn wanted(limits: &Limits) -> impl Iterator<Item = &'static str> {
+    let hugetlb = (!limits.hugetlb.is_empty()).then_some("hugetlb");
+    let cpuset = (limits.cpus.is_some() || limits.memory_nodes.is_some()).then_some("cpuset");
+    CONTROLLERS.into_iter().chain(hugetlb).chain(cpuset)
+}
+
+/// Lets the children of a group have limits of their own.
 fn hand_down_controllers(dir: &Path, limits: &Limits) -> Result<(), CgroupError> {
     let there = words(&dir.join("cgroup.controllers"));
     let file = dir.join("cgroup.subtree_control");
     let enabled = words(&file);
-    let hugetlb = (!limits.hugetlb.is_empty()).then_some("hugetlb");
-    let cpuset = (limits.cpus.is_some() || limits.memory_nodes.is_some()).then_some("cpuset");
-    let wanted = CONTROLLERS.into_iter().chain(hugetlb).chain(cpuset);
     let has = |list: &[String], name: &str| list.iter().any(|word| word == name);
-    let lacking = wanted.filter(|name| has(&there, name) && !has(&enabled, name));
+    let lacking = wanted(limits).filter(|name| has(&there, name) && !has(&enabled, name));
     let lacking: Vec<String> = lacking.map(|name| format!("+{name}")).collect();
     if lacking.is_empty() {
         return Ok(());
@@ -118,21 +138,20 @@ impl Group {
     }
 
     fn limit(&self, limits: &Limits) -> Result<(), CgroupError> {
-        for (file, value) in settings(limits) {
-            let path = self.dir.join(file);
-            if path.exists() {
-                write(&path, &value)?;
-            }
-        }
-        Ok(())
+        self.write_all(settings(limits))
     }
 
     /// Gives it other limits while it runs; what is `None` is unlimited from now on.
     pub fn limit_anew(&self, limits: &Limits) -> Result<(), CgroupError> {
-        for (file, value) in unlimited(limits).into_iter().chain(settings(limits)) {
-            let path = self.dir.join(file);
-            if path.exists() {
-                write(&path, &value)?;
+        self.write_all(unlimited(limits).into_iter().chain(settings(limits)))
+    }
+
+    /// Files that are missing belong to controllers that the machine lacks.
+    fn write_all(&self, settings: impl IntoIterator<Item = (String, String)>) -> Result<(), CgroupError> {
+        for (file, value) in settings {
+            match write(&self.dir.join(file), &value) {
+                Err(error) if error.cause.kind() == io::ErrorKind::NotFound => {}
+                done => done?,
             }
         }
         Ok(())
@@ -190,25 +209,24 @@ impl Group {
     /// Removes it and all below, waiting until killed processes are gone; it is fine when there is none.
     pub fn remove(&self) -> Result<(), CgroupError> {
         let deadline = Instant::now() + EMPTY_DEADLINE;
-        for child in children(&self.dir) {
-            Group { dir: child }.remove()?;
-        }
         loop {
             match fs::remove_dir(&self.dir) {
                 Ok(()) => return Ok(()),
                 Err(cause) if cause.kind() == io::ErrorKind::NotFound => return Ok(()),
-                Err(cause) if cause.raw_os_error() != Some(libc_ebusy()) || Instant::now() > deadline => {
+                Err(cause) if cause.raw_os_error() != Some(libc::EBUSY) || Instant::now() > deadline => {
                     return Err(refused("remove cgroup", &self.dir)(cause));
                 }
-                Err(_) => std::thread::sleep(Duration::from_millis(1)),
+                Err(_) => {}
+            }
+            let below = children(&self.dir);
+            if below.is_empty() {
+                std::thread::sleep(Duration::from_millis(1));
+            }
+            for child in below {
+                Group { dir: child }.remove()?;
             }
         }
     }
-}
-
-/// EBUSY, without a dependency for one number.
-fn libc_ebusy() -> i32 {
-    16
 }
 
 /// Files and what is written to them.
@@ -274,7 +292,10 @@ fn words(file: &Path) -> Vec<String> {
 }
 
 fn write(file: &Path, value: &str) -> Result<(), CgroupError> {
-    fs::write(file, value).map_err(refused(&format!("write {value:?} to"), file))
+    let opened = fs::OpenOptions::new().write(true).open(file);
+    opened
+        .and_then(|mut file| io::Write::write_all(&mut file, value.as_bytes()))
+        .map_err(refused(&format!("write {value:?} to"), file))
 }
 
 fn refused(what: &str, path: &Path) -> impl FnOnce(io::Error) -> CgroupError {

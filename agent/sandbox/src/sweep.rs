@@ -76,10 +76,30 @@ pub(crate) fn remove_record(record: &Path) -> io::Result<()> {
     absent(fs::remove_file(record))
 }
 
+/// What overlay leaves in its work folder, the innermost first.
+const LEFT_IN_WORK: [&str; 4] = [
+    "work/incompat/volatile/dirty",
+    "work/incompat/volatile",
+    "work/incompat",
+    "work",
+];
+
 /// Removes what overlay put into a scratch folder, and the folder itself if nothing else is in it.
 fn remove_scratch(scratch: &Path) -> io::Result<()> {
-    for name in SCRATCH {
-        absent(fs::remove_dir_all(scratch.join(name)))?;
+    let [upper, work] = SCRATCH.map(|name| scratch.join(name));
+    absent(fs::remove_dir_all(upper))?;
+    // Five calls instead of thirty; whatever else is there is found below.
+    for (place, name) in LEFT_IN_WORK.iter().enumerate() {
+        let path = work.join(name);
+        let _ = if place == 0 {
+            fs::remove_file(path)
+        } else {
+            fs::remove_dir(path)
+        };
+    }
+    match fs::remove_dir(&work) {
+        Err(cause) if cause.kind() == io::ErrorKind::DirectoryNotEmpty => absent(fs::remove_dir_all(work))?,
+        done => absent(done)?,
     }
     match absent(fs::remove_dir(scratch)) {
         Err(cause) if cause.kind() == io::ErrorKind::DirectoryNotEmpty => Ok(()),

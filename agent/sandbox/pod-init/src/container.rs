@@ -70,6 +70,7 @@ impl Container {
         let record = sweep::record(around.dir, &plan.name, plan.attempt);
         fs::write(&record, scratch.as_os_str().as_encoded_bytes())
             .map_err(|cause| format!("write {}: {cause}", record.display()))?;
+        fs::create_dir_all(scratch).map_err(|cause| format!("make folder {}: {cause}", scratch.display()))?;
         for name in sweep::SCRATCH {
             let folder = scratch.join(name);
             have_empty(&folder).map_err(|cause| format!("make folder {}: {cause}", folder.display()))?;
@@ -223,9 +224,12 @@ impl Container {
 
 /// An attempt whose agent died while it failed is made again, and overlay takes no work folder that was used as `volatile` before.
 fn have_empty(folder: &Path) -> std::io::Result<()> {
-    match fs::remove_dir_all(folder) {
-        Err(cause) if cause.kind() != std::io::ErrorKind::NotFound => Err(cause),
-        _ => fs::create_dir_all(folder),
+    match fs::create_dir(folder) {
+        Err(cause) if cause.kind() == std::io::ErrorKind::AlreadyExists => {
+            fs::remove_dir_all(folder)?;
+            fs::create_dir(folder)
+        }
+        done => done,
     }
 }
 
