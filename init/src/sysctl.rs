@@ -4,7 +4,7 @@ use crate::console;
 use std::fs;
 
 /// File below /proc/sys, value, and why it is not the kernel's default.
-const SETTINGS: [(&str, &str); 11] = [
+const SETTINGS: [(&str, &str); 17] = [
     // Notices and worse on the console, the kernel's own small talk only in the log; boot, default and minimum level follow.
     ("kernel/printk", "6 4 1 7"),
     // Services may log fast; init bounds them itself (supervise/capture.rs).
@@ -18,6 +18,14 @@ const SETTINGS: [(&str, &str); 11] = [
     // Hundreds of pods that watch their config files.
     ("fs/inotify/max_user_instances", "8192"),
     ("fs/inotify/max_user_watches", "524288"),
+    // A pod costs the machine's one table of neighbours two entries, one seen from either side. The kernel's 1024 were full with a
+    // thousand pods, and whoever came last could not be reached.
+    ("net/ipv4/neigh/default/gc_thresh1", "4096"),
+    ("net/ipv4/neigh/default/gc_thresh2", "8192"),
+    ("net/ipv4/neigh/default/gc_thresh3", "16384"),
+    ("net/ipv6/neigh/default/gc_thresh1", "4096"),
+    ("net/ipv6/neigh/default/gc_thresh2", "8192"),
+    ("net/ipv6/neigh/default/gc_thresh3", "16384"),
     // Nobody but root reads kernel addresses or the kernel log; old tricks with links in shared folders stay shut.
     ("kernel/kptr_restrict", "1"),
     ("kernel/dmesg_restrict", "1"),
