@@ -97,7 +97,5 @@ async fn say_grown(order: &Order<'_>, size: i64) -> Result<(), client::Error> {
         .collect();
     let status = json!({"status": {
         "capacity": {"storage": size}, "conditions": left, "allocatedResourceStatuses": null}});
-    api.patch_status(name.unwrap_or_default(), &Patch::Merge(status))
-        .await
-        .map(drop)
+    api.report_status(name.unwrap_or_default(), &Patch::Merge(status)).await
 }

@@ -158,6 +158,19 @@ impl<K: Object> Api<K> {
             .await
     }
 
+    /// The same for whoever hears by a watch what became of it: the answer is short, and nobody reads it.
+    pub async fn report_status(&self, name: &str, patch: &Patch) -> Result<(), Error> {
+        let path = format!("{}/{name}/status", self.path);
+        self.tell(Method::PATCH, path, (patch.content_type(), patch.body()))
+            .await
+    }
+
+    /// Makes one, for whoever does not need to know what the server made of it.
+    pub async fn submit(&self, object: &K) -> Result<(), Error> {
+        self.tell(Method::POST, self.path.clone(), ("application/json", object))
+            .await
+    }
+
     /// Posts to a subresource such as `binding` and reads whatever it answers.
     pub async fn post<B: Serialize>(&self, name: &str, subresource: &str, body: &B) -> Result<Dynamic, Error> {
         let path = format!("{}/{name}/{subresource}", self.path);
@@ -192,7 +205,7 @@ impl<K: Object> Api<K> {
     pub async fn watch(&self, options: &WatchOptions) -> Result<Watch<K>, Error> {
         let path = format!("{}{}", self.path, options.query());
         let what = format!("watch {path}");
-        let reply = self.exchange(Method::GET, &path, &what, None).await?;
+        let reply = self.exchange(Method::GET, &path, &what, None, WHOLE).await?;
         Ok(Watch::new(what, reply.into_body()))
     }
 
@@ -204,15 +217,27 @@ impl<K: Object> Api<K> {
     ) -> Result<R, Error> {
         let what = format!("{method} {path}");
         let body = match body {
-            Some((content_type, body)) => match serde_json::to_vec(body) {
-                Ok(body) => Some((content_type, Bytes::from(body))),
-                Err(cause) => return Err(Error::Encode { what, cause }),
-            },
+            Some((content_type, body)) => Some((content_type, encode(body, &what)?)),
             None => None,
         };
-        let reply = self.exchange(method, &path, &what, body).await?;
+        let reply = self.exchange(method, &path, &what, body, WHOLE).await?;
         let body = collect(reply, &what).await?;
         serde_json::from_slice(&body).map_err(|cause| Error::Decode { what, cause })
+    }
+
+    async fn tell<B: Serialize + ?Sized>(
+        &self,
+        method: Method,
+        path: String,
+        (content_type, body): (&str, &B),
+    ) -> Result<(), Error> {
+        let what = format!("{method} {path}");
+        let body = encode(body, &what)?;
+        let reply = self
+            .exchange(method, &path, &what, Some((content_type, body)), METADATA)
+            .await?;
+        // To its end, so that the connection is free for the next request.
+        collect(reply, &what).await.map(drop)
     }
 
     async fn exchange(
@@ -221,6 +246,7 @@ impl<K: Object> Api<K> {
         path: &str,
         what: &str,
         body: Option<(&str, Bytes)>,
+        accept: &'static str,
     ) -> Result<Response<Body>, Error> {
         let unreachable = |cause| Error::Unreachable {
             what: what.to_owned(),
@@ -229,7 +255,7 @@ impl<K: Object> Api<K> {
         let mut request = Request::builder()
             .method(method)
             .uri(path)
-            .header(header::ACCEPT, "application/json");
+            .header(header::ACCEPT, accept);
         let body = match body {
             Some((content_type, body)) => {
                 request = request.header(header::CONTENT_TYPE, content_type);
@@ -251,6 +277,19 @@ impl<K: Object> Api<K> {
             status: Box::new(refusal(code, &body)),
         })
     }
+}
+
+/// The object as it is.
+const WHOLE: &str = "application/json";
+/// Nothing but its metadata, from servers that can.
+const METADATA: &str = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1,application/json";
+
+fn encode<B: Serialize + ?Sized>(body: &B, what: &str) -> Result<Bytes, Error> {
+    let encoded = serde_json::to_vec(body).map_err(|cause| Error::Encode {
+        what: what.to_owned(),
+        cause,
+    });
+    encoded.map(Bytes::from)
 }
 
 async fn collect(reply: Response<Body>, what: &str) -> Result<Bytes, Error> {

@@ -77,7 +77,7 @@ impl Recorder {
         }
         let event = self.event(about, kind, reason, message, now, &seen[0]);
         let name = event.metadata.name.clone().unwrap_or_default();
-        api.create(&event).await?;
+        api.submit(&event).await?;
         self.remember(seen, name);
         Ok(())
     }

@@ -52,8 +52,8 @@ impl Report {
             "lastTransitionTime": Time(jiff::Timestamp::now()),
         });
         let patch = Patch::Strategic(json!({"metadata": {"uid": pod.uid}, "status": {"conditions": [condition]}}));
-        match self.pods(pod).patch_status(&pod.name, &patch).await {
-            Ok(_) => {}
+        match self.pods(pod).report_status(&pod.name, &patch).await {
+            Ok(()) => {}
             Err(error) if error.is_not_found() || error.is_conflict() => {}
             Err(error) => tracing::warn!(pod = %pod.name, namespace = %pod.namespace, %error, "condition not written"),
         }

@@ -95,7 +95,7 @@ async fn take(host: &Host, pod: &Pod, step: Step, status: Option<PodStatus>, sen
                 };
             }
             if let Some(patch) = status::patch(mirror.metadata.uid.as_deref(), sent.status.as_ref(), &status) {
-                api.patch_status(mirror.name(), &Patch::Strategic(patch)).await?;
+                api.report_status(mirror.name(), &Patch::Strategic(patch)).await?;
             }
             sent.status = Some(status);
             Ok(())

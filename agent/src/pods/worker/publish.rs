@@ -38,7 +38,7 @@ pub async fn publish(host: Arc<Host>, pod: Arc<Pod>, mut wanted: watch::Receiver
                 break;
             };
             let result = match status::patch(uid.as_deref(), sent.as_ref(), &now.status) {
-                Some(patch) => api.patch_status(&name, &Patch::Strategic(patch)).await.map(drop),
+                Some(patch) => api.report_status(&name, &Patch::Strategic(patch)).await,
                 None => Ok(()),
             };
             let result = match result {

@@ -79,8 +79,8 @@ async fn tell(context: &Context, namespace: &Namespace, findings: &conditions::F
     };
     let patch = json!({"metadata": {"uid": namespace.uid()}, "status": {"conditions": conditions}});
     let api = Api::<Namespace>::all(context.transport.clone());
-    match api.patch_status(namespace.name(), &Patch::Merge(patch)).await {
-        Ok(_) => Ok(()),
+    match api.report_status(namespace.name(), &Patch::Merge(patch)).await {
+        Ok(()) => Ok(()),
         Err(error) if error.is_not_found() || error.is_conflict() => Ok(()),
         Err(error) => Err(error),
     }

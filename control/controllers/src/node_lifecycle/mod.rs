@@ -112,7 +112,7 @@ async fn say_silent(context: &Context, node: &Node) -> Result<(), Error> {
         tracing::warn!(node = node.name(), "node not heard of for {GRACE:?}");
         let patch = json!({"metadata": {"uid": node.uid()}, "status": {"conditions": conditions}});
         let api = Api::<Node>::all(context.transport.clone());
-        api.patch_status(node.name(), &Patch::Strategic(patch)).await?;
+        api.report_status(node.name(), &Patch::Strategic(patch)).await?;
     }
     Ok(())
 }

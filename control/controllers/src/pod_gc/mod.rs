@@ -103,7 +103,7 @@ async fn remove(context: &Context, pod: &Pod) -> Result<(), Error> {
     let api = Api::<core::Pod>::namespaced(context.transport.clone(), pod.namespace());
     if pod.node().is_some() && !matches!(&*pod.phase, "Succeeded" | "Failed") {
         let patch = json!({"metadata": {"uid": pod.uid()}, "status": {"phase": "Failed"}});
-        api.patch_status(pod.name(), &Patch::Merge(patch)).await?;
+        api.report_status(pod.name(), &Patch::Merge(patch)).await?;
     }
     let options = DeleteOptions {
         grace_period_seconds: Some(0),

@@ -184,7 +184,7 @@ impl Evictor {
 async fn end(api: &Api<core::Pod>, pod: &core::Pod) -> Result<(), Error> {
     if let Some(condition) = condition(pod, jiff::Timestamp::now()) {
         let patch = json!({"metadata": {"uid": pod.uid()}, "status": {"conditions": [condition]}});
-        api.patch_status(pod.name(), &Patch::Strategic(patch)).await?;
+        api.report_status(pod.name(), &Patch::Strategic(patch)).await?;
     }
     let options = DeleteOptions {
         preconditions: Some(Preconditions {
