@@ -80,8 +80,8 @@ pub struct Executing {
     failure: OwnedFd,
 }
 
-/// Starts a program as leader of a session of its own with no descriptor but 0 to 4. Waits for nothing: whoever hears that one of
-/// the last two is closed without a word asks [`Executing::failure`] why.
+/// Starts a program as leader of a session of its own with no descriptor but 0 to 4. Waits for nothing: whoever hears that a
+/// pipe among the last two is closed without a word asks [`Executing::failure`] why.
 pub fn execute(
     execution: &Execution<'_>,
     namespaces: Namespaces,
@@ -388,7 +388,7 @@ mod tests {
     }
 
     #[test]
-    fn a_program_gets_two_descriptors_and_no_more() {
+    fn a_program_gets_two_more_descriptors_than_the_standard_three() {
         let said = says(c"echo /proc/self/fd/* >&3");
         // The shell itself opens /proc/self/fd to list it.
         assert!(

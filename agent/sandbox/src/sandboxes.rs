@@ -43,7 +43,7 @@ pub struct Settings {
 pub struct Sandboxes {
     settings: Settings,
     tree: Option<Tree>,
-    /// What every pod-init is given to begin containers in.
+    /// What every pod-init is given to build roots in ([`bare`]).
     bare: Arc<OwnedFd>,
 }
 
@@ -58,8 +58,8 @@ pub enum OpenError {
         /// Why.
         cause: io::Error,
     },
-    /// What their containers begin in.
-    #[error("make a mount namespace for containers to begin in: {0}")]
+    /// What their containers' roots are built in.
+    #[error("make a mount namespace to build containers' roots in: {0}")]
     Bare(#[from] BareError),
 }
 
@@ -142,7 +142,7 @@ impl Default for Settings {
 // === impl Sandboxes ===
 
 impl Sandboxes {
-    /// Makes the folder when it is missing, and says what this machine cannot limit.
+    /// Makes the folder when it is missing and the namespace that roots are built in, and says what this machine cannot limit.
     pub fn open(settings: Settings) -> Result<Sandboxes, OpenError> {
         fs::create_dir_all(&settings.root).map_err(|cause| OpenError::Folder {
             path: settings.root.clone(),

@@ -165,6 +165,13 @@ impl<K: Object> Api<K> {
             .await
     }
 
+    /// Changes parts of one, likewise.
+    pub async fn amend(&self, name: &str, patch: &Patch) -> Result<(), Error> {
+        let path = format!("{}/{name}", self.path);
+        self.tell(Method::PATCH, path, (patch.content_type(), patch.body()))
+            .await
+    }
+
     /// Makes one, for whoever does not need to know what the server made of it.
     pub async fn submit(&self, object: &K) -> Result<(), Error> {
         self.tell(Method::POST, self.path.clone(), ("application/json", object))

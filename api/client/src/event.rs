@@ -70,9 +70,9 @@ impl Recorder {
         let now = Timestamp::now();
         if let Some((name, count)) = self.count(&seen) {
             let patch = serde_json::json!({"count": count, "lastTimestamp": Time(now)});
-            match api.patch(&name, &Patch::Merge(patch)).await {
+            match api.amend(&name, &Patch::Merge(patch)).await {
                 Err(error) if error.is_not_found() => {}
-                result => return result.map(drop),
+                result => return result,
             }
         }
         let event = self.event(about, kind, reason, message, now, &seen[0]);

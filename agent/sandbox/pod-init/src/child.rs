@@ -31,7 +31,7 @@ pub struct Pod<'a> {
     pub has_cgroups: bool,
     /// Users of its own.
     pub users: Option<&'a Users>,
-    /// The mount namespace that containers begin in.
+    /// The mount namespace that roots are built in, unless it has users of its own.
     pub bare: BorrowedFd<'a>,
 }
 

@@ -56,7 +56,7 @@ pub struct Surroundings<'a> {
     pub pod: &'a PodPlan,
     pub tree: Option<&'a Tree>,
     pub births: &'a Births,
-    /// The mount namespace that it begins in.
+    /// The mount namespace that its root is built in, unless the pod has users of its own.
     pub bare: BorrowedFd<'a>,
     pub place: Place<'a>,
 }

@@ -1,7 +1,8 @@
 //! `pod-init`: one small supervisor per pod: holds its namespaces, starts its containers, keeps their logs, reports their exits.
 //!
 //! Started as `pod-init <state folder> <cgroup tree>` in the pod's IPC, UTS and network namespaces and the machine's mount
-//! namespace, with a pipe for its first word as descriptor 3 and the namespace of `sandbox::bare` as descriptor 4. One thread, one poll loop, no async runtime: a child of it may do what it likes between clone and exec.
+//! namespace, with a pipe for its first word as descriptor 3 and the namespace of `sandbox::bare` as descriptor 4. One thread, one poll
+//! loop, no async runtime: a child of it may do what it likes between clone and exec.
 
 mod attach;
 mod births;

@@ -1,7 +1,7 @@
 //! What a container sees as its files: overlay, fixed mounts, the plan's mounts, and what is hidden or read-only.
 //!
 //! Runs in the child: what is the machine's is taken while the child sees the machine's mounts, the rest is done in mounts of its
-//! own, which begin with nothing (`sandbox::bare`). Every place inside the root is resolved with the root taken for `/`
+//! own, which begin with devices and empty folders (`sandbox::bare`) or, for a pod with users of its own, as a copy of the machine's. Every place inside the root is resolved with the root taken for `/`
 //! (`linux::beneath`), so an image full of hostile links cannot make us touch the machine. All mounts forbid device files;
 //! the devices that a container has are bound one by one, which makes CAP_MKNOD harmless without a device filter in BPF.
 
@@ -63,7 +63,7 @@ pub enum RootError {
 
 /// Where a pod's own things are.
 pub struct Places<'a> {
-    /// The mount namespace that the root is built in.
+    /// The mount namespace that the root is built in, unless the pod has users of its own.
     pub bare: BorrowedFd<'a>,
     /// An empty folder to put the overlay on.
     pub root: &'a Path,
@@ -186,7 +186,21 @@ fn overlay(plan: &ContainerPlan, lower: &[PathBuf]) -> Result<OwnedFd, RootError
     // What is written here ends with the container at the latest, so nothing of it has to reach the disk before that: neither
     // fsync(2) nor the end of the container waits for it.
     options.push(("volatile", Path::new("")));
-    Ok(mounts::make("overlay", &options, general(plan))?)
+    match mounts::make("overlay", &options, general(plan)) {
+        Err(refused) if refused.error.is(libc::EIO) => {
+            hear_of_failed_writes(&upper);
+            Ok(mounts::make("overlay", &options, general(plan))?)
+        }
+        made => Ok(made?),
+    }
+}
+
+/// A volatile overlay is refused while some file of the disk, whosever it is, could not be written and nobody was told. The one whom
+/// syncfs(2) tells is us; what is the matter with the disk shows in the kernel's log.
+fn hear_of_failed_writes(upper: &Path) {
+    if let Ok(folder) = std::fs::File::open(upper) {
+        let _ = rustix::fs::syncfs(&folder);
+    }
 }
 
 /// The same with layers that belong to the pod's own users. So does the new one, by its numbers on disk.

@@ -14,7 +14,8 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 
-/// The overlay of a container whose users are the pod's own is put here, in a mount namespace that nobody else sees.
+/// An empty folder: all that the holder of a shared PID namespace sees. The overlay of a container whose users are the pod's own is put
+/// here, in a mount namespace that nobody else sees.
 pub const ROOT: &str = "root";
 /// So are such a container's mounts of which it sees a part.
 pub const STAGE: &str = "stage";
@@ -76,7 +77,7 @@ pub enum SetupError {
     Threads,
 }
 
-/// Everything up to the loop; containers begin in the mount namespace `bare`.
+/// Everything up to the loop; containers' roots are built in the mount namespace `bare`.
 pub fn prepare(dir: &Path, cgroups: &Path, bare: OwnedFd) -> Result<Supervisor, SetupError> {
     let kernel = |what| move |cause| SetupError::Kernel { what, cause };
     let proof = SingleThreaded::prove().ok_or(SetupError::Threads)?;
@@ -96,7 +97,9 @@ pub fn prepare(dir: &Path, cgroups: &Path, bare: OwnedFd) -> Result<Supervisor, 
         set_sysctl(name, value)?;
     }
     make_folder(&dir.join(ROOT))?;
-    make_folder(&dir.join(STAGE))?;
+    if users.is_some() {
+        make_folder(&dir.join(STAGE))?;
+    }
     make_folder(&dir.join(sweep::CONTAINERS))?;
     mount_shm(&plan, &dir.join(sweep::SHM))?;
     let own_pids = linux::namespaces::own_pid_namespace().map_err(kernel("open the PID namespace"))?;

@@ -21,7 +21,7 @@ pub struct Supervisor {
     pub(crate) tree: Option<Tree>,
     pub(crate) pod: PodPlan,
     pub(crate) births: Births,
-    /// The mount namespace that containers begin in.
+    /// The mount namespace that containers' roots are built in, unless the pod has users of its own.
     pub(crate) bare: OwnedFd,
     exits: ChildExits,
     listener: UnixListener,

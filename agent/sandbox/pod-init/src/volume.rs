@@ -8,7 +8,7 @@ use linux::beneath::Folder;
 use linux::mounts::{self, Attributes};
 use rustix::fs::{AtFlags, FileType, Gid, Mode, OFlags, Uid};
 use sandbox::{Access, Forbids, Mount, Node, Opens, Propagation, Source};
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
 /// What an image's files may not be used for.
@@ -56,27 +56,23 @@ pub enum Taken<'a> {
 }
 
 /// Takes from the machine what is its, while this process sees the machine's mounts: mounts that pass others both ways hear and are
-/// heard only as peers of these, and missing folders of a volume belong to the machine's root on disk.
+/// heard only as peers of these, and missing folders of a volume belong to the machine's root on disk. What the machine mounts between
+/// this and [`add`] does not arrive (Linux before 6.15 tells nothing to mounts that are mounted nowhere).
 pub fn take<'a>(all: &'a [Mount], users: Option<&'a Users>) -> Result<Vec<Taken<'a>>, RootError> {
-    all.iter().map(|mount| take_one(&mount.source, users)).collect()
+    all.iter().map(|mount| take_one(mount, users)).collect()
 }
 
-fn take_one<'a>(source: &'a Source, users: Option<&'a Users>) -> Result<Taken<'a>, RootError> {
-    let bind = |path: &Path, users| {
-        Ok(Taken::Machine {
-            copy: mounts::copy(path).map_err(host("mount into the container", path))?,
-            path: path.to_owned(),
-            users,
-        })
+fn take_one<'a>(mount: &'a Mount, users: Option<&'a Users>) -> Result<Taken<'a>, RootError> {
+    let machine = |copy: OwnedFd, path: PathBuf, users| {
+        // At once: as long as it is a peer, others that start may become its slaves, and a mount that is mounted nowhere passes nothing on.
+        pass(copy.as_fd(), mount.propagation).map_err(host("restrict the mount of", &path))?;
+        Ok(Taken::Machine { copy, path, users })
     };
-    match (source, users) {
-        (Source::Bind(path), users) => bind(path, users),
-        (Source::Foreign(path), _) => bind(path, None),
-        (Source::Inside { folder, path }, users) => Ok(Taken::Machine {
-            copy: inside(folder, path)?,
-            path: folder.join(path),
-            users,
-        }),
+    let copy = |path: &Path| mounts::copy(path).map_err(host("mount into the container", path));
+    match (&mount.source, users) {
+        (Source::Bind(path), users) => machine(copy(path)?, path.clone(), users),
+        (Source::Foreign(path), _) => machine(copy(path)?, path.clone(), None),
+        (Source::Inside { folder, path }, users) => machine(inside(folder, path)?, folder.join(path), users),
         (Source::Device(path), _) => device(path).map(Taken::Device),
         (Source::Layers { lower, path: part }, None) => Ok(Taken::Whole {
             layers: layers(lower)?,
@@ -142,7 +138,17 @@ fn escape(folder: &Path, path: &Path, cause: linux::Error) -> RootError {
     }
 }
 
-/// Forbids what this mount may not be used for, and cuts it off from the machine as far as it should be.
+/// Which later mounts pass between it and the machine.
+fn pass(copy: BorrowedFd<'_>, propagation: Propagation) -> Result<(), linux::Error> {
+    let propagation = match propagation {
+        Propagation::Private => mounts::Propagation::Private,
+        Propagation::FromMachine => mounts::Propagation::Slave,
+        Propagation::Both => mounts::Propagation::Shared,
+    };
+    mounts::propagate(copy, propagation)
+}
+
+/// Forbids what this mount may not be used for.
 fn restrict(copy: OwnedFd, path: &Path, mount: &Mount, forbidden: Attributes) -> Result<OwnedFd, RootError> {
     let refused = || host("restrict the mount of", path);
     mounts::restrict(copy.as_fd(), forbidden, true).map_err(refused())?;
@@ -151,12 +157,6 @@ fn restrict(copy: OwnedFd, path: &Path, mount: &Mount, forbidden: Attributes) ->
         Access::Readonly => mounts::restrict(copy.as_fd(), readonly(forbidden), false).map_err(refused())?,
         Access::ReadonlyRecursive => mounts::restrict(copy.as_fd(), readonly(forbidden), true).map_err(refused())?,
     }
-    let propagation = match mount.propagation {
-        Propagation::Private => mounts::Propagation::Private,
-        Propagation::FromMachine => mounts::Propagation::Slave,
-        Propagation::Both => mounts::Propagation::Shared,
-    };
-    mounts::propagate(copy.as_fd(), propagation).map_err(refused())?;
     Ok(copy)
 }
 

@@ -409,19 +409,15 @@ async fn later_mounts_of_the_machine_come_where_they_are_let_in() {
 /// What a container mounts in what it shares with its pod or the machine is seen by nobody else, however the machine's mounts are made.
 #[tokio::test]
 async fn a_container_keeps_its_own_mounts_to_itself() {
+    let Some(dir) = world::folder("own-mounts") else { return };
     // As on a machine whose mounts all have peers, so that the pod's shared memory and the device have some, too.
-    let dir = std::env::temp_dir().join(format!("pintle-own-mounts-{}", std::process::id()));
-    std::fs::create_dir_all(&dir).unwrap();
     let mounted = |arguments: &[&str]| {
         let done = std::process::Command::new("mount").args(arguments).status().unwrap();
         assert!(done.success());
     };
     mounted(&["-t", "tmpfs", "tmpfs", dir.to_str().unwrap()]);
     mounted(&["--make-shared", dir.to_str().unwrap()]);
-    let Some(world) = world("own-mounts") else {
-        let _ = std::process::Command::new("umount").arg("-l").arg(&dir).status();
-        return;
-    };
+    let world = world::World::at(&dir, "own-mounts", false);
     let device = world.dir.join("null");
     std::fs::write(&device, "").unwrap();
     mounted(&["--bind", "/dev/null", device.to_str().unwrap()]);

@@ -32,13 +32,18 @@ fn lacking() -> Option<String> {
 
 /// `None`, and a loud word, where the machine cannot do it.
 pub fn world(name: &str) -> Option<World> {
+    folder(name).map(|dir| World::at(&dir, name, false))
+}
+
+/// The folder of the world of that name, for who wants to do something to it before.
+pub fn folder(name: &str) -> Option<PathBuf> {
     if let Some(why) = lacking() {
         eprintln!("SKIPPED {name}: {why}");
         return None;
     }
     let dir = std::env::temp_dir().join(format!("pintle-{name}-{}", std::process::id()));
     std::fs::create_dir_all(&dir).unwrap();
-    Some(World::at(&dir, name, false))
+    Some(dir)
 }
 
 impl World {
