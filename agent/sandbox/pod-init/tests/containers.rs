@@ -281,8 +281,9 @@ async fn what_cannot_start_says_why_and_leaves_nothing() {
     assert!(pod.states().await.unwrap().is_empty());
     assert!(!plan.root.scratch.exists());
     // And the pod is none the worse, not even of what an attempt left whose agent died.
-    std::fs::create_dir_all(plan.root.scratch.join("upper/etc")).unwrap();
-    std::fs::create_dir_all(plan.root.scratch.join("work/work/incompat/volatile")).unwrap();
+    let [upper, work] = sandbox::sweep::SCRATCH.map(|name| plan.root.scratch.join(name));
+    std::fs::create_dir_all(upper.join("etc")).unwrap();
+    std::fs::create_dir_all(work.join("work/incompat/volatile")).unwrap();
     pod.start_container(&plan).await.unwrap();
     pod.destroy().await.unwrap();
 }
@@ -353,16 +354,17 @@ async fn layers_of_an_image_are_one_folder_that_nobody_can_change() {
     pod.destroy().await.unwrap();
 }
 
+fn mounted(arguments: &[&str]) {
+    let done = std::process::Command::new("mount").args(arguments).status().unwrap();
+    assert!(done.success());
+}
+
 #[tokio::test]
 async fn later_mounts_of_the_machine_come_where_they_are_let_in() {
     let Some(world) = world("propagation") else { return };
     // A mount that has peers, whatever the machine's root is.
     let volume = world.dir.join("volume");
     std::fs::create_dir_all(&volume).unwrap();
-    let mounted = |arguments: &[&str]| {
-        let done = std::process::Command::new("mount").args(arguments).status().unwrap();
-        assert!(done.success());
-    };
     let place = volume.to_str().unwrap();
     mounted(&["-t", "tmpfs", "tmpfs", place]);
     mounted(&["--make-shared", place]);
@@ -411,10 +413,6 @@ async fn later_mounts_of_the_machine_come_where_they_are_let_in() {
 async fn a_container_keeps_its_own_mounts_to_itself() {
     let Some(dir) = world::folder("own-mounts") else { return };
     // As on a machine whose mounts all have peers, so that the pod's shared memory and the device have some, too.
-    let mounted = |arguments: &[&str]| {
-        let done = std::process::Command::new("mount").args(arguments).status().unwrap();
-        assert!(done.success());
-    };
     mounted(&["-t", "tmpfs", "tmpfs", dir.to_str().unwrap()]);
     mounted(&["--make-shared", dir.to_str().unwrap()]);
     let world = world::World::at(&dir, "own-mounts", false);
