@@ -111,7 +111,14 @@ pub fn copy(path: &Path) -> Result<OwnedFd, Error> {
     rustix::mount::open_tree(rustix::fs::CWD, path, flags).map_err(Error::rustix("open_tree"))
 }
 
-/// The same of something open.
+/// The same, and no later mount passes between it and any other.
+pub fn copy_apart(path: &Path) -> Result<OwnedFd, Error> {
+    let copy = copy(path)?;
+    propagate(copy.as_fd(), Propagation::Private)?;
+    Ok(copy)
+}
+
+/// What [`copy`] does, of something open.
 pub fn copy_at(place: BorrowedFd<'_>) -> Result<OwnedFd, Error> {
     let flags = OpenTreeFlags::OPEN_TREE_CLONE
         | OpenTreeFlags::OPEN_TREE_CLOEXEC

@@ -1,5 +1,6 @@
 //! What a container's process sees while it builds its root: empty folders and the machine's /dev with what is mounted in it, and
-//! none of the machine's other mounts. A container that began with a copy of all of them would take the longer to start the more pods there are.
+//! none of the machine's other mounts. A container that began with a copy of all of them would take the longer to start the more
+//! pods there are.
 
 use linux::beneath::Folder;
 use linux::mounts::{self, Attributes, NotMounted};
@@ -38,9 +39,7 @@ pub fn make(at: &Path) -> Result<OwnedFd, BareError> {
 fn take_apart(at: &Path) -> Result<OwnedFd, BareError> {
     let (all, dev) = (Path::new("/"), Path::new("/dev"));
     mounts::make_slave().map_err(kernel("part from the machine's mounts below", all))?;
-    let devices = mounts::copy(dev)
-        .and_then(|copy| mounts::propagate(copy.as_fd(), mounts::Propagation::Private).map(|()| copy))
-        .map_err(kernel("copy the mount", dev))?;
+    let devices = mounts::copy_apart(dev).map_err(kernel("copy the mount", dev))?;
     let memory = mounts::make("tmpfs", &[("mode", Path::new("755"))], Attributes::DATA)?;
     attach(&memory, at)?;
     for folder in ["dev", &ROOT[1..], &STAGE[1..]] {

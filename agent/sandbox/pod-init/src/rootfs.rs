@@ -1,8 +1,9 @@
 //! What a container sees as its files: overlay, fixed mounts, the plan's mounts, and what is hidden or read-only.
 //!
 //! Runs in the child: what is the machine's is taken while the child sees the machine's mounts, the rest is done in mounts of its
-//! own, which begin with devices and empty folders (`sandbox::bare`) or, for a pod with users of its own, as a copy of the machine's. Every place inside the root is resolved with the root taken for `/`
-//! (`linux::beneath`), so an image full of hostile links cannot make us touch the machine. All mounts forbid device files;
+//! own, which begin with devices and empty folders (`sandbox::bare`) or, for a pod with users of its own, as a copy of the machine's.
+//!
+//! Every place inside the root is resolved with the root taken for `/` (`linux::beneath`), so an image full of hostile links cannot make us touch the machine. All mounts forbid device files;
 //! the devices that a container has are bound one by one, which makes CAP_MKNOD harmless without a device filter in BPF.
 
 use crate::users::Users;
@@ -99,7 +100,8 @@ const FOLDERS: [&str; 3] = ["pts", "shm", "mqueue"];
 
 /// Builds the container's root and makes it the process's own.
 pub fn build(plan: &ContainerPlan, places: &Places<'_>, users: Option<&Users>) -> Result<(), RootError> {
-    let shm = shared_memory(places.shm).map_err(host("copy the mount", places.shm))?;
+    // The pod's memory; what a container mounts in it is its own.
+    let shm = mounts::copy_apart(places.shm).map_err(host("copy the mount", places.shm))?;
     let taken = volume::take(&plan.mounts, users)?;
     let overlay = match users {
         None => {
@@ -162,13 +164,6 @@ fn general(plan: &ContainerPlan) -> Attributes {
     }
 }
 
-/// Of the pod's shared memory; what a container mounts in it is its own.
-fn shared_memory(path: &Path) -> Result<OwnedFd, linux::Error> {
-    let copy = mounts::copy(path)?;
-    mounts::propagate(copy.as_fd(), mounts::Propagation::Private)?;
-    Ok(copy)
-}
-
 /// From here on what this process mounts is seen by nobody else.
 fn keep_apart(from_the_machine: impl FnOnce() -> Result<(), linux::Error>) -> Result<(), RootError> {
     from_the_machine().map_err(host("keep to itself what is mounted below", Path::new("/")))
@@ -176,10 +171,7 @@ fn keep_apart(from_the_machine: impl FnOnce() -> Result<(), linux::Error>) -> Re
 
 /// Layers with a new one on top, which is nowhere yet.
 fn overlay(plan: &ContainerPlan, lower: &[PathBuf]) -> Result<OwnedFd, RootError> {
-    let (upper, work) = (
-        plan.root.scratch.join(sandbox::sweep::SCRATCH[0]),
-        plan.root.scratch.join(sandbox::sweep::SCRATCH[1]),
-    );
+    let [upper, work] = sandbox::sweep::SCRATCH.map(|name| plan.root.scratch.join(name));
     let mut options: Vec<(&str, &Path)> = lower.iter().map(|layer| ("lowerdir+", layer.as_path())).collect();
     options.push(("upperdir", &upper));
     options.push(("workdir", &work));

@@ -1,6 +1,7 @@
 //! One of a container's own mounts: a file or folder of the machine, a part of one, memory, layers of an image, a device.
 //!
-//! Like `rootfs`, runs in the child, takes first what is the machine's, and resolves every place inside the root with the root taken for `/`.
+//! Like `rootfs`, runs in the child, takes first what is the machine's, and resolves every place inside the root with the root
+//! taken for `/`.
 
 use crate::rootfs::{RootError, host, place, readonly};
 use crate::users::Users;
@@ -193,13 +194,11 @@ fn owned_layers(lower: &[PathBuf], users: &Users, stage: &Path) -> Result<OwnedF
 }
 
 fn only_layer(layer: &Path, users: Option<&Users>) -> Result<OwnedFd, RootError> {
-    let copy = mounts::copy(layer).map_err(host("mount the layer", layer))?;
+    let copy = mounts::copy_apart(layer).map_err(host("mount the layer", layer))?;
     if let Some(users) = users {
         users.own(copy.as_fd(), layer)?;
     }
-    mounts::restrict(copy.as_fd(), IMAGE, true)
-        .and_then(|()| mounts::propagate(copy.as_fd(), mounts::Propagation::Private))
-        .map_err(host("restrict the mount of", layer))?;
+    mounts::restrict(copy.as_fd(), IMAGE, true).map_err(host("restrict the mount of", layer))?;
     Ok(copy)
 }
 
@@ -224,16 +223,14 @@ fn part(whole: OwnedFd, path: &Path, stage: &Path) -> Result<OwnedFd, RootError>
 
 /// Unlike a device file in a folder, this one may be opened: the machine's /dev allows it, and so does the copy.
 fn device(path: &Path) -> Result<OwnedFd, RootError> {
-    let copy = mounts::copy(path).map_err(host("mount the device", path))?;
+    let copy = mounts::copy_apart(path).map_err(host("mount the device", path))?;
     let stat = rustix::fs::fstat(&copy)
         .map_err(linux::Error::rustix("fstat"))
         .map_err(host("look at", path))?;
     match FileType::from_raw_mode(stat.st_mode) {
-        FileType::BlockDevice | FileType::CharacterDevice => {}
-        _ => return Err(RootError::NoDevice(path.to_owned())),
+        FileType::BlockDevice | FileType::CharacterDevice => Ok(copy),
+        _ => Err(RootError::NoDevice(path.to_owned())),
     }
-    mounts::propagate(copy.as_fd(), mounts::Propagation::Private).map_err(host("restrict the mount of", path))?;
-    Ok(copy)
 }
 
 /// A device file in memory of its own. Linux 6.12 copies no part of a mount that is mounted nowhere, so that is put on the stage.
